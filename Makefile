@@ -1,0 +1,28 @@
+# Every target sets up its own virtual environment on a fresh machine.
+PYTHON ?= python3
+BIN := .venv/bin
+
+.PHONY: quick test check peers clean
+
+quick: .venv/ready ## the first look: 50,000 real vectors, every index, figures in results/quick
+	$(BIN)/ann run experiments/configs/quick.toml --out results/quick
+
+test: .venv/ready ## the whole test suite
+	$(BIN)/python -m pytest
+
+check: .venv/ready ## style, types and the layering of the rooms
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+peers: .venv/ready ## the C++ libraries to compare with
+	$(BIN)/pip install --quiet -e '.[peers]'
+
+.venv/ready: pyproject.toml
+	$(PYTHON) -m venv .venv
+	$(BIN)/pip install --quiet -e '.[dev]'
+	touch $@
+
+clean:
+	rm -rf .venv build *.egg-info results/quick

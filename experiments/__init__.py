@@ -1,0 +1,1 @@
+"""The experiment harness: a config goes in, measurements and figures come out."""
