@@ -1,1 +1,45 @@
-"""Approximate nearest neighbour search, compiled by Numba."""
+"""Approximate nearest neighbour search, written from scratch and compiled by Numba.
+
+>>> import ann, numpy as np
+>>> X = np.random.default_rng(0).standard_normal((1000, 32), dtype=np.float32)
+>>> index = ann.HNSW(metric="cosine", M=16).add(X)
+>>> ids, distances = index.search(X[:5], k=10, ef_search=64)
+
+The names below are loaded when they are first used: importing ``ann`` costs nothing.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from ann.codecs import PQ, SQ
+    from ann.flat import Flat
+    from ann.hnsw import HNSW
+    from ann.index import Index
+    from ann.ivf import IVF
+    from ann.metrics import similarity
+
+__version__ = "0.1.0"
+__all__ = ["HNSW", "IVF", "PQ", "SQ", "Flat", "Index", "similarity"]
+
+_HOMES = {
+    "HNSW": "ann.hnsw",
+    "IVF": "ann.ivf",
+    "PQ": "ann.codecs",
+    "SQ": "ann.codecs",
+    "Flat": "ann.flat",
+    "Index": "ann.index",
+    "similarity": "ann.metrics",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'ann' has no attribute {name!r}")
+    value = getattr(import_module(_HOMES[name]), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *__all__])

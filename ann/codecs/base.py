@@ -1,0 +1,134 @@
+"""The Codec contract."""
+
+import copy
+from abc import ABC, abstractmethod
+from typing import Any, ClassVar, Self
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from ann import validation
+from ann.metrics import Metric
+
+Floats = NDArray[np.float32]
+Codes = NDArray[np.uint8]
+
+
+class Codec(ABC):
+    """Turns vectors into small codes, and scores a query against them.
+
+    Usable alone (``train``, ``encode``, ``decode``) or inside an index. Learned arrays
+    end in ``_``.
+    """
+
+    _learned: ClassVar[tuple[str, ...]] = ()  # names of the arrays that training sets
+
+    @property
+    @abstractmethod
+    def params(self) -> dict[str, Any]:
+        """The constructor's parameters, with the codec's ``kind``."""
+
+    @abstractmethod
+    def _fit(self, X: Floats) -> None: ...
+
+    @abstractmethod
+    def _encode(self, X: Floats) -> Codes: ...
+
+    @abstractmethod
+    def _decode(self, codes: Codes) -> Floats: ...
+
+    @abstractmethod
+    def pack(self, codes: Codes) -> NDArray[Any]:
+        """Return codes as an index stores them: two 4-bit codes in a byte."""
+
+    @abstractmethod
+    def unpack(self, packed: NDArray[Any]) -> Codes:
+        """Undo ``pack``."""
+
+    @abstractmethod
+    def store(self, packed: NDArray[Any], key: str) -> Any:
+        """Return the kernels' NamedTuple of stored vectors under a metric's key."""
+
+    @abstractmethod
+    def query_size(self) -> int:
+        """Return how many float32 a prepared query takes in a kernel."""
+
+    @property
+    def is_trained(self) -> bool:
+        """Whether ``train`` has run."""
+        return all(hasattr(self, name) for name in self._learned)
+
+    @property
+    def d(self) -> int | None:
+        """Width of the vectors that the codec was trained on; None before."""
+        return getattr(self, "_d", None)
+
+    def train(self, X: ArrayLike) -> Self:
+        """Learn from ``X`` (n, d) and return self.
+
+        Raises
+        ------
+        ValueError
+            ``X`` is empty, not finite, or of a width that the codec cannot take.
+        """
+        vectors = validation.vectors(X, "X")
+        if len(vectors) == 0:
+            raise ValueError("X must have at least 1 row to train on, got 0")
+        self.check_width(vectors.shape[1])
+        self._fit(vectors)
+        self._d = vectors.shape[1]
+        return self
+
+    def encode(self, X: ArrayLike) -> Codes:
+        """Return the codes of ``X`` (n, d): uint8, one component a column.
+
+        Raises
+        ------
+        ValueError
+            Not trained, or ``X`` is not finite or of another width.
+        """
+        self._check_trained()
+        return self._encode(validation.vectors(X, "X", self.d))
+
+    def decode(self, codes: ArrayLike) -> Floats:
+        """Return the (n, d) float32 vectors that codes stand for."""
+        self._check_trained()
+        array = np.ascontiguousarray(codes, dtype=np.uint8)
+        if array.ndim != 2:
+            raise ValueError(f"codes must have 2 dimensions, got shape {array.shape}")
+        return self._decode(array)
+
+    def check_width(self, d: int) -> None:
+        """Raise ValueError if vectors of width ``d`` cannot be coded."""
+        if self.d is not None and d != self.d:
+            raise ValueError(f"X must have d={self.d} columns for this codec, got {d}")
+
+    def check_metric(self, metric: Metric) -> None:
+        """Raise ValueError if the codec cannot serve a metric."""
+
+    def project(self, Q: Floats) -> Floats:
+        """Return queries in the space that the codes live in."""
+        return Q
+
+    def arrays(self) -> list[NDArray[Any]]:
+        """Return the learned arrays."""
+        learned = [getattr(self, name, None) for name in self._learned]
+        return [array for array in learned if array is not None]
+
+    def copy(self) -> Self:
+        """Return an independent copy, learned state included."""
+        return copy.deepcopy(self)
+
+    def _check_trained(self) -> None:
+        if not self.is_trained:
+            name = type(self).__name__
+            raise ValueError(f"{name} must be trained first: call train(X)")
+
+    def __repr__(self) -> str:
+        shown = (f"{k}={v!r}" for k, v in self.params.items() if k != "kind")
+        return f"{type(self).__name__}({', '.join(shown)})"
+
+
+def pack_nibbles(low: Codes, high: Codes) -> Codes:
+    """Return two 4-bit codes a byte."""
+    return low | (high << np.uint8(4))

@@ -1,0 +1,44 @@
+"""The codec that changes nothing: float32 rows."""
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ann.codecs.base import Codec, Codes, Floats
+
+
+class Float32(Codec):
+    """Vectors as they are; what an index without a codec uses."""
+
+    @property
+    def params(self) -> dict[str, Any]:
+        """Nothing but the kind."""
+        return {"kind": "Float32"}
+
+    def _fit(self, X: Floats) -> None:
+        pass
+
+    def _encode(self, X: Floats) -> Codes:
+        return X.view(np.uint8)
+
+    def _decode(self, codes: Codes) -> Floats:
+        return codes.view(np.float32)
+
+    def pack(self, codes: Codes) -> NDArray[Any]:
+        """Return the float32 rows again."""
+        return codes.view(np.float32)
+
+    def unpack(self, packed: NDArray[Any]) -> Codes:
+        """Return the rows' bytes."""
+        return packed.view(np.uint8)
+
+    def store(self, packed: NDArray[Any], key: str) -> Any:
+        """Return a store of rows."""
+        from ann.kernels.stores import ROWS
+
+        return ROWS[key](packed)
+
+    def query_size(self) -> int:
+        """Return 0: a query is used as it is."""
+        return 0

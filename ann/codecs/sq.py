@@ -1,0 +1,122 @@
+"""Scalar quantization: each component by itself, in 8 or 4 bits."""
+
+from typing import Any, ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ann.codecs.base import Codec, Codes, Floats, pack_nibbles
+
+_SAMPLE = 65_536  # rows that training looks at, evenly spaced
+_SHARES = np.linspace(1.0, 0.4, 13, dtype=np.float32)  # of the range, tried in turn
+_BLOCK = 8192  # rows
+
+
+class SQ(Codec):
+    """Scalar quantizer: ``x[j] ≈ low[j] + step[j] * code[j]``.
+
+    Each component has its own range, the interval around the middle of its values that
+    loses least in squared error; values outside are clipped. With 8 bits that is close
+    to the whole range, with 4 bits it leaves out the tails.
+
+    Parameters
+    ----------
+    bits : {8, 4}
+        Bits a component.
+
+    Attributes
+    ----------
+    low_, step_ : (d,) float32
+        After ``train``.
+
+    Examples
+    --------
+    >>> sq = SQ(bits=8).train(X)
+    >>> codes = sq.encode(X)  # (n, d) uint8
+    >>> approximately_X = sq.decode(codes)
+    """
+
+    _learned: ClassVar[tuple[str, ...]] = ("low_", "step_")
+
+    def __init__(self, bits: int = 8) -> None:
+        if bits not in (4, 8):
+            raise ValueError(f"bits must be 4 or 8, got {bits!r}")
+        self.bits = bits
+
+    @property
+    def params(self) -> dict[str, Any]:
+        """The constructor's parameters, with the codec's ``kind``."""
+        return {"kind": "SQ", "bits": self.bits}
+
+    @property
+    def _top(self) -> int:
+        return int(2**self.bits - 1)
+
+    def _fit(self, X: Floats) -> None:
+        sample = X[:: max(1, len(X) // _SAMPLE)]
+        low, high = sample.min(axis=0), sample.max(axis=0)
+        middle, half = low / 2 + high / 2, high / 2 - low / 2
+        least = np.full(X.shape[1], np.inf)
+        for share in _SHARES:
+            self._try(sample, middle - half * share, 2 * half * share / self._top, least)
+
+    def _try(self, sample: Floats, low: Floats, step: Floats, least: Floats) -> None:
+        """Take a range for the components where its squared error is the least so far."""
+        error = np.zeros(len(low))
+        for start in range(0, len(sample), _BLOCK):
+            block = sample[start : start + _BLOCK]
+            decoded = low + step * _rounded(block, low, step, self._top)
+            error += np.square(block - decoded).sum(axis=0)
+        better = error < least
+        least[better] = error[better]
+        first = not self.is_trained
+        self.low_ = low if first else np.where(better, low, self.low_)
+        self.step_ = step if first else np.where(better, step, self.step_)
+
+    def _encode(self, X: Floats) -> Codes:
+        codes = np.empty(X.shape, np.uint8)
+        for start in range(0, len(X), _BLOCK):
+            block = X[start : start + _BLOCK]
+            codes[start : start + _BLOCK] = _rounded(block, self.low_, self.step_, self._top)
+        return codes
+
+    def _decode(self, codes: Codes) -> Floats:
+        if codes.shape[1] != len(self.low_):
+            raise ValueError(f"codes must have {len(self.low_)} columns, got {codes.shape[1]}")
+        return self.low_ + self.step_ * codes.astype(np.float32)
+
+    def pack(self, codes: Codes) -> NDArray[Any]:
+        """Return (n, d) bytes, or for 4 bits (n, ceil(d / 2))."""
+        if self.bits == 8:
+            return codes
+        h = -(-codes.shape[1] // 2)
+        high = np.zeros((len(codes), h), np.uint8)
+        high[:, : codes.shape[1] - h] = codes[:, h:]
+        return pack_nibbles(codes[:, :h], high)
+
+    def unpack(self, packed: NDArray[Any]) -> Codes:
+        """Undo ``pack``."""
+        if self.bits == 8:
+            return packed
+        d = len(self.low_)
+        return np.hstack([packed & 15, packed >> 4])[:, :d]
+
+    def store(self, packed: NDArray[Any], key: str) -> Any:
+        """Return the kernels' store."""
+        from ann.kernels import stores
+
+        name = {"l2": "L2", "dot": "Dot", "l1": "L1"}[key] + f"SQ{self.bits}"
+        padding = (0, self.query_size() - 1 - len(self.low_))
+        low, step = np.pad(self.low_, padding), np.pad(self.step_, padding)
+        return getattr(stores, name)(packed, low, step)
+
+    def query_size(self) -> int:
+        """Return the width in whole bytes of codes, and one for a constant."""
+        d = len(self.low_)
+        return 1 + (d if self.bits == 8 else 2 * -(-d // 2))
+
+
+def _rounded(X: Floats, low: Floats, step: Floats, top: int) -> Floats:
+    """Return the nearest codes as float32; a component without spread has code 0."""
+    scale = np.divide(1, step, out=np.zeros_like(step), where=step > 0)
+    return np.clip(np.rint((X - low) * scale), 0, top)

@@ -1,0 +1,256 @@
+"""The Index contract: what every structure shares, once.
+
+A structure supplies two steps, ``_insert`` (prepared vectors in) and ``_nearest``
+(prepared queries in, keys and positions out); everything around them is here: checks,
+preparation by the metric, ids, refinement, presentation.
+"""
+
+import math
+from abc import ABC, abstractmethod
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from ann import parallel, validation
+from ann.codecs import Codec, Float32
+from ann.metrics import metric as metric_named
+
+Floats = NDArray[np.float32]
+
+
+class Index(ABC):
+    """What ``Flat``, ``IVF`` and ``HNSW`` have in common.
+
+    Parameters
+    ----------
+    metric : str
+        ``l2`` (``euclidean``), ``ip`` (``dot``, ``inner_product``), ``cosine``
+        (``angular``) or ``l1`` (``manhattan``, ``cityblock``).
+    codec : Codec, optional
+        How vectors are stored and scored: ``ann.SQ``, ``ann.PQ``; float32 by default.
+        The index keeps a copy; one that is trained already stays as it is.
+    refine : float, optional
+        With a codec: keep the original vectors too, and score the best ``refine * k``
+        with them. None keeps only codes.
+    """
+
+    def __init__(self, metric: str, codec: Codec | None, refine: float | None) -> None:
+        self._metric = metric_named(metric)
+        if codec is not None and not isinstance(codec, Codec):
+            raise ValueError(f"codec must be an ann.PQ, an ann.SQ or None, got {codec!r}")
+        if refine is not None:
+            if codec is None:
+                raise ValueError(f"refine needs a codec: float32 is exact, got {refine!r}")
+            if not (isinstance(refine, int | float) and 1 <= refine < math.inf):
+                raise ValueError(f"refine must be >= 1, got {refine!r}")
+        self._codec = Float32() if codec is None else codec.copy()
+        self._codec.check_metric(self._metric)
+        self._refine = refine
+        self._d: int | None = None
+        self._ntotal = 0
+        self._ids: NDArray[np.int64] | None = None  # None while they are 0, 1, 2, …
+        self._originals = np.empty((0, 0), np.float32)  # prepared; only for refine
+
+    # --- what a structure supplies ----------------------------------------------------
+
+    @abstractmethod
+    def _insert(self, X: Floats, threads: int) -> None:
+        """Take prepared vectors as positions ``ntotal, ntotal + 1, …``."""
+
+    @abstractmethod
+    def _nearest(
+        self, Q: Floats, k: int, threads: int, scored: NDArray[np.int64], **search: Any
+    ) -> tuple[Floats, NDArray[np.int32]]:
+        """Return keys and positions (nq, <= k) of prepared queries, closest first."""
+
+    @abstractmethod
+    def _arrays(self) -> list[NDArray[Any]]:
+        """Return every array that the structure holds."""
+
+    @property
+    @abstractmethod
+    def _build_params(self) -> dict[str, Any]:
+        """Constructor parameters beyond metric, codec and refine."""
+
+    # --- what users see ---------------------------------------------------------------
+
+    @property
+    def ntotal(self) -> int:
+        """Number of vectors inside."""
+        return self._ntotal
+
+    @property
+    def d(self) -> int | None:
+        """Width of the vectors; None before the first ``add``."""
+        return self._d
+
+    @property
+    def metric(self) -> str:
+        """Canonical name of the metric."""
+        return self._metric.name
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of all arrays that the index holds, the codec's included."""
+        held = [*self._arrays(), *self._codec.arrays(), self._originals]
+        if self._ids is not None:
+            held.append(self._ids)
+        return sum(array.nbytes for array in held)
+
+    @property
+    def params(self) -> dict[str, Any]:
+        """The constructor's parameters."""
+        codec = None if isinstance(self._codec, Float32) else self._codec.params
+        shared = {"metric": self.metric, "codec": codec, "refine": self._refine}
+        return {**shared, **self._build_params}
+
+    def __len__(self) -> int:
+        return self._ntotal
+
+    def __repr__(self) -> str:
+        shown = {k: v for k, v in self.params.items() if v is not None}
+        if "codec" in shown:
+            shown["codec"] = self._codec
+        text = ", ".join(f"{k}={v!r}" for k, v in shown.items())
+        name, size = type(self).__name__, f"ntotal={self.ntotal}, d={self.d}"
+        return f"{name}({text}) <{size}, nbytes={self.nbytes}>"
+
+    def add(
+        self, X: ArrayLike, ids: ArrayLike | None = None, *, threads: int | None = None
+    ) -> Self:
+        """Add vectors; the first call also trains what needs training.
+
+        Parameters
+        ----------
+        X : (n, d) array
+            Any real dtype and memory order; copied as float32.
+        ids : (n,) array of int64, optional
+            Your own names, unique and not negative; by default the order of arrival.
+        threads : int, optional
+            All cores by default. The result does not depend on it.
+
+        Returns
+        -------
+        self
+
+        Raises
+        ------
+        ValueError
+            Wrong shape or width, a value that is not finite in float32, a zero vector
+            under ``cosine``, an id given twice. The index is then unchanged.
+        """
+        vectors = validation.vectors(X, "X", self._d)
+        names = validation.new_ids(ids, len(vectors), self._ids, self._ntotal)
+        workers = self._threads(threads, parallel.available())
+        prepared = self._metric.prepare(vectors, "X")
+        if self._ntotal + len(prepared) >= 2**31:
+            raise ValueError(
+                "an index must hold fewer than 2**31 vectors, got "
+                f"{self._ntotal + len(prepared)}"
+            )
+        if len(prepared) == 0:
+            return self
+        if self._d is None:
+            self._codec.check_width(prepared.shape[1])
+        self._insert(prepared, workers)
+        if self._refine is not None:
+            self._originals = grown(self._originals, self._ntotal, prepared)
+        if names is not None:
+            before = np.arange(self._ntotal) if self._ids is None else self._ids
+            self._ids = np.concatenate([before, names])
+        self._d = prepared.shape[1]
+        self._ntotal += len(prepared)
+        return self
+
+    def _search(
+        self,
+        Q: ArrayLike,
+        k: int,
+        threads: int | None,
+        distance_computations: NDArray[np.int64] | None,
+        **search: Any,
+    ) -> tuple[NDArray[np.int64], Floats]:
+        k = validation.integer(k, "k", 1)
+        single = np.ndim(Q) == 1  # type: ignore[arg-type]
+        queries = validation.vectors(np.asarray(Q)[None] if single else Q, "Q", self._d)
+        nq = len(queries)
+        workers = self._threads(threads, 1 if single else parallel.available())
+        scored = _counts(distance_computations, nq)
+        ids = np.full((nq, k), -1, np.int64)
+        distances = np.full((nq, k), np.inf, np.float32)
+        if self._ntotal and nq:
+            prepared = self._metric.prepare(queries, "Q")
+            wanted = k if self._refine is None else math.ceil(k * self._refine)
+            found = min(wanted, self._ntotal)
+            keys, positions = self._nearest(prepared, found, workers, scored, **search)
+            if self._refine is not None:
+                keys, positions = self._refined(prepared, positions, k, workers)
+            width = min(k, keys.shape[1])
+            distances[:, :width] = self._metric.present(keys[:, :width])
+            ids[:, :width] = self._named(positions[:, :width], distances[:, :width])
+        else:
+            scored[:] = 0
+        return (ids[0], distances[0]) if single else (ids, distances)
+
+    # --- the steps between ------------------------------------------------------------
+
+    @staticmethod
+    def _threads(threads: int | None, default: int) -> int:
+        return default if threads is None else validation.integer(threads, "threads", 1)
+
+    def _refined(
+        self, Q: Floats, positions: NDArray[np.int32], k: int, threads: int
+    ) -> tuple[Floats, NDArray[np.int32]]:
+        """Score the candidates with the original vectors and keep the best ``k``."""
+        from ann import exact
+
+        originals = self._originals[: self._ntotal]
+        return exact.rescore(self._metric.key, originals, Q, positions, k, threads)
+
+    def _named(self, positions: NDArray[np.int32], distances: Floats) -> NDArray[np.int64]:
+        """Return the users' ids of positions; among equal distances in order of id."""
+        if self._ids is None:
+            return positions.astype(np.int64)
+        ids = np.where(positions < 0, np.int64(-1), self._ids[positions])
+        for row in np.flatnonzero((distances[:, 1:] == distances[:, :-1]).any(axis=1)):
+            known = positions[row] >= 0
+            order = np.lexsort((ids[row, known], distances[row, known]))
+            ids[row, known] = ids[row, known][order]
+        return ids
+
+
+def grown(array: NDArray[Any], used: int, more: NDArray[Any]) -> NDArray[Any]:
+    """Return ``array[:used]`` with ``more`` behind it, in place where there is room.
+
+    A first fill is exact; later ones leave half as much again, so that many small
+    additions copy each vector O(1) times.
+    """
+    n = used + len(more)
+    if len(array) < n:
+        capacity = n if used == 0 else max(n, used + used // 2)
+        bigger = aligned((capacity, *more.shape[1:]), more.dtype)
+        if used:
+            bigger[:used] = array[:used]
+        array = bigger
+    array[used:n] = more
+    return array
+
+
+def aligned(shape: tuple[int, ...], dtype: Any) -> NDArray[Any]:
+    """Return an empty array that begins at a cache line, so rows split no lines."""
+    size = math.prod(shape) * np.dtype(dtype).itemsize
+    raw = np.empty(size + 64, np.uint8)
+    start = -raw.ctypes.data % 64
+    return raw[start : start + size].view(dtype).reshape(shape)
+
+
+def _counts(out: NDArray[np.int64] | None, nq: int) -> NDArray[np.int64]:
+    if out is None:
+        return np.empty(nq, np.int64)
+    if not isinstance(out, np.ndarray) or out.dtype != np.int64 or out.shape != (nq,):
+        raise ValueError(
+            f"distance_computations must be an int64 array of shape ({nq},), got "
+            f"{getattr(out, 'dtype', type(out).__name__)} {np.shape(out)}"
+        )
+    return out

@@ -1,0 +1,106 @@
+"""The only file that names Numba's options, and the place of its disk cache.
+
+Numba's disk cache does not notice an edit in *another* file: after a change in
+``pool.py`` it would go on serving a beam search with the old pool compiled into it.
+So the cache lives in a folder named by a hash of this package's own sources and of
+the vector level in force; a stale kernel cannot exist.
+"""
+
+import hashlib
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numba
+from numba.extending import overload
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+# numpy's error model: a division by zero gives inf instead of a raise, so that no
+# exception path stands in a hot loop. Kernels return status; Python validates.
+_OPTIONS = {"nogil": True, "error_model": "numpy"}
+
+
+def simd_level() -> str:
+    """Return the vector level in force: ``avx512``, ``avx2`` or ``portable``.
+
+    The best that the host has, unless ``ANN_SIMD`` names another.
+
+    Raises
+    ------
+    ValueError
+        ``ANN_SIMD`` is none of the three, or the host lacks what it names.
+    """
+    from llvmlite import binding
+
+    features = binding.get_host_cpu_features()
+    needs = {
+        "avx512": ("avx512f", "avx512bw", "avx512vl", "avx512dq"),
+        "avx2": ("avx2", "fma"),
+        "portable": (),
+    }
+    has = [k for k, names in needs.items() if all(features.get(f) for f in names)]
+    level = os.environ.get("ANN_SIMD") or has[0]
+    if level not in has:
+        raise ValueError(f"ANN_SIMD must be one of {has} on this host, got {level!r}")
+    return level
+
+
+SIMD_LEVEL = simd_level()
+
+
+def cache_folder() -> Path:
+    """Return the folder of compiled kernels for exactly these sources."""
+    digest = hashlib.sha256()
+    for path in sorted(Path(__file__).parent.glob("*.py")):
+        digest.update(path.name.encode() + b"\0" + path.read_bytes())
+    base = os.environ.get("NUMBA_CACHE_DIR") or os.path.join(
+        os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache"), "ann"
+    )
+    return Path(base) / f"kernels-{digest.hexdigest()[:16]}-{SIMD_LEVEL}"
+
+
+_CACHE_FOLDER = str(cache_folder())
+
+
+def kernel(function: F) -> F:
+    """Compile lazily, release the GIL, cache on disk.
+
+    ``ANN_NUMBA_CACHE=0`` turns the disk cache off.
+    """
+    cache = os.environ.get("ANN_NUMBA_CACHE", "1") != "0"
+    before = numba.config.CACHE_DIR
+    numba.config.CACHE_DIR = _CACHE_FOLDER  # read once, by the decorator below
+    try:
+        return numba.njit(cache=cache, **_OPTIONS)(function)  # type: ignore[no-any-return]
+    finally:
+        numba.config.CACHE_DIR = before
+
+
+# Sums of floats may be reassociated, which lets LLVM vectorise them; nothing else of
+# fastmath is on, so that infinity sentinels and NaN keep their meaning.
+reduction: Callable[[F], F] = numba.njit(fastmath={"reassoc", "contract"}, **_OPTIONS)
+
+
+def by_type(generic: Callable[..., Any]) -> Callable[[type], Callable[[F], F]]:
+    """Give ``generic`` one implementation per NamedTuple class, chosen by Numba's typing.
+
+    The first argument's class decides at compile time, so a search that calls
+    ``score(store, query, i)`` is compiled once per store class with no branch in its
+    loop.
+    """
+    implementations: dict[type, Callable[..., Any]] = {}
+
+    @overload(generic, jit_options=_OPTIONS, strict=False)
+    def _choose(first, *rest):  # type: ignore[no-untyped-def]
+        return implementations.get(getattr(first, "instance_class", type(None)))
+
+    def register(cls: type) -> Callable[[F], F]:
+        def add(function: F) -> F:
+            implementations[cls] = function
+            return function
+
+        return add
+
+    return register

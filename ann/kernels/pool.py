@@ -1,0 +1,65 @@
+"""A sorted pool: the ``capacity`` best (key, id) pairs seen, best first.
+
+Two parallel arrays, ``keys`` float32 and ``ids`` int32. Ties are broken by id, so a
+pool's content does not depend on the order in which its members came. A graph search
+marks a member as expanded by the sign bit of its id.
+"""
+
+import numpy as np
+
+from ann.kernels import simd
+from ann.kernels._jit import kernel
+
+ID_MASK = np.int32(0x7FFFFFFF)
+EXPANDED = np.int32(-0x80000000)  # the sign bit
+NO_ID = np.int32(-1)
+INFINITY = np.float32(np.inf)
+
+
+@kernel
+def insert(keys, ids, size, capacity, key, i):
+    """Insert (key, i) if it is among the ``capacity`` best; ``i`` must not be inside.
+
+    Parameters
+    ----------
+    keys, ids : (>= capacity,) float32, int32   overwritten
+    size : int                  members now
+    capacity : int              members at most
+    key, i : float32, int32
+
+    Returns
+    -------
+    size, position : int        position is ``capacity`` where the pair was refused
+    """
+    if size == capacity:
+        worst = keys[size - 1]
+        if key > worst or (key == worst and i > (ids[size - 1] & ID_MASK)):
+            return size, capacity
+    low, high = 0, size
+    while low < high:
+        middle = (low + high) >> 1
+        k = keys[middle]
+        if k < key or (k == key and (ids[middle] & ID_MASK) < i):
+            low = middle + 1
+        else:
+            high = middle
+    if size < capacity:
+        size += 1
+    moved = size - 1 - low
+    simd.shift_right(keys, low, moved)
+    simd.shift_right(ids, low, moved)
+    keys[low] = key
+    ids[low] = i
+    return size, low
+
+
+@kernel
+def package(keys, ids, size, out_keys, out_ids):
+    """Copy the pool's best into result rows, padding with (+inf, −1)."""
+    for j in range(out_ids.size):
+        if j < size:
+            out_keys[j] = keys[j]
+            out_ids[j] = ids[j] & ID_MASK
+        else:
+            out_keys[j] = INFINITY
+            out_ids[j] = NO_ID

@@ -1,0 +1,434 @@
+"""Vector primitives written as LLVM IR, with a portable twin for each.
+
+The plain loop ``for i in range(d): t = a[i] - b[i]; s += t * t`` costs five to seven
+times the same sum written as four 16-lane accumulators: LLVM does not vectorise it
+well once it is inlined in a search. Each primitive here comes in three variants:
+
+=========  ========================================================================
+avx512     16 float32 lanes
+avx2       8 float32 lanes
+portable   a plain loop for any processor; the twin that the others are tested with
+=========  ========================================================================
+
+The IR itself is generic (``fma``, ``masked.load``, ``reduce``): a level only sets the
+number of lanes. Every length is allowed; the tail is one masked step.
+
+Arrays are C-contiguous; a vector is named by (array, offset of its first element).
+"""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from llvmlite import ir
+from numba import types
+from numba.extending import intrinsic
+
+from ann.kernels._jit import SIMD_LEVEL, reduction
+
+F32 = ir.FloatType()
+I1, I8, I16, I32, I64 = (ir.IntType(bits) for bits in (1, 8, 16, 32, 64))
+
+LANES = {"avx512": 16, "avx2": 8}
+
+
+# --- writing IR -----------------------------------------------------------------------
+
+
+def _splat(kind, lanes, value):
+    return ir.Constant(ir.VectorType(kind, lanes), [value] * lanes)
+
+
+def _call(builder, name, result, args, fastmath=()):
+    """Call an LLVM intrinsic by its full name, declared once per module.
+
+    llvmlite's ``declare_intrinsic`` knows no vector types.
+    """
+    function = builder.module.globals.get(name)
+    if function is None:
+        signature = ir.FunctionType(result, [a.type for a in args])
+        function = ir.Function(builder.module, signature, name)
+    return builder.call(function, args, fastmath=fastmath)
+
+
+def _pointer(context, builder, array_type, array, offset):
+    return builder.gep(context.make_array(array_type)(context, builder, array).data, [offset])
+
+
+def _for(builder, start, stop, step, carried, body):
+    """``for i in range(start, stop, step): carried = body(i, carried)``; may run 0 times.
+
+    ``stop - start`` must be a multiple of ``step``.
+    """
+    entry, function = builder.block, builder.function
+    head, inside, after = (function.append_basic_block(s) for s in ("head", "body", "after"))
+    builder.branch(head)
+    builder.position_at_end(head)
+    i = builder.phi(I64)
+    i.add_incoming(start, entry)
+    phis = [builder.phi(value.type) for value in carried]
+    for phi, value in zip(phis, carried, strict=True):
+        phi.add_incoming(value, entry)
+    builder.cbranch(builder.icmp_signed("<", i, stop), inside, after)
+    builder.position_at_end(inside)
+    out = body(i, phis)
+    i.add_incoming(builder.add(i, I64(step)), builder.block)
+    for phi, value in zip(phis, out, strict=True):
+        phi.add_incoming(value, builder.block)
+    builder.branch(head)
+    builder.position_at_end(after)
+    return phis
+
+
+def _broadcast(builder, value, lanes):
+    wide = ir.VectorType(value.type, lanes)
+    one = builder.insert_element(ir.Constant(wide, ir.Undefined), value, I32(0))
+    return builder.shuffle_vector(one, one, _splat(I32, lanes, 0))
+
+
+class _Lanes:
+    """Operations on float32 vectors of ``lanes`` elements."""
+
+    def __init__(self, builder, lanes):
+        self.builder, self.lanes = builder, lanes
+        self.vector = ir.VectorType(F32, lanes)
+
+    def load(self, pointer, index, mask=None):
+        """Elements ``pointer[index:index+lanes]``; lanes outside the mask read 0."""
+        b, element = self.builder, pointer.type.pointee
+        wide = ir.VectorType(element, self.lanes)
+        where = b.bitcast(b.gep(pointer, [index]), wide.as_pointer())
+        size, kind = (4, "f32") if element == F32 else (1, "i8")
+        if mask is None:
+            return b.load(where, align=size)
+        name = f"llvm.masked.load.v{self.lanes}{kind}.p0"
+        return _call(b, name, wide, [where, I32(size), mask, ir.Constant(wide, None)])
+
+    def floats(self, codes):
+        return self.builder.uitofp(codes, self.vector)
+
+    def mask(self, count):
+        """Lanes below ``count``."""
+        iota = ir.Constant(ir.VectorType(I64, self.lanes), list(range(self.lanes)))
+        return self.builder.icmp_signed("<", iota, _broadcast(self.builder, count, self.lanes))
+
+    def fma(self, a, b, c):
+        return _call(self.builder, f"llvm.fma.v{self.lanes}f32", self.vector, [a, b, c])
+
+    def add_square(self, t, acc):
+        return self.fma(t, t, acc)
+
+    def add_abs(self, t, acc):
+        size = _call(self.builder, f"llvm.fabs.v{self.lanes}f32", self.vector, [t])
+        return self.builder.fadd(acc, size)
+
+    def sum(self, a):
+        name = f"llvm.vector.reduce.fadd.v{self.lanes}f32"
+        return _call(self.builder, name, F32, [F32(0.0), a], fastmath=("reassoc",))
+
+
+# --- sums over a vector's components --------------------------------------------------
+
+
+def _summation(lanes: int, n_parts: int, term: Callable[..., Any]) -> Any:
+    """Return an intrinsic ``f(a, a_start, b, b_start, …, length) -> float32``.
+
+    It is the sum over ``i < length`` of what ``term(v, parts, i, mask, acc)`` adds to
+    ``acc``, ``parts`` being the pointers to the named vectors.
+    """
+
+    def generate(context, builder, signature, values):
+        v = _Lanes(builder, lanes)
+        named = zip(signature.args[:-1:2], values[:-1:2], values[1::2], strict=True)
+        parts = [_pointer(context, builder, *vector) for vector in named]
+
+        def four(i, accs):  # four accumulators hide the adder's latency
+            at = [builder.add(i, I64(lanes * step)) for step in range(4)]
+            return [term(v, parts, j, None, acc) for j, acc in zip(at, accs, strict=True)]
+
+        def one(i, accs):
+            return [term(v, parts, i, None, accs[0])]
+
+        length, zero = values[-1], _splat(F32, lanes, 0.0)
+        by_four = builder.and_(length, I64(-4 * lanes))
+        by_one = builder.and_(length, I64(-lanes))
+        a, b, c, d = _for(builder, I64(0), by_four, 4 * lanes, [zero] * 4, four)
+        acc = builder.fadd(builder.fadd(a, b), builder.fadd(c, d))
+        (acc,) = _for(builder, by_four, by_one, lanes, [acc], one)
+        rest, before = builder.sub(length, by_one), builder.block
+        with builder.if_then(builder.icmp_signed(">", rest, I64(0))):
+            tail, inside = term(v, parts, by_one, v.mask(rest), acc), builder.block
+        total = builder.phi(acc.type)
+        total.add_incoming(acc, before)
+        total.add_incoming(tail, inside)
+        return v.sum(total)
+
+    def typed(*arguments):
+        exact = [types.int64 if i % 2 else t for i, t in enumerate(arguments[:-1])]
+        return types.float32(*exact, types.int64), generate
+
+    # Numba's intrinsics take no *args, so each number of parts is spelled out.
+    @intrinsic
+    def two(typingctx, a, i, b, j, length):
+        return typed(a, i, b, j, length)
+
+    @intrinsic
+    def three(typingctx, a, i, b, j, c, k, length):
+        return typed(a, i, b, j, c, k, length)
+
+    @intrinsic
+    def five(typingctx, a, i, b, j, c, k, e, m, f, n, length):
+        return typed(a, i, b, j, c, k, e, m, f, n, length)
+
+    return {2: two, 3: three, 5: five}[n_parts]
+
+
+def _l2sq(v, parts, i, mask, acc):
+    a, b = (v.load(p, i, mask) for p in parts)
+    return v.add_square(v.builder.fsub(a, b), acc)
+
+
+def _dot(v, parts, i, mask, acc):
+    a, b = (v.load(p, i, mask) for p in parts)
+    return v.fma(a, b, acc)
+
+
+def _l1(v, parts, i, mask, acc):
+    a, b = (v.load(p, i, mask) for p in parts)
+    return v.add_abs(v.builder.fsub(a, b), acc)
+
+
+def _dot_u8(v, parts, i, mask, acc):
+    codes, q = (v.load(p, i, mask) for p in parts)
+    return v.fma(v.floats(codes), q, acc)
+
+
+def _affine_u8(add):
+    """``add(codes * step + shift)``, the parts being codes, step, shift."""
+
+    def term(v, parts, i, mask, acc):
+        codes, step, shift = (v.load(p, i, mask) for p in parts)
+        return add(v, v.fma(v.floats(codes), step, shift), acc)
+
+    return term
+
+
+def _nibbles(v, codes):
+    low = v.builder.and_(codes, _splat(I8, v.lanes, 15))
+    return v.floats(low), v.floats(v.builder.lshr(codes, _splat(I8, v.lanes, 4)))
+
+
+def _dot_u4(v, parts, i, mask, acc):
+    codes, q_low, q_high = (v.load(p, i, mask) for p in parts)
+    low, high = _nibbles(v, codes)
+    return v.fma(high, q_high, v.fma(low, q_low, acc))
+
+
+def _affine_u4(add):
+    """``add(low * step + shift)`` and the same for high nibbles."""
+
+    def term(v, parts, i, mask, acc):
+        codes, step_low, step_high, low_shift, high_shift = (v.load(p, i, mask) for p in parts)
+        low, high = _nibbles(v, codes)
+        acc = add(v, v.fma(low, step_low, low_shift), acc)
+        return add(v, v.fma(high, step_high, high_shift), acc)
+
+    return term
+
+
+# --- the portable twins: the same sums as plain loops ---------------------------------
+
+
+@intrinsic
+def at(typingctx, array, index):
+    """``array.flat[index]``, without numpy's wrap-around of negative indices."""
+
+    def generate(context, builder, signature, args):
+        return builder.load(_pointer(context, builder, signature.args[0], *args))
+
+    return array.dtype(array, types.int64), generate
+
+
+@reduction
+def _plain_l2sq(a, i, b, j, length):
+    total = np.float32(0.0)
+    for t in range(length):
+        difference = at(a, i + t) - at(b, j + t)
+        total += difference * difference
+    return total
+
+
+@reduction
+def _plain_dot(a, i, b, j, length):
+    total = np.float32(0.0)
+    for t in range(length):
+        total += np.float32(at(a, i + t)) * at(b, j + t)
+    return total
+
+
+@reduction
+def _plain_l1(a, i, b, j, length):
+    total = np.float32(0.0)
+    for t in range(length):
+        total += abs(at(a, i + t) - at(b, j + t))
+    return total
+
+
+@reduction
+def _plain_l2sq_u8(c, i, step, j, shift, k, length):
+    total = np.float32(0.0)
+    for t in range(length):
+        x = np.float32(at(c, i + t)) * at(step, j + t) + at(shift, k + t)
+        total += x * x
+    return total
+
+
+@reduction
+def _plain_l1_u8(c, i, step, j, shift, k, length):
+    total = np.float32(0.0)
+    for t in range(length):
+        total += abs(np.float32(at(c, i + t)) * at(step, j + t) + at(shift, k + t))
+    return total
+
+
+@reduction
+def _plain_l2sq_u4(c, i, step0, j0, step1, j1, shift0, k0, shift1, k1, length):
+    total = np.float32(0.0)
+    for t in range(length):
+        code = at(c, i + t)
+        low = np.float32(code & 15) * at(step0, j0 + t) + at(shift0, k0 + t)
+        high = np.float32(code >> 4) * at(step1, j1 + t) + at(shift1, k1 + t)
+        total += low * low + high * high
+    return total
+
+
+@reduction
+def _plain_l1_u4(c, i, step0, j0, step1, j1, shift0, k0, shift1, k1, length):
+    total = np.float32(0.0)
+    for t in range(length):
+        code = at(c, i + t)
+        low = np.float32(code & 15) * at(step0, j0 + t) + at(shift0, k0 + t)
+        high = np.float32(code >> 4) * at(step1, j1 + t) + at(shift1, k1 + t)
+        total += abs(low) + abs(high)
+    return total
+
+
+@reduction
+def _plain_dot_u4(c, i, q0, j0, q1, j1, length):
+    total = np.float32(0.0)
+    for t in range(length):
+        code = at(c, i + t)
+        total += np.float32(code & 15) * at(q0, j0 + t)
+        total += np.float32(code >> 4) * at(q1, j1 + t)
+    return total
+
+
+# --- the choice -----------------------------------------------------------------------
+
+
+class Primitives(NamedTuple):
+    """One variant of every sum; ``d`` counts elements of the first array.
+
+    ``f(a, start, b, start, …, d)``; u8 parts are codes, u4 parts two codes a byte.
+    """
+
+    l2sq: Any  #: Σ (a − b)²
+    dot: Any  #: Σ a·b
+    l1: Any  #: Σ |a − b|
+    l2sq_u8: Any  #: Σ (code·step + shift)²
+    dot_u8: Any  #: Σ code·q
+    l1_u8: Any  #: Σ |code·step + shift|
+    l2sq_u4: Any  #: the same, parts: codes, step low, high, shift low, high
+    dot_u4: Any  #: parts: codes, q low, q high
+    l1_u4: Any
+
+
+def primitives(level: str) -> Primitives:
+    """Return the variant of a vector level: ``avx512``, ``avx2`` or ``portable``."""
+    if level == "portable":
+        return Primitives(
+            _plain_l2sq,
+            _plain_dot,
+            _plain_l1,
+            _plain_l2sq_u8,
+            _plain_dot,
+            _plain_l1_u8,
+            _plain_l2sq_u4,
+            _plain_dot_u4,
+            _plain_l1_u4,
+        )
+    terms = [
+        (2, _l2sq),
+        (2, _dot),
+        (2, _l1),
+        (3, _affine_u8(_Lanes.add_square)),
+        (2, _dot_u8),
+        (3, _affine_u8(_Lanes.add_abs)),
+        (5, _affine_u4(_Lanes.add_square)),
+        (3, _dot_u4),
+        (5, _affine_u4(_Lanes.add_abs)),
+    ]
+    return Primitives(*(_summation(LANES[level], *term) for term in terms))
+
+
+l2sq, dot, l1, l2sq_u8, dot_u8, l1_u8, l2sq_u4, dot_u4, l1_u4 = primitives(SIMD_LEVEL)
+
+
+# --- memory and bits: generic LLVM, right on every processor --------------------------
+
+
+@intrinsic
+def prefetch(typingctx, array, index):
+    """Ask for the cache line of ``array.flat[index]``; harmless out of bounds."""
+
+    def generate(context, builder, signature, args):
+        byte = I8.as_pointer()
+        where = _pointer(context, builder, signature.args[0], *args)
+        hint = [builder.bitcast(where, byte), I32(0), I32(3), I32(1)]
+        _call(builder, "llvm.prefetch.p0", ir.VoidType(), hint)
+        return context.get_dummy_value()
+
+    return types.void(array, types.int64), generate
+
+
+@intrinsic
+def shift_right(typingctx, array, start, count):
+    """``array[start+1 : start+1+count] = array[start : start+count]`` as one memmove."""
+
+    def generate(context, builder, signature, args):
+        byte = I8.as_pointer()
+        source = _pointer(context, builder, signature.args[0], args[0], args[1])
+        size = builder.mul(args[2], I64(context.get_abi_sizeof(source.type.pointee)))
+        to = builder.bitcast(builder.gep(source, [I64(1)]), byte)
+        move = [to, builder.bitcast(source, byte), size, I1(0)]
+        _call(builder, "llvm.memmove.p0.p0.i64", ir.VoidType(), move)
+        return context.get_dummy_value()
+
+    return types.void(array, types.int64, types.int64), generate
+
+
+@intrinsic
+def below16(typingctx, a, a_start, b, b_start, scale, limit):
+    """Bits of ``scale * a[i] + b[i] < limit`` for 16 elements, lowest bit first."""
+
+    def generate(context, builder, signature, args):
+        v = _Lanes(builder, 16)
+        parts = zip(signature.args[0:4:2], args[0:4:2], args[1:4:2], strict=True)
+        a, b = (v.load(_pointer(context, builder, *p), I64(0)) for p in parts)
+        key = v.fma(a, _broadcast(builder, args[4], 16), b)
+        bits = builder.fcmp_ordered("<", key, _broadcast(builder, args[5], 16))
+        return builder.zext(builder.bitcast(bits, I16), I32)
+
+    floats = types.float32, types.float32
+    return types.uint32(a, types.int64, b, types.int64, *floats), generate
+
+
+@intrinsic
+def trailing_zeros(typingctx, bits):
+    """Index of the lowest set bit of a uint32 that is not 0."""
+
+    def generate(context, builder, signature, args):
+        return builder.zext(_call(builder, "llvm.cttz.i32", I32, [args[0], I1(1)]), I64)
+
+    return types.int64(types.uint32), generate

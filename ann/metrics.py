@@ -1,0 +1,124 @@
+"""What near means: the one place that prepares vectors and presents distances.
+
+Every structure and codec orders by a *key*, smaller is closer, in its cheapest form:
+
+=========  ==================  =====================  ==========================
+metric     prepared vector     key                    presented distance
+=========  ==================  =====================  ==========================
+l2         as it is            squared distance       Euclidean distance
+ip         as it is            −⟨q, x⟩                −⟨q, x⟩
+cosine     scaled to norm 1    −⟨q, x⟩                1 − cosine similarity
+l1         as it is            Manhattan distance     Manhattan distance
+=========  ==================  =====================  ==========================
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+_ALIASES = {
+    "l2": "l2",
+    "euclidean": "l2",
+    "ip": "ip",
+    "dot": "ip",
+    "inner_product": "ip",
+    "cosine": "cosine",
+    "angular": "cosine",
+    "l1": "l1",
+    "manhattan": "l1",
+    "cityblock": "l1",
+}
+_BLOCK = 8192
+
+
+@dataclass(frozen=True)
+class Metric:
+    """A metric by its canonical name; ``key`` is how its kernels compare vectors."""
+
+    name: str  #: ``l2``, ``ip``, ``cosine`` or ``l1``
+
+    @property
+    def key(self) -> str:
+        """``l2`` (squared), ``dot`` (negated) or ``l1``."""
+        return "dot" if self.name in ("ip", "cosine") else self.name
+
+    def prepare(self, X: NDArray[np.float32], name: str) -> NDArray[np.float32]:
+        """Return validated (n, d) vectors as the kernels want them.
+
+        Raises
+        ------
+        ValueError
+            A zero vector under cosine: it has no direction.
+        """
+        if self.name != "cosine":
+            return X
+        norms = row_norms(X)
+        if not norms.all():
+            row = int(np.argmin(norms))
+            raise ValueError(
+                f"{name} must have no zero vector under the cosine metric, got norm 0 in "
+                f"row {row}"
+            )
+        return (X / norms[:, None]).astype(np.float32)
+
+    def present(self, keys: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Return keys as distances; +inf stays +inf."""
+        if self.name == "l2":
+            return np.sqrt(keys, dtype=np.float32)
+        if self.name == "cosine":  # a rounded −1.0000001 must not become negative
+            return np.maximum(keys + np.float32(1.0), np.float32(0.0))
+        return keys
+
+
+def metric(name: str) -> Metric:
+    """Return the metric of any accepted spelling.
+
+    Raises
+    ------
+    ValueError
+        An unknown name.
+    """
+    canonical = _ALIASES.get(name.lower()) if isinstance(name, str) else None
+    if canonical is None:
+        raise ValueError(f"metric must be one of {', '.join(_ALIASES)}, got {name!r}")
+    return Metric(canonical)
+
+
+def row_norms(X: NDArray[np.float32]) -> NDArray[np.float64]:
+    """Return the Euclidean norm of each row, summed in float64."""
+    norms = np.empty(len(X))
+    for start in range(0, len(X), _BLOCK):
+        wide = X[start : start + _BLOCK].astype(np.float64)
+        norms[start : start + _BLOCK] = np.sqrt(np.einsum("ij,ij->i", wide, wide))
+    return norms
+
+
+def similarity(metric_name: str, distances: ArrayLike) -> NDArray[np.float32]:
+    """Turn distances into the scores that people know: larger is closer.
+
+    Parameters
+    ----------
+    metric_name : str
+        Any accepted spelling of a metric.
+    distances : array
+        As ``search`` returns them.
+
+    Returns
+    -------
+    array of float32
+        The cosine similarity for ``cosine``, the inner product for ``ip``, and
+        ``1 / (1 + distance)`` in (0, 1] for ``l2`` and ``l1``. A missing neighbour
+        (+inf) gives −inf for ``cosine`` and ``ip``, 0 for ``l2`` and ``l1``.
+
+    Examples
+    --------
+    >>> float(similarity("cosine", 0.25))
+    0.75
+    """
+    name, values = metric(metric_name).name, np.asarray(distances, dtype=np.float32)
+    if name == "cosine":
+        return np.float32(1.0) - values
+    if name == "ip":
+        return -values
+    return np.float32(1.0) / (np.float32(1.0) + values)

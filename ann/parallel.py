@@ -1,0 +1,124 @@
+"""Work shared among threads: kernels release the GIL, Python hands out the chunks.
+
+A chunk writes only its own rows and its limits do not depend on the number of threads,
+so neither does any result.
+"""
+
+import os
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from typing import Any
+
+Ranges = Iterator[tuple[int, int]]
+
+
+def available() -> int:
+    """Return the number of cores that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+class _Chunks:
+    """An iterator over ``range(0, n)`` in chunks that several threads may share."""
+
+    def __init__(self, n: int, size: int) -> None:
+        self._n, self._size, self._next = n, size, 0
+        self._lock = threading.Lock()
+
+    def __iter__(self) -> Ranges:
+        while True:
+            with self._lock:
+                start = self._next
+                self._next = min(self._n, start + self._size)
+                stop = self._next
+            if start >= stop:
+                return
+            yield start, stop
+
+    def end(self) -> None:
+        with self._lock:
+            self._next = self._n
+
+
+_pool: ThreadPoolExecutor | None = None
+_pool_lock = threading.Lock()
+
+
+def _forget_pool() -> None:  # a forked child inherits the object but not its threads
+    global _pool, _pool_lock
+    _pool, _pool_lock = None, threading.Lock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget_pool)
+
+
+def _submit(work: Callable[[], None]) -> Any:
+    global _pool
+    with _pool_lock:
+        if _pool is None:
+            _pool = ThreadPoolExecutor(max(32, available()), "ann")
+        return _pool.submit(work)
+
+
+def run(work: Callable[[Ranges], None], n: int, chunk: int, threads: int) -> None:
+    """Call ``work(ranges)`` in up to ``threads`` threads, the caller's among them.
+
+    Each call takes ``(start, stop)`` pairs from its iterator until none is left;
+    together they cover ``range(n)`` once. An exception, Ctrl-C included, ends the
+    hand-out and is raised here when all threads have stopped.
+    """
+    chunks = _Chunks(n, chunk)
+
+    def guarded() -> None:
+        try:
+            work(iter(chunks))
+        except BaseException:
+            chunks.end()
+            raise
+
+    helpers = min(threads, -(-n // chunk)) - 1
+    others = [_submit(guarded) for _ in range(helpers)]
+    try:
+        guarded()
+    finally:
+        for future in others:
+            if not future.cancel():
+                future.exception()
+    for future in others:
+        if not future.cancelled():
+            future.result()
+
+
+_blas_lock = threading.Lock()
+_blas_users = 0
+_blas_limit: Any = None
+_blas_controller: Any = None
+
+
+@contextmanager
+def serial_blas() -> Iterator[None]:
+    """Hold BLAS to one thread: ours are the parallel ones, and blocks stay the same.
+
+    The limit is the process's, so it is counted: it begins with the first user and ends
+    with the last, whichever threads they are in.
+    """
+    global _blas_users, _blas_limit, _blas_controller
+    with _blas_lock:
+        if _blas_users == 0:
+            if _blas_controller is None:
+                from threadpoolctl import ThreadpoolController
+
+                _blas_controller = ThreadpoolController()
+            _blas_limit = _blas_controller.limit(limits=1, user_api="blas")
+        _blas_users += 1
+    try:
+        yield
+    finally:
+        with _blas_lock:
+            _blas_users -= 1
+            if _blas_users == 0:
+                _blas_limit.restore_original_limits()

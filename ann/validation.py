@@ -1,0 +1,103 @@
+"""The only place where arrays and numbers from outside are cast and checked."""
+
+import operator
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+_BLOCK = 8192  # rows looked at together, so that a check allocates little
+
+
+def vectors(X: ArrayLike, name: str, d: int | None = None) -> NDArray[np.float32]:
+    """Return ``X`` as (n, d) float32: C-contiguous, writable, finite.
+
+    ``X`` itself comes back where it is all that already.
+
+    Raises
+    ------
+    ValueError
+        Not numeric, not two-dimensional, zero or wrong width, or a value that is not
+        finite in float32. Names the rule, the limit, the value and the row.
+    """
+    array = np.asarray(X)
+    if array.dtype.kind not in "fiub":
+        raise ValueError(f"{name} must hold real numbers, got dtype {array.dtype}")
+    if array.ndim != 2:
+        raise ValueError(f"{name} must have shape (n, d), got {array.shape}")
+    if array.shape[1] == 0:
+        raise ValueError(f"{name} must have at least 1 column, got {array.shape}")
+    if d is not None and array.shape[1] != d:
+        raise ValueError(f"{name} must have d={d} columns, got {array.shape[1]}")
+    with np.errstate(over="ignore"):  # an overflow is found, and named, just below
+        cast = np.require(array, np.float32, ["C", "W", "A"])
+    for start in range(0, len(cast), _BLOCK):
+        _check_finite(cast[start : start + _BLOCK], name, start)
+    return cast
+
+
+def _check_finite(block: NDArray[np.float32], name: str, start: int) -> None:
+    with np.errstate(all="ignore"):
+        if np.isfinite(block.sum()):  # NaN and infinity survive a sum
+            return
+    bad = np.argwhere(~np.isfinite(block))
+    if len(bad):
+        row, column = bad[0]
+        raise ValueError(
+            f"{name} must be finite in float32, got {block[row, column]} "
+            f"in row {start + row}, column {column}"
+        )
+
+
+def new_ids(
+    ids: ArrayLike | None, n: int, taken: NDArray[np.int64] | None, ntotal: int
+) -> NDArray[np.int64] | None:
+    """Return the ids of ``n`` new vectors, or None while all are 0, 1, 2, ….
+
+    ``taken`` are the ids given so far (None: ``0..ntotal-1``).
+
+    Raises
+    ------
+    ValueError
+        Not integers, wrong length, negative, or given twice.
+    """
+    if ids is None and taken is None:
+        return None
+    if ids is None:
+        array = np.arange(ntotal, ntotal + n, dtype=np.int64)
+    else:
+        raw = np.asarray(ids)
+        if raw.dtype.kind not in "iu" and raw.size:
+            raise ValueError(f"ids must be integers, got dtype {raw.dtype}")
+        if raw.shape != (n,):
+            raise ValueError(f"ids must have shape ({n},), got {raw.shape}")
+        if raw.size and (raw.min() < 0 or raw.max() > np.iinfo(np.int64).max):
+            worst = raw.min() if raw.min() < 0 else raw.max()
+            raise ValueError(f"ids must be in [0, 2**63 - 1], got {worst}")
+        array = raw.astype(np.int64)
+    before = np.arange(ntotal, dtype=np.int64) if taken is None else taken
+    values, counts = np.unique(array, return_counts=True)
+    twice = values[(counts > 1) | np.isin(values, before)]
+    if len(twice):
+        raise ValueError(f"ids must be unique, got {twice[0]} more than once")
+    return array
+
+
+def integer(value: Any, name: str, low: int, high: int | None = None, limit: str = "") -> int:
+    """Return ``value`` as an int in ``[low, high]``; ``limit`` names where high is from.
+
+    Raises
+    ------
+    ValueError
+        Not an integer, or out of range.
+    """
+    try:
+        number = operator.index(value)
+    except TypeError:
+        raise ValueError(f"{name} must be an integer, got {value!r}") from None
+    if isinstance(value, bool | np.bool_):
+        raise ValueError(f"{name} must be an integer, got {value!r}")
+    if number < low or (high is not None and number > high):
+        bounds = f">= {low}" if high is None else f"in [{low}, {limit}{high}]"
+        raise ValueError(f"{name} must be {bounds}, got {number}")
+    return number
