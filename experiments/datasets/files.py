@@ -1,0 +1,183 @@
+"""Vectors from a local file of any common format, none of it trusted."""
+
+import zipfile
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from experiments.datasets.vectors import (
+    Vectors,
+    canonical_metric,
+    check_expansion,
+    from_arrays,
+)
+
+
+def read(path: Path) -> Vectors:
+    """Read `path` by its suffix.
+
+    Raw formats (`.npy`, `*vecs`, `*bin`) are mapped rather than read, so that a sample
+    of a large file costs the sample.
+    """
+    try:
+        reader = READERS[path.suffix.lower()]
+    except KeyError:
+        raise ValueError(
+            f"{path}: suffix must be one of {', '.join(READERS)}, got {path.suffix!r}"
+        ) from None
+    if not path.is_file():
+        raise FileNotFoundError(f"{path}: no such file")
+    return reader(path)
+
+
+def _hdf5(path: Path) -> Vectors:
+    from experiments.datasets import hdf5
+
+    return hdf5.read(path)
+
+
+def _parquet(path: Path) -> Vectors:
+    from experiments.datasets import parquet
+
+    return parquet.read(path)
+
+
+def _npy(path: Path) -> Vectors:
+    with path.open("rb") as stream:
+        shape, fortran, dtype = _npy_header(stream, str(path))
+        offset = stream.tell()
+    _check_bytes(path, offset + _nbytes(shape, dtype))
+    if 0 in shape:
+        raise ValueError(f"{path}: shape must hold n, d >= 1, got {shape}")
+    array = np.memmap(path, dtype, "r", offset, shape, "F" if fortran else "C")
+    return Vectors(array, None, None, str(path))
+
+
+def _npz(path: Path) -> Vectors:
+    """Read arrays named as in an ann-benchmarks file, or the only array there is.
+
+    The metric may be given by a text array named `distance` or `metric`.
+    """
+    try:
+        with zipfile.ZipFile(path) as archive:
+            for member in archive.infolist():
+                _check_member(archive, member, path)
+        with np.load(path, allow_pickle=False) as file:
+            arrays = {name: file[name] for name in file.files}
+    except (zipfile.BadZipFile, OSError, EOFError, NotImplementedError) as error:
+        raise ValueError(f"{path}: must be a readable npz file: {error}") from error
+    texts = {name: arrays.pop(name) for name in list(arrays) if name in _METRIC_KEYS}
+    stated = {str(text) for text in texts.values()}
+    if len(stated) > 1:
+        raise ValueError(f"{path}: must state one metric, got {sorted(stated)}")
+    metric = canonical_metric(stated.pop(), str(path)) if stated else None
+    if len(arrays) == 1:
+        arrays = {"train": next(iter(arrays.values()))}
+    return from_arrays(arrays, metric, path)
+
+
+_METRIC_KEYS = ("distance", "metric")
+
+
+def _check_member(
+    archive: zipfile.ZipFile, member: zipfile.ZipInfo, path: Path
+) -> None:
+    where = f"{path}: {member.filename}"
+    check_expansion(member.file_size, member.compress_size, where)
+    with archive.open(member) as stream:
+        shape, _, dtype = _npy_header(stream, where)
+        expected = stream.tell() + _nbytes(shape, dtype)
+    if expected != member.file_size:
+        raise ValueError(
+            f"{where}: size must be {expected} bytes for shape {shape} of {dtype}, "
+            f"got {member.file_size}"
+        )
+
+
+def _npy_header(stream: Any, where: str) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
+    readers = {
+        (1, 0): np.lib.format.read_array_header_1_0,
+        (2, 0): np.lib.format.read_array_header_2_0,
+    }
+    try:
+        version = np.lib.format.read_magic(stream)
+        shape, fortran, dtype = readers[version](stream)
+    except (ValueError, KeyError) as error:
+        raise ValueError(f"{where}: must have a npy header: {error}") from error
+    if dtype.hasobject:
+        raise ValueError(f"{where}: dtype must be float or integer, got object")
+    if min(shape, default=0) < 0:
+        raise ValueError(f"{where}: shape must not be negative, got {shape}")
+    return shape, fortran, dtype
+
+
+def _vecs(path: Path, dtype: str) -> Vectors:
+    """Read TexMex rows: int32 d, then d values; every row states its own d."""
+    scalar = np.dtype(dtype)
+    size = path.stat().st_size
+    if size < 4:
+        raise ValueError(f"{path}: size must be at least 4 bytes, got {size}")
+    raw = np.memmap(path, np.uint8, "r")
+    d = int(raw[:4].view("<i4")[0])
+    if d < 1:
+        raise ValueError(f"{path}: d must be at least 1, got {d} in row 0")
+    width = 4 + d * scalar.itemsize
+    if size % width:
+        raise ValueError(
+            f"{path}: size must be a multiple of {width} bytes for d={d}, got {size}"
+        )
+    rows = raw.reshape(-1, width)
+    stated = np.ascontiguousarray(rows[:, :4]).view("<i4")[:, 0]
+    if (stated != d).any():
+        row = int((stated != d).argmax())
+        raise ValueError(
+            f"{path}: d must be {d} in all rows, got {stated[row]} in row {row}"
+        )
+    return Vectors(rows[:, 4:].view(scalar), None, None, str(path))
+
+
+def _bin(path: Path, dtype: str) -> Vectors:
+    """Read the big-ann-benchmarks layout: uint32 n, uint32 d, then n × d values."""
+    size = path.stat().st_size
+    if size < 8:
+        raise ValueError(f"{path}: size must be at least 8 bytes, got {size}")
+    n, d = (int(x) for x in np.fromfile(path, "<u4", 2))
+    if n < 1 or d < 1:
+        raise ValueError(f"{path}: n and d must be at least 1, got n={n}, d={d}")
+    _check_bytes(path, 8 + _nbytes((n, d), np.dtype(dtype)))
+    return Vectors(np.memmap(path, dtype, "r", 8, (n, d)), None, None, str(path))
+
+
+def _nbytes(shape: tuple[int, ...], dtype: np.dtype[Any]) -> int:
+    """Return the size in bytes, in Python integers: these do not overflow."""
+    total = dtype.itemsize
+    for extent in shape:
+        total *= extent
+    return total
+
+
+def _check_bytes(path: Path, expected: int) -> None:
+    size = path.stat().st_size
+    if size != expected:
+        raise ValueError(
+            f"{path}: size must be {expected} bytes as its header says, got {size}"
+        )
+
+
+READERS: dict[str, Callable[[Path], Vectors]] = {
+    ".hdf5": _hdf5,
+    ".h5": _hdf5,
+    ".npy": _npy,
+    ".npz": _npz,
+    ".parquet": _parquet,
+    ".fvecs": partial(_vecs, dtype="<f4"),
+    ".ivecs": partial(_vecs, dtype="<i4"),
+    ".bvecs": partial(_vecs, dtype="u1"),
+    ".fbin": partial(_bin, dtype="<f4"),
+    ".ibin": partial(_bin, dtype="<i4"),
+    ".u8bin": partial(_bin, dtype="u1"),
+    ".i8bin": partial(_bin, dtype="i1"),
+}

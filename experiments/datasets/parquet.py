@@ -1,0 +1,78 @@
+"""Parquet files with a column of embeddings."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from experiments.datasets.vectors import Vectors, check_expansion, check_matrix
+
+_USUAL = ("emb", "embedding", "embeddings", "vector")
+
+
+def read(path: Path) -> Vectors:
+    """Read the column that holds lists of numbers."""
+    try:
+        file = pq.ParquetFile(path)
+        name = _embedding_column(file.schema_arrow, path)
+        _check_size(file.metadata, name, path)
+        column = file.read(columns=[name]).column(name)
+    except (pa.ArrowException, OSError) as error:
+        raise ValueError(f"{path}: must be a readable parquet file: {error}") from error
+    where = f"{path}: column {name!r}"
+    blocks = [_matrix(chunk, where) for chunk in column.chunks if len(chunk)]
+    widths = {block.shape[1] for block in blocks}
+    if len(widths) != 1:
+        raise ValueError(f"{where}: rows must have one width d, got {sorted(widths)}")
+    vectors = np.concatenate(blocks)
+    check_matrix(vectors, where)
+    return Vectors(vectors, None, None, str(path))
+
+
+def _embedding_column(schema: Any, path: Path) -> str:
+    lists = [field.name for field in schema if _is_numeric_list(field.type)]
+    chosen = lists if len(lists) == 1 else [name for name in lists if name in _USUAL]
+    if len(chosen) != 1:
+        raise ValueError(
+            f"{path}: needs one column of lists of numbers, or one of them named "
+            f"{', '.join(_USUAL)}; got {lists or schema.names}"
+        )
+    return str(chosen[0])
+
+
+def _is_numeric_list(kind: Any) -> bool:
+    types = pa.types
+    is_list = (types.is_list, types.is_large_list, types.is_fixed_size_list)
+    if not any(is_kind(kind) for is_kind in is_list):
+        return False
+    return bool(types.is_floating(kind.value_type) or types.is_integer(kind.value_type))
+
+
+def _check_size(metadata: Any, name: str, path: Path) -> None:
+    """Refuse a column that would unfold to far more than the file holds."""
+    values = 0
+    for group in range(metadata.num_row_groups):
+        for number in range(metadata.num_columns):
+            column = metadata.row_group(group).column(number)
+            if column.path_in_schema.split(".")[0] == name:
+                values += column.num_values
+    check_expansion(values, path.stat().st_size, f"{path}: column {name!r}")
+
+
+def _matrix(chunk: Any, where: str) -> NDArray[Any]:
+    if chunk.null_count:
+        raise ValueError(f"{where}: rows must not be null, got {chunk.null_count}")
+    lengths = pc.list_value_length(chunk)
+    widths = pc.min_max(lengths)
+    low, high = widths["min"].as_py(), widths["max"].as_py()
+    if low != high:
+        raise ValueError(f"{where}: rows must have one width d, got {low} to {high}")
+    values = chunk.flatten()
+    if values.null_count:
+        raise ValueError(f"{where}: values must not be null, got {values.null_count}")
+    matrix: NDArray[Any] = values.to_numpy(zero_copy_only=False)
+    return matrix.reshape(len(chunk), high)
