@@ -17,9 +17,11 @@ from numba.extending import overload
 
 F = TypeVar("F", bound=Callable[..., Any])
 
-# numpy's error model: a division by zero gives inf instead of a raise, so that no
-# exception path stands in a hot loop. Kernels return status; Python validates.
-_OPTIONS = {"nogil": True, "error_model": "numpy"}
+# nogil: threads run kernels at the same time. error_model: a division by zero gives inf
+# as in numpy, so that no exception path stands in a hot loop. _nrt: kernels allocate
+# nothing, so arrays need no reference counts; counting them in every ``score`` cost two
+# atomic operations an array. A kernel can then return only numbers and its arguments.
+_OPTIONS = {"nogil": True, "error_model": "numpy", "_nrt": False}
 
 
 def simd_level() -> str:

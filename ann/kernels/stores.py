@@ -40,7 +40,18 @@ def fetch(store, i):
     raise NotImplementedError
 
 
+def between(store, i, j):
+    """Return the key between two stored vectors; what a graph is built by."""
+    raise NotImplementedError
+
+
+def as_query(store, i, buffer):
+    """Write stored vector ``i`` into ``buffer`` as a query, and return it."""
+    raise NotImplementedError
+
+
 _begin, _score, _fetch = by_type(begin), by_type(score), by_type(fetch)
+_between, _as_query = by_type(between), by_type(as_query)
 
 
 # --- float32 rows ---------------------------------------------------------------------
@@ -67,18 +78,6 @@ class L1Rows(NamedTuple):
 ROWS = {"l2": L2Rows, "dot": DotRows, "l1": L1Rows}  # by the metric's key
 
 
-class LiftedRows(NamedTuple):
-    """Vectors lifted onto a sphere by one extra component (Bachrach et al. 2014).
-
-    Among vectors of equal norm the largest inner product is the nearest neighbour, so a
-    graph for ``ip`` is built with the squared distance of ``(x, lift)``. A query's lift
-    stands behind its components.
-    """
-
-    rows: np.ndarray  #: (n, d) float32
-    lift: np.ndarray  #: (n,) float32, sqrt(max‖x‖² − ‖x‖²)
-
-
 def _query_as_it_is(store, q, buffer):
     return q
 
@@ -89,9 +88,17 @@ def _fetch_row(store, i):
         simd.prefetch(store.rows, i * d + t)
 
 
-for _rows in (L2Rows, DotRows, L1Rows, LiftedRows):
+def _copy_row(store, i, buffer):
+    d = store.rows.shape[1]
+    for j in range(d):
+        buffer[j] = store.rows[i, j]
+    return buffer
+
+
+for _rows in ROWS.values():
     _begin(_rows)(_query_as_it_is)
     _fetch(_rows)(_fetch_row)
+    _as_query(_rows)(_copy_row)
 
 
 @_score(L2Rows)
@@ -112,11 +119,22 @@ def _l1_rows(store, query, i):
     return simd.l1(store.rows, i * d, query, 0, d)
 
 
-@_score(LiftedRows)
-def _lifted_rows(store, query, i):
+@_between(L2Rows)
+def _between_l2(store, i, j):
     d = store.rows.shape[1]
-    t = store.lift[i] - query[d]
-    return simd.l2sq(store.rows, i * d, query, 0, d) + t * t
+    return simd.l2sq(store.rows, i * d, store.rows, j * d, d)
+
+
+@_between(DotRows)
+def _between_dot(store, i, j):
+    d = store.rows.shape[1]
+    return -simd.dot(store.rows, i * d, store.rows, j * d, d)
+
+
+@_between(L1Rows)
+def _between_l1(store, i, j):
+    d = store.rows.shape[1]
+    return simd.l1(store.rows, i * d, store.rows, j * d, d)
 
 
 # --- scalar quantization: component j is low[j] + step[j] * code ----------------------
@@ -267,7 +285,8 @@ class PQ4(NamedTuple):
 def _begin_table(store, q, buffer):
     """Write the asymmetric distance table (Jégou et al. 2011, Sec. III-A): ``m x ksub``."""
     m, dsub, ksub = store.codewords.shape
-    buffer[:] = np.float32(0.0)
+    for j in range(buffer.size):
+        buffer[j] = np.float32(0.0)
     for j in range(m):
         table = buffer[j * ksub : (j + 1) * ksub]
         for t in range(dsub):

@@ -1,0 +1,262 @@
+"""HNSW's kernels (Malkov & Yashunin 2018): search of a layer, choice of neighbours.
+
+The graph is two int32 tables. ``base`` has one row of up to M0 neighbours per vector;
+``upper`` one row of up to M per vector and layer above. Rows end with −1.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from ann.kernels import simd
+from ann.kernels._jit import kernel
+from ann.kernels.pool import EXPANDED, ID_MASK, NO_ID, insert, package
+from ann.kernels.stores import as_query, begin, between, fetch, score
+
+AHEAD = 4  # neighbours whose vectors are on their way while one is scored
+
+
+class Graph(NamedTuple):
+    """Links of all layers. A kernel changes only the rows it is told to."""
+
+    base: np.ndarray  #: (n, M0) int32, layer 0
+    upper: np.ndarray  #: (rows, M) int32, layers 1 and above
+    upper_row: np.ndarray  #: (n,) int32, row in ``upper`` of a vector's layer 1
+    entry_point: int
+    top: int  #: highest layer, the entry point's
+
+
+class Scratch(NamedTuple):
+    """Working memory of one thread."""
+
+    visited: np.ndarray  #: (>= n,) uint8, the search that saw a vector last
+    epoch: np.ndarray  #: (1,) uint8, number of the present search
+    keys: np.ndarray  #: (>= ef,) float32, a pool
+    ids: np.ndarray  #: (>= ef,) int32
+    found: np.ndarray  #: (>= M0,) int32, neighbours not seen before
+    buffer: np.ndarray  #: float32, a prepared query
+
+
+@kernel
+def _new_search(scratch):
+    """Forget what was visited: O(1), but for one reset in 255 searches."""
+    epoch = scratch.epoch[0]
+    if epoch == 255:
+        for i in range(scratch.visited.size):
+            scratch.visited[i] = 0
+        epoch = np.uint8(0)
+    epoch = np.uint8(epoch + np.uint8(1))
+    scratch.epoch[0] = epoch
+    return epoch
+
+
+@kernel
+def _row_of(graph, node, layer):
+    return node if layer == 0 else graph.upper_row[node] + layer - 1
+
+
+@kernel
+def descend(graph, store, query, top, bottom, node, key):
+    """Walk greedily to the nearest vector on layers ``top`` down to ``bottom``.
+
+    Algorithm 5 with ef = 1.
+
+    Returns
+    -------
+    node, key : int, float32    where the walk ended
+    scored : int                vectors scored
+    """
+    scored = 0
+    for layer in range(top, bottom - 1, -1):
+        moved = True
+        while moved:
+            moved, row = False, graph.upper_row[node] + layer - 1
+            for j in range(graph.upper.shape[1]):
+                other = graph.upper[row, j]
+                if other < 0:
+                    break
+                fetch(store, other)
+            for j in range(graph.upper.shape[1]):
+                other = graph.upper[row, j]
+                if other < 0:
+                    break
+                other_key = score(store, query, other)
+                scored += 1
+                if other_key < key or (other_key == key and other < node):
+                    node, key, moved = other, other_key, True
+    return node, key, scored
+
+
+@kernel
+def search_layer(graph, store, query, layer, node, key, ef, scratch):
+    """Beam search on one layer (Algorithm 2).
+
+    Candidates and results share one sorted pool: a member is a candidate until it is
+    expanded, and the search ends when all ``ef`` members are.
+
+    Parameters
+    ----------
+    graph, store : read-only
+    query : array               what ``begin`` or ``as_query`` returned
+    layer : int
+    node, key : int32, float32  where to begin, and its key
+    ef : int                    size of the pool
+    scratch : Scratch           overwritten
+
+    Returns
+    -------
+    size : int                  results in ``scratch.keys``, ``scratch.ids[:size]``,
+                                best first, ids marked as expanded
+    scored : int                vectors scored
+    """
+    keys, ids, found, visited = scratch.keys, scratch.ids, scratch.found, scratch.visited
+    links = graph.base if layer == 0 else graph.upper
+    width = links.shape[1]
+    epoch = _new_search(scratch)
+    visited[node] = epoch
+    keys[0], ids[0] = key, node
+    size, cursor, scored = 1, 0, 0
+    while cursor < size:
+        node = ids[cursor]
+        ids[cursor] = node | EXPANDED
+        row = np.int64(_row_of(graph, node, layer)) * width
+        n_found = 0
+        for j in range(width):
+            other = simd.at(links, row + j)
+            if other < 0:
+                break
+            if simd.at(visited, other) != epoch:
+                visited[np.uint32(other)] = epoch
+                found[n_found] = other
+                n_found += 1
+        for j in range(min(AHEAD, n_found)):
+            fetch(store, found[j])
+        scored += n_found
+        cursor += 1
+        for j in range(n_found):
+            if j + AHEAD < n_found:
+                fetch(store, found[j + AHEAD])
+            other = found[j]
+            key = score(store, query, other)
+            if size < ef or key <= keys[size - 1]:
+                size, position = insert(keys, ids, size, ef, key, other)
+                cursor = min(cursor, position)
+                simd.prefetch(links, np.int64(_row_of(graph, other, layer)) * width)
+        while cursor < size and ids[cursor] < 0:
+            cursor += 1
+    return size, scored
+
+
+@kernel
+def search(graph, store, Q, ef, scratch, out_keys, out_ids, scored):
+    """Search of each row of ``Q`` (Algorithm 5); results and counts are overwritten."""
+    for r in range(Q.shape[0]):
+        query = begin(store, Q[r], scratch.buffer)
+        node = np.int32(graph.entry_point)
+        key = score(store, query, node)
+        node, key, above = descend(graph, store, query, graph.top, 1, node, key)
+        size, below = search_layer(graph, store, query, 0, node, key, ef, scratch)
+        package(scratch.keys, scratch.ids, size, out_keys[r], out_ids[r])
+        scored[r] = 1 + above + below
+
+
+@kernel
+def select_neighbors(store, keys, ids, size, limit, out):
+    """Choose neighbours that lie in different directions (Algorithm 4).
+
+    A candidate is taken unless it is closer to one taken before than to the point.
+    Neither of the algorithm's options is used: candidates are not extended, and
+    rejected ones do not fill the row.
+
+    Parameters
+    ----------
+    keys, ids : (size,) float32, int32  candidates of the point, best first
+    limit : int                 neighbours at most
+    out : (>= limit,) int32     overwritten, its rest with −1
+    """
+    taken = 0
+    for c in range(size):
+        candidate = ids[c] & ID_MASK
+        if c + 1 < size:
+            fetch(store, ids[c + 1] & ID_MASK)
+        near = True
+        for t in range(taken):
+            if between(store, candidate, out[t]) < keys[c]:
+                near = False
+                break
+        if near:
+            out[taken] = candidate
+            taken += 1
+            if taken == limit:
+                break
+    for t in range(taken, out.size):
+        out[t] = NO_ID
+
+
+@kernel
+def insert_points(graph, store, points, levels, ef, M, scratch):
+    """Find and write the links of new points (Algorithm 1, without line 11).
+
+    Every point searches the same frozen graph: only the points' own rows are written,
+    and nothing links to them yet.
+
+    Parameters
+    ----------
+    points : (b,) int32
+    levels : (n,) uint8         highest layer of each vector
+    ef : int                    ``ef_construction``
+    M : int                     neighbours chosen on each layer
+    scratch : Scratch           overwritten
+    """
+    for p in points:
+        query = as_query(store, p, scratch.buffer)
+        level = min(np.int64(levels[p]), graph.top)
+        node = np.int32(graph.entry_point)
+        key = score(store, query, node)
+        node, key, _ = descend(graph, store, query, graph.top, level + 1, node, key)
+        for layer in range(level, -1, -1):
+            size, _ = search_layer(graph, store, query, layer, node, key, ef, scratch)
+            links = graph.base if layer == 0 else graph.upper
+            row = links[_row_of(graph, p, layer)]
+            select_neighbors(store, scratch.keys, scratch.ids, size, M, row)
+            node, key = scratch.ids[0] & ID_MASK, scratch.keys[0]
+
+
+@kernel
+def link_back(graph, store, layer, targets, starts, sources, scratch):
+    """Add reverse edges, each target's together (Algorithm 1, lines 11 to 16).
+
+    Where they do not fit into the row, it is chosen anew among old and new. A call
+    writes its own targets' rows only, so calls with different targets can run at once.
+
+    Parameters
+    ----------
+    targets : (g,) int32        distinct
+    starts : (g + 1,) int64     target t's new neighbours: ``sources[starts[t]:starts[t+1]]``
+    sources : int32             in order of id
+    scratch : Scratch           overwritten
+    """
+    keys, ids = scratch.keys, scratch.ids
+    links = graph.base if layer == 0 else graph.upper
+    width = links.shape[1]
+    for t in range(targets.size):
+        target = targets[t]
+        row = links[_row_of(graph, target, layer)]
+        degree = 0
+        while degree < width and row[degree] >= 0:
+            degree += 1
+        first, last = starts[t], starts[t + 1]
+        if degree + last - first <= width:
+            for s in range(first, last):
+                row[degree + s - first] = sources[s]
+            continue
+        for j in range(degree):
+            fetch(store, row[j])
+        size = 0
+        for j in range(degree):
+            key = between(store, target, row[j])
+            size, _ = insert(keys, ids, size, keys.size, key, row[j])
+        for s in range(first, last):
+            key = between(store, target, sources[s])
+            size, _ = insert(keys, ids, size, keys.size, key, sources[s])
+        select_neighbors(store, keys, ids, size, width, row)
