@@ -1,0 +1,79 @@
+"""Arrange measured points as curves, and find what is best on them."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from experiments.plots.rows import Group, Point, Run
+
+
+@dataclass(frozen=True)
+class Curve:
+    """The points of one label, and of one run where runs share the label."""
+
+    label: str
+    points: list[Point]
+
+    @property
+    def library(self) -> str:
+        """The implementation."""
+        return self.points[0].library
+
+    @property
+    def family(self) -> str:
+        """The structure, and whether its vectors are compressed."""
+        return self.points[0].family
+
+
+def frontier(recall: Sequence[float], cost: Sequence[float]) -> list[int]:
+    """Return the positions of the non-dominated points, by rising recall.
+
+    A point is dominated when another has no less recall at no more cost and is
+    strictly better in one of the two; of equal points the first stands.
+    """
+    order = sorted(range(len(recall)), key=lambda i: (-recall[i], cost[i], i))
+    kept: list[int] = []
+    for i in order:
+        if not kept or cost[i] < cost[kept[-1]]:
+            kept.append(i)
+    return kept[::-1]
+
+
+def knee(points: Sequence[tuple[float, float]]) -> int | None:
+    """Return the position where a curve bends most, or None if it hardly does.
+
+    Both axes are brought to [0, 1]; the knee is the point farthest from the chord.
+    """
+    if len(points) < 3:
+        return None
+    (x0, y0), (x1, y1) = points[0], points[-1]
+    if x0 == x1 or y0 == y1:
+        return None
+    away = [abs((x - x0) / (x1 - x0) - (y - y0) / (y1 - y0)) for x, y in points]
+    farthest = max(range(len(points)), key=away.__getitem__)
+    return farthest if away[farthest] > 0.05 else None
+
+
+def curves(runs: Sequence[Run], group: Group) -> list[Curve]:
+    """Arrange a group's points as curves, in the order of the rows.
+
+    A curve is what one library measured under one label in one run. Where labels
+    clash, the name of the library or of the run is added to them.
+    """
+    members: dict[tuple[str, str, str], list[Point]] = defaultdict(list)
+    for run in runs:
+        for point in run.points:
+            if point.group == group:
+                members[point.label, point.library, run.name].append(point)
+    libraries, names = defaultdict(set), defaultdict(set)
+    for label, library, name in members:
+        libraries[label].add(library)
+        names[label].add(name)
+    drawn = []
+    for (label, library, name), points in members.items():
+        added = [library] * (len(libraries[label]) > 1)
+        added += [name] * (len(names[label]) > 1)
+        drawn.append(Curve(f"{label} ({', '.join(added)})" if added else label, points))
+    return drawn

@@ -1,0 +1,231 @@
+"""Read result directories back.
+
+A result directory holds ``rows.csv`` (one line per measured point) and
+``provenance.json``. Plots are drawn from these files alone, so a result set can be
+redrawn on any machine, years later.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+NAN = math.nan
+RECALL_KS = (1, 5, 10)
+PERCENTILES = ("p50", "p95", "p99")
+
+
+class Group(NamedTuple):
+    """What points must share to stand on one figure."""
+
+    dataset: str
+    metric: str
+    n: int
+    d: int
+    k: int
+
+
+@dataclass(frozen=True)
+class Point:
+    """One measured point: an index with its build and its search parameters.
+
+    Numbers that were not measured are NaN, or absent from the mappings.
+    """
+
+    group: Group
+    nq: int
+    label: str
+    library: str
+    family: str
+    threads: int  # of the build and of a batch
+    build_params: Mapping[str, Any]
+    search_params: Mapping[str, Any]
+    recall: Mapping[int, float]  # k -> mean recall@k
+    latency_us: Mapping[str, float]  # "p50" -> one query at a time, one thread
+    p50_rounds_us: tuple[float, float]  # of the fastest and of the slowest round
+    qps: Mapping[int, float]  # threads -> queries per second of a batch
+    build_s: float
+    compile_s: float
+    index_bytes: float
+    distance_computations: float
+
+
+@dataclass(frozen=True)
+class Run:
+    """One result directory."""
+
+    name: str
+    points: list[Point]
+    provenance: Mapping[str, Any]
+
+
+def read_runs(dirs: Sequence[Path]) -> list[Run]:
+    """Read result directories, each named by the shortest path that is its own."""
+    paths = [path.resolve() for path in dirs]
+    if len(set(paths)) < len(paths):
+        raise ValueError(f"every directory must be given once, got {_names(dirs)}")
+    names = [path.name for path in paths]
+    depth = 1
+    while len(set(names)) < len(names):
+        depth += 1
+        names = ["/".join(path.parts[-depth:]) for path in paths]
+    return [read_run(path, name) for path, name in zip(dirs, names, strict=True)]
+
+
+def read_run(path: Path, name: str | None = None) -> Run:
+    """Read one result directory.
+
+    Rows whose ``status`` is not "ok" are left out and unknown columns are ignored.
+
+    Raises
+    ------
+    FileNotFoundError
+        Without a ``rows.csv``.
+    ValueError
+        When a file is malformed; the message names file, line and column.
+    """
+    rows = path / "rows.csv"
+    if not rows.is_file():
+        raise FileNotFoundError(f"a result directory must hold rows.csv, got {path}")
+    points = [
+        line.point() for line in _lines(rows) if line.text("status", "ok") == "ok"
+    ]
+    return Run(name or path.resolve().name, points, _provenance(path))
+
+
+class _Line:
+    """The cells of one line of a CSV file, with errors that say where they stand."""
+
+    def __init__(self, path: Path, number: int, cells: Mapping[str, str]) -> None:
+        self._path, self._number, self._cells = path, number, cells
+
+    def point(self) -> Point:
+        index, build = self.text("index"), self.params("build_params")
+        threads = self.integer("threads", default=1)
+        qps = {threads: self.number("qps")} | {1: self.number("qps_1thread")}
+        if threads == 1 and math.isnan(qps[1]):
+            qps[1] = self.number("qps")
+        return Point(
+            group=Group(
+                self.text("dataset"),
+                self.text("metric"),
+                self.integer("n", default=0),
+                self.integer("d", default=0),
+                self.integer("k", default=10),
+            ),
+            nq=self.integer("nq", default=1000),
+            label=self.text("label", _label(index, build)),
+            library=self.text("library", "ann"),
+            family=_family(self.text("family", index), index, build),
+            threads=threads,
+            build_params=build,
+            search_params=self.params("search_params"),
+            recall={
+                k: value
+                for k in RECALL_KS
+                if not math.isnan(value := self.number(f"recall_at_{k}", high=1))
+            },
+            latency_us={
+                p: value for p in PERCENTILES if (value := self.number(f"{p}_us")) > 0
+            },
+            p50_rounds_us=(self.number("p50_us_low"), self.number("p50_us_high")),
+            qps={t: value for t, value in qps.items() if value > 0},
+            build_s=self.number("build_s"),
+            compile_s=self.number("compile_s"),
+            index_bytes=self.number("index_bytes"),
+            distance_computations=self.number("distance_computations"),
+        )
+
+    def text(self, column: str, default: str = "") -> str:
+        words = self._cells.get(column, "").split()
+        return "".join(filter(str.isprintable, " ".join(words))) or default
+
+    def number(self, column: str, high: float = math.inf) -> float:
+        """Return a number in [0, high], NaN where the cell is empty."""
+        text = self.text(column, "nan")
+        try:
+            value = float(text)
+        except ValueError:
+            raise self._error(column, "must be a number", text) from None
+        if value < 0 or value > high or math.isinf(value):
+            limit = "0 or more, finite" if math.isinf(high) else f"in [0, {high}]"
+            raise self._error(column, f"must be {limit}", text)
+        return value
+
+    def integer(self, column: str, default: int) -> int:
+        value = self.number(column)
+        if math.isnan(value):
+            return default
+        if value != int(value):
+            raise self._error(column, "must be a whole number", self.text(column))
+        return int(value)
+
+    def params(self, column: str) -> dict[str, Any]:
+        text = self.text(column, "{}")
+        try:
+            value = json.loads(text)
+        except ValueError:
+            value = None
+        if not isinstance(value, dict):
+            raise self._error(column, "must be a JSON object", text)
+        return value
+
+    def _error(self, column: str, rule: str, got: str) -> ValueError:
+        where = f"{self._path}, line {self._number}, column {column}"
+        return ValueError(f"{where}: {rule}, got {got!r:.60}")
+
+
+def _lines(path: Path) -> Iterator[_Line]:
+    with path.open(newline="", encoding="utf-8-sig") as file:
+        reader = csv.reader(file, strict=True)
+        try:
+            header = next(reader, [])
+            if missing := {"dataset", "index"} - set(header):
+                names = ", ".join(sorted(missing))
+                raise ValueError(f"{path}, line 1: the header must name {names}")
+            for cells in filter(None, reader):
+                if len(cells) != len(header):
+                    raise ValueError(
+                        f"{path}, line {reader.line_num}: a line must hold "
+                        f"{len(header)} cells, as its header does, got {len(cells)}"
+                    )
+                named = dict(zip(header, cells, strict=True))
+                yield _Line(path, reader.line_num, named)
+        except (csv.Error, UnicodeDecodeError) as error:
+            where = f"{path}, near line {max(1, reader.line_num)}"
+            raise ValueError(f"{where}: {error}") from error
+
+
+def _provenance(directory: Path) -> Mapping[str, Any]:
+    path = directory / "provenance.json"
+    if not path.is_file():
+        return {}
+    try:
+        provenance = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from error
+    if not isinstance(provenance, dict):
+        raise ValueError(f"{path}: must be a JSON object, got {provenance!r:.40}")
+    return provenance
+
+
+def _label(index: str, build: Mapping[str, Any]) -> str:
+    return " ".join([index, *(f"{key}={value}" for key, value in build.items())])
+
+
+def _family(base: str, index: str, build: Mapping[str, Any]) -> str:
+    """Name the family: the structure, and whether it stores compressed vectors."""
+    compressed = build.get("codec") not in (None, "", "float32") or any(
+        part in index.upper() for part in ("PQ", "SQ")
+    )
+    structure = base.split("-")[0].split("+")[0]
+    return f"{structure}+codec" if compressed else structure
+
+
+def _names(paths: Sequence[Path]) -> str:
+    return ", ".join(map(str, paths))
