@@ -1,0 +1,239 @@
+"""The figures of a run; here those of recall against a cost or a rate."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
+from typing import NamedTuple
+
+import matplotlib as mpl
+
+from experiments.plots.costs import draw_build, draw_memory
+from experiments.plots.curves import Curve, frontier, knee
+from experiments.plots.panel import Corner, Panel, Spot
+from experiments.plots.rows import NAN, Point, read_runs
+from experiments.plots.scales import (
+    Format,
+    RecallAxis,
+    format_count,
+    format_us,
+    log_limits,
+)
+from experiments.plots.scene import GOAL, Scene, in_words, setting, stems
+from experiments.plots.sheet import End, Heading, Sheet
+from experiments.plots.style import Style
+
+STEPS = (
+    "Lines step through the measured settings that no other of the same curve beats on "
+    "both recall and {cost}; faint marks are the beaten ones."
+)
+
+
+class View(NamedTuple):
+    """What one panel of a trade-off figure shows: its title, and what stands on y."""
+
+    title: str
+    value: Callable[[Point], float]  # NaN where it was not measured
+    span: Callable[[Point], tuple[float, float]] | None = None  # its whiskers
+
+
+class Tradeoff(NamedTuple):
+    """One kind of trade-off figure: recall on x, a cost or a rate on y."""
+
+    stem: str
+    title: str
+    views: Sequence[View]
+    k: int
+    axis: str
+    unit: Format
+    note: str
+    threads: Sequence[int] = ()
+    better: Corner = "lower right"
+    reference: tuple[float, str] | None = None
+
+
+class Trace(NamedTuple):
+    """One curve on one panel: its points, and those that no other beats."""
+
+    curve: Curve
+    style: Style
+    points: list[Point]
+    values: list[float]
+    best: list[int]  # positions in points, by rising recall
+
+    def spots(self, axis: RecallAxis, k: int) -> list[Spot]:
+        """Return where the points stand, in the data's coordinates."""
+        places = [axis(point.recall[k]) for point in self.points]
+        return list(zip(places, self.values, strict=True))
+
+
+def draw_runs(dirs: Sequence[Path], out: Path) -> list[Path]:
+    """Do what `experiments.plots.draw` says."""
+    runs = read_runs(dirs)
+    points = [point for run in runs for point in run.points]
+    groups = list(dict.fromkeys(point.group for point in points if point.recall))
+    if not groups:
+        places = ", ".join(map(str, dirs))
+        raise ValueError(f"some row must be ok and have a recall, none has in {places}")
+    out.mkdir(parents=True, exist_ok=True)
+    written = []
+    with mpl.rc_context():
+        mpl.rcdefaults()  # a reader's own settings must not change the figures
+        mpl.rcParams["font.family"] = ["DejaVu Sans"]
+        for group, stem in zip(groups, stems(groups), strict=True):
+            written += _draw(Scene.of(runs, group), out / stem)
+    return written
+
+
+def _draw(scene: Scene, stem: Path) -> list[Path]:
+    k = scene.ks[0]
+    kinds = [_latency(k) for k in scene.ks] + [_throughput(k, scene), _work(k, scene)]
+    written = [path for kind in kinds for path in _draw_tradeoff(kind, scene, stem)]
+    return written + draw_memory(scene, k, stem) + draw_build(scene, k, stem)
+
+
+def _latency(k: int) -> Tradeoff:
+    titles = {
+        "p50": "p50 – 1 query in 2 is slower",
+        "p95": "p95 – 1 query in 20 is slower",
+        "p99": "p99 – 1 query in 100 is slower",
+    }
+    views = [View(text, partial(_latency_us, key)) for key, text in titles.items()]
+    views[0] = views[0]._replace(span=lambda point: point.p50_rounds_us)
+    return Tradeoff(
+        stem=f"recall-at-{k}-latency",
+        title=f"Recall@{k} against latency, one query at a time",
+        views=views,
+        k=k,
+        axis="latency of a query",
+        unit=format_us,
+        note=STEPS.format(cost="latency")
+        + " Bars on p50: the fastest round to the slowest.",
+        threads=[1],
+    )
+
+
+def _latency_us(percentile: str, point: Point) -> float:
+    return point.latency_us.get(percentile, NAN)
+
+
+def _throughput(k: int, scene: Scene) -> Tradeoff:
+    counts = sorted({threads for point in scene.points for threads in point.qps})
+    return Tradeoff(
+        stem="throughput",
+        title=f"Recall@{k} against throughput of a batch of queries",
+        views=[
+            View(f"{count} thread{'s' * (count > 1)}", partial(_qps, count))
+            for count in counts
+        ],
+        k=k,
+        axis="queries per second",
+        unit=format_count,
+        note=STEPS.format(cost="throughput"),
+        threads=counts,
+        better="upper right",
+    )
+
+
+def _qps(threads: int, point: Point) -> float:
+    return point.qps.get(threads, NAN)
+
+
+def _work(k: int, scene: Scene) -> Tradeoff:
+    n = scene.group.n
+    return Tradeoff(
+        stem="distance-computations",
+        title=f"Recall@{k} against distance computations",
+        views=[View("", lambda point: point.distance_computations)],
+        k=k,
+        axis="vectors scored per query (mean)",
+        unit=format_count,
+        note=STEPS.format(cost="count") + " Counts do not depend on the machine.",
+        reference=(n, f"all {n:,} vectors") if n else None,
+    )
+
+
+def _draw_tradeoff(kind: Tradeoff, scene: Scene, stem: Path) -> list[Path]:
+    k = kind.k
+    traced = [
+        (view, traces) for view in kind.views if (traces := _traces(kind, view, scene))
+    ]
+    if not traced:
+        return []
+    every = [trace for _, traces in traced for trace in traces]
+    facts = scene.facts(kind.threads)
+    sheet = Sheet(
+        Heading(kind.title, facts, kind.note),
+        [view.title for view, _ in traced],
+        list(dict.fromkeys(trace.curve.label for trace in every)),
+    )
+    recalls = [point.recall[k] for trace in every for point in trace.points]
+    axis = RecallAxis(recalls, scene.resolution(k))
+    limits = log_limits(value for trace in every for value in trace.values)
+    sheet.recall_axes(axis, k)
+    sheet.log_axes(kind.axis, limits, kind.unit)
+    if kind.reference:
+        sheet.reference(*kind.reference)
+    ends: dict[str, End] = {}
+    for panel, (view, traces) in zip(sheet.panels, traced, strict=True):
+        for trace in traces:
+            spots = trace.spots(axis, k)
+            steps = [spots[i] for i in trace.best]
+            beaten = [spot for i, spot in enumerate(spots) if i not in trace.best]
+            panel.curve(trace.style, steps, beaten)
+            if view.span:
+                spans = [view.span(trace.points[i]) for i in trace.best]
+                panel.whiskers(trace.style, [x for x, _ in steps], spans)
+            end = panel.place(*steps[-1])
+            ends[trace.curve.label] = End(trace.curve.label, trace.style, end)
+    sheet.name(list(ends.values()))
+    for panel in sheet.panels:
+        panel.better(kind.better)
+    view, traces = traced[0]
+    _name_knees(sheet.panels[0], traces, axis, k)
+    goal = f"{view.title} at recall@{k} of at least {GOAL}:"
+    words = in_words(kind.title, facts, [goal, *(_told(kind, t) for t in traces)])
+    path = stem.with_name(f"{stem.name}-{kind.stem}")
+    return sheet.canvas.save(path, kind.title, words)
+
+
+def _traces(kind: Tradeoff, view: View, scene: Scene) -> list[Trace]:
+    sign = 1 if kind.better == "lower right" else -1
+    traces = []
+    for curve, style in zip(scene.curves, scene.styles, strict=True):
+        points = [p for p in curve.points if kind.k in p.recall and view.value(p) > 0]
+        values = [view.value(point) for point in points]
+        recalls = [point.recall[kind.k] for point in points]
+        if points:
+            best = frontier(recalls, [sign * value for value in values])
+            traces.append(Trace(curve, style, points, values, best))
+    return traces
+
+
+def _name_knees(
+    panel: Panel, traces: Sequence[Trace], axis: RecallAxis, k: int
+) -> None:
+    """Write the setting at the knee of one curve of each family of ours."""
+    families = set()
+    for trace in traces:
+        spots = trace.spots(axis, k)
+        bend = knee([(x, math.log10(y)) for x, y in (spots[i] for i in trace.best)])
+        if bend is None or not trace.style.ours or trace.curve.family in families:
+            continue
+        at = trace.best[bend]
+        words = setting(trace.points[at], trace.curve)
+        if panel.annotate(spots[at], words, trace.style.text):
+            families.add(trace.curve.family)
+
+
+def _told(kind: Tradeoff, trace: Trace) -> str:
+    """Describe a curve in words."""
+    measured = zip(trace.points, trace.values, strict=True)
+    reached = [value for point, value in measured if point.recall[kind.k] >= GOAL]
+    if reached:
+        best = min(reached) if kind.better == "lower right" else max(reached)
+        return f"{trace.curve.label}: {kind.unit(best)}."
+    most = max(point.recall[kind.k] for point in trace.points)
+    return f"{trace.curve.label}: not reached, best recall {most:.3f}."

@@ -1,0 +1,163 @@
+"""What all figures of one data set share: curves, styles, facts, builds."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+from experiments.plots.curves import Curve, curves
+from experiments.plots.rows import NAN, Group, Point, Run
+from experiments.plots.style import Style, styles
+
+GOAL = 0.95  # the recall at which indexes are compared in words
+METRICS = {"l2": "Euclidean", "ip": "inner product", "l1": "Manhattan"}
+
+
+class Build(NamedTuple):
+    """The points of one built index, under a name that no other build has."""
+
+    name: str
+    style: Style
+    points: list[Point]
+
+
+@dataclass(frozen=True)
+class Scene:
+    """The material of the figures of one group."""
+
+    group: Group
+    runs: list[Run]
+    curves: list[Curve]
+    styles: list[Style]
+
+    @classmethod
+    def of(cls, runs: Sequence[Run], group: Group) -> Scene:
+        """Gather a group's curves from the runs."""
+        held = [run for run in runs if any(p.group == group for p in run.points)]
+        drawn = curves(runs, group)
+        looks = styles([(curve.family, curve.library) for curve in drawn])
+        return cls(group, held, drawn, looks)
+
+    @property
+    def points(self) -> Iterator[Point]:
+        """Every point of every curve."""
+        return (point for curve in self.curves for point in curve.points)
+
+    @property
+    def ks(self) -> list[int]:
+        """Every k of a recall@k that was measured, largest first."""
+        return sorted({k for point in self.points for k in point.recall}, reverse=True)
+
+    def resolution(self, k: int) -> float:
+        """Return the smallest step of a mean recall@k."""
+        return 1 / (k * max(point.nq for point in self.points))
+
+    def builds(self) -> list[Build]:
+        """Return the curves' builds; where a curve has several, their names say how."""
+        builds = []
+        for curve, style in zip(self.curves, self.styles, strict=True):
+            members: dict[str, list[Point]] = {}
+            for point in curve.points:
+                members.setdefault(_canonical(point.build_params), []).append(point)
+            differing = _varying(
+                [points[0].build_params for points in members.values()]
+            )
+            for points in members.values():
+                words = _words(points[0].build_params, differing)
+                builds.append(Build(f"{curve.label} {words}".rstrip(), style, points))
+        return builds
+
+    def facts(self, threads: Sequence[int]) -> list[str]:
+        """Return what stands under a title, so that the figure can stand alone."""
+        group, queries = self.group, sorted({point.nq for point in self.points})
+        counts = " and ".join(map(str, threads))
+        facts = [
+            group.dataset,
+            f"n = {group.n:,}" if group.n else "",
+            f"d = {group.d:,}" if group.d else "",
+            METRICS.get(group.metric, group.metric),
+            f"k = {group.k}",
+            f"{' and '.join(f'{nq:,}' for nq in queries)} queries",
+            f"{counts} thread{'s' * (list(threads) != [1])}" if counts else "",
+            self._told(_cpu),
+            self._told(_commit),
+            self._told(lambda provenance: str(provenance.get("started") or "")[:10]),
+        ]
+        return [fact for fact in facts if fact]
+
+    def _told(self, fact: Callable[[Mapping[str, Any]], str]) -> str:
+        """Return a fact of the provenance, for each run where they differ."""
+        told = {run.name: fact(run.provenance) for run in self.runs}
+        if len(set(told.values())) == 1:
+            return next(iter(told.values()))
+        return " / ".join(f"{text} ({name})" for name, text in told.items() if text)
+
+
+def stems(groups: Sequence[Group]) -> list[str]:
+    """Return a file name for each group: its data set, and what else it takes."""
+    short = [_slug(group.dataset) for group in groups]
+    long = [
+        _slug(f"{group.dataset}-{group.metric}-n{group.n}-d{group.d}-k{group.k}")
+        for group in groups
+    ]
+    return [
+        name if short.count(name) == 1 else longer
+        for name, longer in zip(short, long, strict=True)
+    ]
+
+
+def setting(point: Point, curve: Curve) -> str:
+    """Write the search parameters of a point that vary along its curve."""
+    keys = _varying([other.search_params for other in curve.points])
+    return _words(point.search_params, keys)
+
+
+def best_p50(points: Sequence[Point], k: int) -> float:
+    """Return the least p50 measured at a recall of at least GOAL, in µs, or NaN."""
+    reached = [
+        p.latency_us.get("p50", NAN) for p in points if p.recall.get(k, 0) >= GOAL
+    ]
+    return min((us for us in reached if not math.isnan(us)), default=NAN)
+
+
+def in_words(title: str, facts: Sequence[str], lines: Sequence[str]) -> str:
+    """Describe a figure to a reader who cannot see it."""
+    return " ".join([f"{title}.", f"{', '.join(facts)}.", *lines])
+
+
+def _cpu(provenance: Mapping[str, Any]) -> str:
+    name = re.sub(r"\((R|TM|C)\)|\bCPU\b", " ", str(provenance.get("cpu") or ""))
+    cores = provenance.get("cores")
+    words = [" ".join(name.split()), f"{cores} cores" if cores else ""]
+    return ", ".join(filter(None, words))
+
+
+def _commit(provenance: Mapping[str, Any]) -> str:
+    commit = str(provenance.get("commit") or "")[:9]
+    return f"commit {commit}{'-dirty' * bool(provenance.get('dirty'))}" * bool(commit)
+
+
+def _varying(params: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Return the keys whose values differ between the mappings."""
+    keys = dict.fromkeys(key for mapping in params for key in mapping)
+    return [
+        key
+        for key in keys
+        if len({_canonical(mapping.get(key)) for mapping in params}) > 1
+    ]
+
+
+def _words(params: Mapping[str, Any], keys: Sequence[str]) -> str:
+    return ", ".join(f"{key}={params[key]}" for key in keys if key in params)
+
+
+def _canonical(value: Any) -> str:
+    return json.dumps(value, sort_keys=True)
+
+
+def _slug(name: str) -> str:
+    return re.sub(r"[^A-Za-z0-9._-]+", "-", name).strip("-.") or "dataset"
