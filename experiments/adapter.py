@@ -1,0 +1,116 @@
+"""What the harness asks of an index, whichever library it comes from."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
+
+from pydantic import Field
+
+from experiments.strict import Strict
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    Vectors = NDArray[np.float32]
+    Ids = NDArray[np.int64]
+
+METRICS = ("l2", "ip", "cosine", "l1")
+
+
+class Params(Strict):
+    """Parameters of a constructor or of a search."""
+
+    def small(self) -> Self:
+        """Return parameters that a sample of a thousand vectors can be built with."""
+        return self
+
+
+class PQ(Params):
+    """Product quantization, a codec of ours."""
+
+    kind: Literal["PQ"] = "PQ"
+    m: int = Field(ge=1)
+    nbits: Literal[4, 8] = 8
+    opq: bool = False
+
+    def __str__(self) -> str:
+        return f"{'O' if self.opq else ''}PQ{self.m}x{self.nbits}"
+
+
+class SQ(Params):
+    """Scalar quantization, a codec of ours."""
+
+    kind: Literal["SQ"] = "SQ"
+    bits: Literal[4, 8] = 8
+
+    def __str__(self) -> str:
+        return f"SQ{self.bits}"
+
+
+class Adapter(ABC):
+    """One index of one library.
+
+    Class attributes say what it is: ``library`` and ``kind`` are its names in a config,
+    ``Build`` and ``Search`` its parameters, ``metrics`` those that it can answer,
+    ``jit`` whether Numba compiles it. Defining one imports nothing heavy: the library
+    is imported when an instance is made, in a worker process.
+
+    Parameters
+    ----------
+    metric : one of ``metrics``
+    build : checked parameters, an instance of ``Build``
+    seed : for whatever is drawn at random
+    """
+
+    library: ClassVar[str]
+    kind: ClassVar[str]
+    jit: ClassVar[bool] = False
+    metrics: ClassVar[tuple[str, ...]] = METRICS
+    Build: ClassVar[type[Params]] = Params
+    Search: ClassVar[type[Params]] = Params
+
+    @abstractmethod
+    def __init__(self, metric: str, build: Any, seed: int) -> None: ...
+
+    @classmethod
+    def spelling(cls, build: Any) -> str:
+        """Return the ``index`` column: the kind and, after a dash, its codec."""
+        codec = getattr(build, "codec", None)
+        return f"{cls.kind}-{codec.kind}" if codec else cls.kind
+
+    @classmethod
+    def family(cls, build: Any) -> str:
+        """Return "Flat", "IVF", "HNSW" or "Graph"; figures colour by it."""
+        return cls.kind
+
+    def prepare(self, X: Vectors) -> Vectors:
+        """Return vectors as the library wants them; this is never timed."""
+        return X
+
+    @abstractmethod
+    def add(self, X: Vectors, threads: int) -> None:
+        """Build the index from (n, d) prepared vectors; this is timed."""
+
+    @abstractmethod
+    def searcher(self, search: Any, k: int, threads: int) -> Callable[[Vectors], Any]:
+        """Set the search up and return the call to time.
+
+        The call takes (nq, d) prepared queries and returns what the library returns;
+        ``ids`` unpacks it outside the timed region.
+        """
+
+    @abstractmethod
+    def ids(self, answer: Any) -> Ids:
+        """Return the (nq, k) ids in a searcher's answer, -1 where one is missing."""
+
+    def distance_computations(self, Q: Vectors, search: Any, k: int) -> Ids | None:
+        """Return how many vectors each query was compared with, if that is known."""
+        return None
+
+    @property
+    @abstractmethod
+    def nbytes(self) -> int:
+        """The size of the index in bytes, vectors included."""

@@ -1,0 +1,117 @@
+"""The indexes of :mod:`ann`, as the harness drives them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Self
+
+from pydantic import Field, model_validator
+
+from experiments.adapter import PQ, SQ, Adapter, Params
+
+if TYPE_CHECKING:
+    from experiments.adapter import Ids, Vectors
+
+
+class Storage(Params):
+    """How vectors are stored and re-scored, the same for every structure."""
+
+    codec: Annotated[PQ | SQ, Field(discriminator="kind")] | None = None
+    refine: float | None = Field(None, ge=1)
+
+    @model_validator(mode="after")
+    def _refine_a_codec(self) -> Self:
+        if self.refine is not None and self.codec is None:
+            raise ValueError("refine needs a codec: float32 is exact")
+        return self
+
+
+class _Ours(Adapter):
+    library = "ann"
+    jit = True
+    Build = Storage
+    seeded: ClassVar[bool] = True
+
+    def __init__(self, metric: str, build: Params, seed: int) -> None:
+        import ann
+
+        params: dict[str, Any] = {"seed": seed} if self.seeded else {}
+        params |= {name: getattr(build, name) for name in type(build).model_fields}
+        if codec := params.get("codec"):
+            codec_params = codec.model_dump(exclude={"kind"})
+            if codec.kind == "PQ":
+                codec_params["seed"] = seed
+            params["codec"] = getattr(ann, codec.kind)(**codec_params)
+        self._index = getattr(ann, self.kind)(metric=metric, **params)
+
+    def add(self, X: Vectors, threads: int) -> None:
+        self._index.add(X, threads=threads)
+
+    def searcher(
+        self, search: Params, k: int, threads: int
+    ) -> Callable[[Vectors], Any]:
+        index_search, params = self._index.search, search.model_dump()
+        return lambda Q: index_search(Q, k=k, threads=threads, **params)
+
+    def ids(self, answer: tuple[Ids, Any]) -> Ids:
+        return answer[0]
+
+    def distance_computations(self, Q: Vectors, search: Params, k: int) -> Ids:
+        import numpy as np
+
+        counts = np.zeros(len(Q), np.int64)
+        params = search.model_dump()
+        self._index.search(Q, k=k, threads=1, distance_computations=counts, **params)
+        return counts
+
+    @property
+    def nbytes(self) -> int:
+        return int(self._index.nbytes)
+
+
+class Flat(_Ours):
+    """Exact search, or exact over the codec's approximations."""
+
+    kind = "Flat"
+    seeded = False
+
+
+class IVF(_Ours):
+    """Inverted lists."""
+
+    kind = "IVF"
+
+    class Build(Storage):
+        """Constructor parameters."""
+
+        nlist: int | None = Field(None, ge=1)
+
+        def small(self) -> Self:
+            """Return as many lists as a thousand vectors can fill."""
+            return self.model_copy(update={"nlist": min(self.nlist or 16, 16)})
+
+    class Search(Params):
+        """Search parameters."""
+
+        nprobe: int = Field(8, ge=1)
+
+        def small(self) -> Self:
+            """Return as many probes as any number of lists allows."""
+            return self.model_copy(update={"nprobe": 1})
+
+
+class HNSW(_Ours):
+    """Hierarchical navigable small worlds."""
+
+    kind = "HNSW"
+
+    class Build(Storage):
+        """Constructor parameters."""
+
+        M: int = Field(16, ge=2)
+        ef_construction: int = Field(200, ge=1)
+
+    class Search(Params):
+        """Search parameters."""
+
+        ef_search: int = Field(64, ge=1)

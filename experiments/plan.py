@@ -1,0 +1,225 @@
+"""From a config to the frozen list of everything that will be built and measured."""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+import json
+import os
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from experiments import datasets, indexes
+from experiments.adapter import Adapter, Params
+from experiments.config import Config, DatasetEntry, IndexEntry
+from experiments.datasets import synthetic
+from experiments.strict import ConfigError, check, unknown
+
+
+@dataclass(frozen=True)
+class Point:
+    """One search setting of a build: one row of the results."""
+
+    row_id: str
+    search: Params
+
+
+@dataclass(frozen=True)
+class Build:
+    """One index to build, and everything to search it with."""
+
+    build_id: str
+    adapter: type[Adapter]
+    label: str
+    params: Params
+    points: tuple[Point, ...]
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """One dataset and the builds that are measured on it, interleaved."""
+
+    dataset: DatasetEntry
+    builds: tuple[Build, ...]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """All experiments of a config."""
+
+    config: Config
+    threads: int
+    experiments: tuple[Experiment, ...]
+
+    @property
+    def n_points(self) -> int:
+        """How many rows the run will have."""
+        return sum(len(build.points) for build in self._builds())
+
+    @property
+    def steps(self) -> int:
+        """How many builds and measurements there are."""
+        return len(self._builds()) + self.n_points * self.config.rounds
+
+    def _builds(self) -> list[Build]:
+        return [build for each in self.experiments for build in each.builds]
+
+
+def make(config: Config) -> Plan:
+    """Expand every grid of a config and check every parameter in it.
+
+    Raises
+    ------
+    ConfigError
+        When an index, a parameter or a dataset of the config does not exist or does
+        not fit, or when two builds would share a label.
+    """
+    names = [dataset.name for dataset in config.dataset]
+    for i, name in enumerate(names):
+        _require_dataset(name, f"dataset[{i}].name")
+    for i, entry in enumerate(config.index):
+        for name in entry.datasets or ():
+            if name not in names:
+                raise ConfigError(
+                    f"index[{i}].datasets: {name!r} is none of this config's: {names}"
+                )
+    _require_distinct("dataset", [canonical(d.model_dump()) for d in config.dataset])
+    experiments = []
+    for dataset in config.dataset:
+        builds = [
+            build
+            for i, entry in enumerate(config.index)
+            if entry.datasets is None or dataset.name in entry.datasets
+            for build in _builds(entry, dataset, config, f"index[{i}]")
+        ]
+        _require_distinct("label", [build.label for build in builds])
+        _require_distinct("build", [_built(build) for build in builds])
+        experiments.append(Experiment(dataset, tuple(builds)))
+    return Plan(config, config.threads or available_cores(), tuple(experiments))
+
+
+def available_cores() -> int:
+    """Return how many cores this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def canonical(value: Any) -> str:
+    """Return JSON with sorted keys and no spaces, the same for the same value."""
+    return json.dumps(value, sort_keys=True, separators=(",", ":"))
+
+
+def written(params: Params) -> dict[str, Any]:
+    """Return parameters as plain values, defaults included and absent ones left out."""
+    return params.model_dump(exclude_none=True)
+
+
+def _require_dataset(name: str, where: str) -> None:
+    known = datasets.names()
+    if name in known or Path(name).expanduser().is_file():
+        return
+    if name.startswith("synthetic-"):
+        try:
+            synthetic.parse(name)
+        except ValueError as error:
+            raise ConfigError(f"{where}: {error}") from None
+        return
+    hint = unknown("dataset", name, known)
+    raise ConfigError(f"{where}: {hint}, and no file; 'ann datasets' lists the names")
+
+
+def _builds(
+    entry: IndexEntry, dataset: DatasetEntry, config: Config, where: str
+) -> Iterator[Build]:
+    adapter = indexes.find(entry.library, entry.kind, where)
+    tables = _grid(entry.build, f"{where}.build")
+    searches = [
+        check(adapter.Search, table, f"{where}.search")
+        for table in _grid(entry.search, f"{where}.search")
+    ]
+    for table in tables:
+        params = check(adapter.Build, table, f"{where}.build")
+        identity = {
+            "dataset": dataset.model_dump(),
+            "library": adapter.library,
+            "kind": adapter.kind,
+            "build": written(params),
+            "seed": config.seed,
+            "k": config.k,
+        }
+        points = [
+            Point(_digest(identity | {"search": written(search)}), search)
+            for search in searches
+        ]
+        _require_distinct(
+            f"setting in {where}.search", [canonical(written(s)) for s in searches]
+        )
+        varying = [key for key in table if any(t[key] != table[key] for t in tables)]
+        label = _label(adapter, entry.label, params, list(table), varying)
+        yield Build(_digest(identity), adapter, label, params, tuple(points))
+
+
+def _built(build: Build) -> str:
+    adapter = build.adapter
+    return f"{adapter.library} {adapter.kind} {canonical(written(build.params))}"
+
+
+def _grid(table: Mapping[str, Any], where: str) -> list[dict[str, Any]]:
+    points: list[dict[str, Any]] = list(_expand(dict(table)))
+    if not points:
+        raise ConfigError(f"{where}: an empty list leaves nothing to run")
+    return points
+
+
+def _expand(value: Any) -> Iterator[Any]:
+    """Yield every choice that a value with lists in it stands for."""
+    if isinstance(value, list):
+        for choice in value:
+            yield from _expand(choice)
+    elif isinstance(value, dict):
+        for choices in itertools.product(*map(_expand, value.values())):
+            yield dict(zip(value, choices, strict=True))
+    else:
+        yield value
+
+
+def _label(
+    adapter: type[Adapter],
+    given: str | None,
+    params: Params,
+    named: list[str],
+    varying: list[str],
+) -> str:
+    """Return the curve's name: the config's own, or one made of what it set."""
+    name = adapter.kind if adapter.library == "ann" else adapter.library
+    if adapter.library == "faiss":
+        name = f"faiss {adapter.kind}"
+    keys = varying if given else named
+    parts = [_short(key, getattr(params, key)) for key in keys]
+    return " ".join([given or name, *parts])
+
+
+def _short(key: str, value: Any) -> str:
+    match key:
+        case "codec" | "factory":
+            return str(value)
+        case "refine":
+            return f"+refine {value:g}"
+        case "ef_construction":
+            return f"efc={value}"
+        case _:
+            return f"{key}={value}"
+
+
+def _digest(identity: Mapping[str, Any]) -> str:
+    return hashlib.sha256(canonical(identity).encode()).hexdigest()[:16]
+
+
+def _require_distinct(what: str, names: list[str]) -> None:
+    name, count = Counter(names).most_common(1)[0] if names else ("", 0)
+    if count > 1:
+        raise ConfigError(f"every {what} must occur once, got {count} times: {name}")

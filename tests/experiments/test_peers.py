@@ -1,0 +1,102 @@
+import importlib.util
+
+import numpy as np
+import pytest
+
+from experiments import indexes
+from experiments.recall import recall
+
+PARAMS = {
+    "Flat": ({}, {}),
+    "HNSW": ({"M": 16, "ef_construction": 100}, {"ef_search": 100}),
+    "IVF": ({"nlist": 8}, {"nprobe": 8}),
+    "IVFFlat": ({"nlist": 8}, {"nprobe": 8}),
+    "Factory": ({"factory": "IVF8,SQ8,RFlat"}, {"nprobe": 8, "k_factor": 10}),
+}
+
+
+@pytest.fixture(scope="module", name="data")
+def _data():
+    rng = np.random.default_rng(5)
+    X = (rng.standard_normal((600, 12)) + 0.5).astype(np.float32)
+    return X, X[:25] + rng.standard_normal((25, 12)).astype(np.float32) / 4
+
+
+def truth(metric, X, Q):
+    X, Q = X.astype(np.float64), Q.astype(np.float64)
+    if metric in ("l2", "l1"):
+        order = 2 if metric == "l2" else 1
+        D = np.array([np.linalg.norm(X - q, ord=order, axis=1) for q in Q])
+    else:
+        D = -Q @ X.T / (np.linalg.norm(X, axis=1) if metric == "cosine" else 1)
+    return np.argsort(D, axis=1)[:, :10]
+
+
+CASES = [
+    pytest.param(key, metric, id=f"{'-'.join(key)}-{metric}")
+    for key, adapter in indexes.KINDS.items()
+    for metric in adapter.metrics
+    if key[0] != "pynndescent"  # compiles for more than a minute
+    and (key[0] != "ann" or metric == "l2")  # its own tests see to the others
+]
+
+
+@pytest.mark.parametrize(("key", "metric"), CASES)
+def test_finds_the_true_neighbours_under_each_metric(data, key, metric):
+    adapter, (X, Q) = indexes.KINDS[key], data
+    if importlib.util.find_spec(adapter.library) is None:
+        pytest.skip(f"{adapter.library} is not installed")
+    build, search = (dict(params) for params in PARAMS[adapter.kind])
+    index = adapter(metric, adapter.Build(**build), seed=1)
+    index.add(index.prepare(X), threads=2)
+    Q_ = index.prepare(Q)
+    params = adapter.Search(**search)
+    neighbors = truth(metric, X, Q)
+    for threads in (1, 2):
+        ids = index.ids(index.searcher(params, 10, threads)(Q_))
+        assert ids.dtype == np.int64
+        assert recall(ids, neighbors, X, Q, metric)[:, 2].mean() > 0.97
+    one = index.ids(index.searcher(params, 10, 1)(Q_[:1]))
+    assert one.shape == (1, 10)
+    assert index.nbytes >= X.nbytes
+    counts = index.distance_computations(Q_, params, 10)
+    if counts is not None:
+        assert counts.shape == (len(Q),)
+        assert (counts >= 10).all()
+        if adapter.kind in ("Flat", "IVF", "IVFFlat"):
+            assert (counts >= len(X)).all()
+
+
+def test_faiss_gets_vectors_of_norm_one_for_cosine_only(data):
+    pytest.importorskip("faiss")
+    X, _ = data
+    adapter = indexes.KINDS["faiss", "Flat"]
+    cosine = adapter("cosine", adapter.Build(), 0).prepare(X)
+    np.testing.assert_allclose(np.linalg.norm(cosine, axis=1), 1, rtol=1e-6)
+    assert cosine.dtype == np.float32
+    assert adapter("ip", adapter.Build(), 0).prepare(X) is X
+
+
+def test_search_settings_do_not_stick(data):
+    pytest.importorskip("faiss")
+    X, Q = data
+    adapter = indexes.KINDS["faiss", "IVFFlat"]
+    index = adapter("l2", adapter.Build(nlist=16), 0)
+    index.add(X, 1)
+    few, many = adapter.Search(nprobe=1), adapter.Search(nprobe=16)
+    first = index.distance_computations(Q, few, 10)
+    assert (index.distance_computations(Q, many, 10) == len(X)).all()
+    np.testing.assert_array_equal(index.distance_computations(Q, few, 10), first)
+
+
+def test_what_cannot_be_measured_says_why(monkeypatch):
+    hnswlib = indexes.KINDS["hnswlib", "HNSW"]
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    assert indexes.why_not(hnswlib, "l2").endswith("pip install hnswlib")
+    faiss = indexes.KINDS["faiss", "Flat"]
+    assert indexes.why_not(faiss, "l2").endswith("pip install faiss-cpu")
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: name)
+    assert indexes.why_not(hnswlib, "l2") is None
+    assert indexes.why_not(hnswlib, "l1") == (
+        "hnswlib HNSW cannot answer l1, only l2, ip, cosine"
+    )
