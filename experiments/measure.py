@@ -1,0 +1,229 @@
+"""The measurements of one index. This runs inside a worker process.
+
+Two numbers describe a search setting. *Latency*: one query at a time, one thread, the
+clock read before and after each call. *Throughput*: all queries in one call. Neither
+shares its time with garbage collection, with the unpacking of answers, with
+compilation or with the computation of recall.
+"""
+
+from __future__ import annotations
+
+import gc
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from time import perf_counter, perf_counter_ns, process_time
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+from threadpoolctl import threadpool_limits
+
+from experiments.adapter import Adapter, Params
+
+SMALL = 1000  # vectors in the build that warms the compiler up
+WARM_UP = 100  # queries before those that are timed
+LEAST_S = 0.05  # for batches; a shorter time is mostly that of waking threads up
+
+
+@dataclass(frozen=True)
+class Job:
+    """What a worker builds; vectors are files, to be mapped and not copied."""
+
+    adapter: type[Adapter]
+    metric: str
+    params: Params
+    seed: int
+    train: Path
+    test: Path
+    k: int
+    threads: int
+
+
+@dataclass(frozen=True)
+class Built:
+    """What building cost. ``build_s`` is without the compilation in it."""
+
+    build_s: float
+    compile_s: float
+    index_bytes: int
+    peak_rss_bytes: int
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One round of one search setting.
+
+    ``ids`` are the answers of the very searches that were timed. ``cores`` is the
+    processor time of the latency loop over its duration: above one, the search was
+    not single-threaded. ``compiled`` counts compilations in timed regions; it must
+    be 0. ``compile_s`` is the worker's total so far.
+    """
+
+    latency_us: NDArray[np.float64]
+    ids: NDArray[np.int64]
+    batch_s: float
+    batch_1_s: float
+    cores: float
+    compiled: int
+    compile_s: float
+
+
+class Clock(Protocol):
+    """How long and how often a compiler ran."""
+
+    seconds: float
+    count: int
+
+
+class NoCompiler:
+    """The clock of a library that does not compile at run time."""
+
+    seconds = 0.0
+    count = 0
+
+
+class Bench:
+    """One built index and its queries."""
+
+    def __init__(self, job: Job) -> None:
+        self._job = job
+        self._clock = _compile_clock(job.adapter)
+        self._index = job.adapter(job.metric, job.params, job.seed)
+        self._Q = self._index.prepare(np.load(job.test))
+        self._rows = [self._Q[i : i + 1] for i in range(len(self._Q))]
+
+    def build(self) -> Built:
+        """Warm the compiler up on a small index, then build the real one."""
+        job = self._job
+        X = self._index.prepare(np.asarray(np.load(job.train, mmap_mode="r")))
+        if job.adapter.jit:
+            self._rehearse(X[:SMALL])
+        compiled_s = self._clock.seconds
+        with _undisturbed(job.threads):
+            start = perf_counter()
+            self._index.add(X, job.threads)
+            build_s = perf_counter() - start
+        peak = peak_rss_bytes()
+        compile_s = self._clock.seconds
+        build_s -= compile_s - compiled_s
+        return Built(build_s, compile_s, self._index.nbytes, peak)
+
+    def _rehearse(self, X: NDArray[np.float32]) -> None:
+        job = self._job
+        index = job.adapter(job.metric, job.params.small(), job.seed)
+        index.add(X, job.threads)
+        for threads in {1, job.threads}:
+            search = index.searcher(job.adapter.Search().small(), 10, threads)
+            search(self._Q[:WARM_UP])
+            search(self._rows[0])
+
+    def measure(self, params: Params, seed: int) -> Sample:
+        """Measure one search setting once.
+
+        Parameters
+        ----------
+        params : the setting
+        seed : for the order of the queries
+        """
+        k, threads = self._job.k, self._job.threads
+        order = np.random.default_rng(seed).permutation(len(self._rows))
+        search = self._index.searcher(params, k, 1)
+        with _undisturbed(1):
+            search(self._Q[:WARM_UP])
+            for i in order[:WARM_UP]:
+                search(self._rows[i])
+            compiled = self._clock.count
+            latency_us, answers, cores = _one_by_one(search, self._rows, order)
+            batch_1_s = batch_s = _batch(search, self._Q)
+            compiled = self._clock.count - compiled
+        if threads > 1:
+            search = self._index.searcher(params, k, threads)
+            with _undisturbed(threads):
+                search(self._Q[:WARM_UP])
+                before = self._clock.count
+                batch_s = _batch(search, self._Q)
+                compiled += self._clock.count - before
+        return Sample(
+            latency_us=latency_us,
+            ids=np.concatenate([self._index.ids(answer) for answer in answers]),
+            batch_s=batch_s,
+            batch_1_s=batch_1_s,
+            cores=cores,
+            compiled=compiled,
+            compile_s=self._clock.seconds,
+        )
+
+    def count(self, params: Params) -> NDArray[np.int64] | None:
+        """Return each query's distance computations, where the library counts them."""
+        return self._index.distance_computations(self._Q, params, self._job.k)
+
+
+def peak_rss_bytes() -> int:
+    """Return this process's peak resident memory so far.
+
+    It holds everything: the interpreter, the libraries, the compiler, the mapped
+    training vectors that were touched, and the index. On Linux it is VmHWM, since
+    getrusage's maximum can be inherited from the parent process.
+    """
+    status = Path("/proc/self/status")
+    if status.exists():
+        for line in status.read_text().splitlines():
+            if line.startswith("VmHWM:"):
+                return int(line.split()[1]) * 1024
+    import resource
+
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024
+
+
+def _compile_clock(adapter: type[Adapter]) -> Clock:
+    if not adapter.jit:
+        return NoCompiler()
+    from experiments.compilation import CompileClock
+
+    return CompileClock()
+
+
+def _one_by_one(
+    search: Callable[[Any], Any],
+    rows: list[NDArray[np.float32]],
+    order: NDArray[np.int64],
+) -> tuple[NDArray[np.float64], list[Any], float]:
+    latency_ns = np.zeros(len(rows), np.int64)
+    answers: list[Any] = [None] * len(rows)
+    begin, begin_cpu = perf_counter(), process_time()
+    for i in order.tolist():
+        row = rows[i]
+        start = perf_counter_ns()
+        answer = search(row)
+        stop = perf_counter_ns()
+        latency_ns[i] = stop - start
+        answers[i] = answer
+    cores = (process_time() - begin_cpu) / (perf_counter() - begin)
+    return latency_ns / 1e3, answers, cores
+
+
+def _batch(search: Callable[[Any], Any], Q: NDArray[np.float32]) -> float:
+    """Return the median seconds of a batch, repeated while that takes no time."""
+    seconds = []
+    begin = perf_counter()
+    while not seconds or perf_counter() - begin < LEAST_S:
+        start = perf_counter()
+        search(Q)
+        seconds.append(perf_counter() - start)
+    return float(np.median(seconds))
+
+
+@contextmanager
+def _undisturbed(threads: int) -> Iterator[None]:
+    """Hold garbage collection back and every BLAS and OpenMP to so many threads."""
+    gc.collect()
+    gc.disable()
+    try:
+        with threadpool_limits(threads):
+            yield
+    finally:
+        gc.enable()

@@ -1,0 +1,158 @@
+"""A fresh process for every build.
+
+The parent starts a worker, waits for each answer and lets one worker act at a time, so
+that two indexes never compete for cores, caches or memory bandwidth while a clock runs.
+What goes wrong in a worker, up to its death, reaches the parent as a
+:class:`WorkerError`; the parent goes on.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+import sys
+import textwrap
+import traceback
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from experiments.measure import Built, Job, Sample
+
+_THREAD_VARIABLES = (
+    "OMP_NUM_THREADS",
+    "OPENBLAS_NUM_THREADS",
+    "MKL_NUM_THREADS",
+    "VECLIB_MAXIMUM_THREADS",
+    "NUMBA_NUM_THREADS",
+)
+
+
+class WorkerError(RuntimeError):
+    """What a worker failed with, in one short line; ``fatal`` when it is gone."""
+
+    def __init__(self, text: str, fatal: bool) -> None:
+        super().__init__(textwrap.shorten(text, 200, placeholder=" …"))
+        self.fatal = fatal
+
+
+class Worker:
+    """A process that holds one index.
+
+    Parameters
+    ----------
+    job : what it builds
+    log : file for whatever its libraries write to stdout and stderr
+    timeout_s : when to give up on a call, or None
+    """
+
+    def __init__(self, job: Job, log: Path, timeout_s: float | None = None) -> None:
+        context = multiprocessing.get_context("spawn")
+        self._pipe, theirs = context.Pipe()
+        self._log, self._timeout_s = log, timeout_s
+        self._process = context.Process(
+            target=_serve, args=(theirs, job, str(log)), daemon=True
+        )
+        with _environment(thread_environment(job.threads)):
+            self._process.start()
+        theirs.close()
+
+    def build(self) -> Built:
+        """Build the index."""
+        built: Built = self._call("build")
+        return built
+
+    def measure(self, params: Any, seed: int) -> Sample:
+        """Measure one search setting once."""
+        sample: Sample = self._call("measure", params, seed)
+        return sample
+
+    def count(self, params: Any) -> Any:
+        """Count each query's distance computations."""
+        return self._call("count", params)
+
+    def log(self) -> str:
+        """Return what the libraries, or a traceback, have written."""
+        return self._log.read_text(errors="replace") if self._log.exists() else ""
+
+    def close(self) -> None:
+        """End the process, whatever it is doing."""
+        self._pipe.close()
+        self._process.kill()
+        self._process.join()
+
+    def _call(self, *message: Any) -> Any:
+        try:
+            self._pipe.send(message)
+            if not self._pipe.poll(self._timeout_s):
+                self.close()
+                raise WorkerError(f"no answer within {self._timeout_s:g} s", fatal=True)
+            status, value = self._pipe.recv()
+        except (EOFError, ConnectionError):
+            self._process.join()
+            raise WorkerError(self._obituary(), fatal=True) from None
+        if status == "error":
+            raise WorkerError(value, fatal=False)
+        return value
+
+    def _obituary(self) -> str:
+        code = self._process.exitcode or 0
+        cause = signal.Signals(-code).name if code < 0 else f"exit code {code}"
+        if code == -signal.SIGKILL:
+            cause += ", perhaps out of memory"
+        lines = [line.strip() for line in self.log().splitlines() if line.strip()]
+        return f"the worker died ({cause}); it last said: {lines[-1] if lines else ''}"
+
+
+def thread_environment(threads: int) -> dict[str, str]:
+    """Return the variables that size thread pools, read when libraries load."""
+    return dict.fromkeys(_THREAD_VARIABLES, str(threads))
+
+
+@contextmanager
+def _environment(variables: Mapping[str, str]) -> Iterator[None]:
+    before = {name: os.environ.get(name) for name in variables}
+    os.environ.update(variables)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
+
+
+def _serve(pipe: Connection, job: Job, log: str) -> None:
+    """Answer calls until the parent closes the pipe or is gone."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle
+    _redirect_output(log)
+    bench = None
+    while True:
+        try:
+            method, *args = pipe.recv()
+        except EOFError:
+            return
+        try:
+            if bench is None:
+                from experiments.measure import Bench
+
+                bench = Bench(job)
+            answer = ("ok", getattr(bench, method)(*args))
+        except Exception as error:
+            traceback.print_exc()
+            answer = ("error", f"{type(error).__name__}: {error}")
+        pipe.send(answer)
+
+
+def _redirect_output(log: str) -> None:
+    descriptor = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+    for stream in (sys.stdout, sys.stderr):
+        stream.flush()
+    os.dup2(descriptor, 1)
+    os.dup2(descriptor, 2)
+    os.close(descriptor)
