@@ -1,0 +1,139 @@
+"""The ``ann`` command."""
+
+from __future__ import annotations
+
+import signal
+import sys
+from pathlib import Path
+from typing import Annotated, NoReturn
+
+import typer
+
+app = typer.Typer(
+    help="Run experiments on approximate nearest neighbour search.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+Dirs = Annotated[
+    list[Path], typer.Argument(help="Result directories.", metavar="DIR...")
+]
+
+
+@app.command()
+def run(
+    config: Annotated[Path, typer.Argument(help="A TOML file.")],
+    out: Annotated[
+        Path | None, typer.Option(help="Where to write; results/NAME by default.")
+    ] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show the plan.")] = False,
+    force: Annotated[
+        bool, typer.Option("--force", help="Use a directory that holds another run.")
+    ] = False,
+) -> None:
+    """Build and measure everything a config names."""
+    from rich.console import Console
+
+    from experiments import config as configs
+    from experiments import plan as plans
+    from experiments import report
+    from experiments.strict import ConfigError
+
+    console = Console()
+    try:
+        loaded = configs.load(config)
+        plan = plans.make(loaded)
+    except ConfigError as error:
+        _stop(str(error))
+    if dry_run:
+        console.print(report.plan_table(plan))
+        return
+    from experiments import results, runner
+    from experiments.plots.rows import read_run
+    from experiments.provenance import command_line
+
+    out = out or Path("results") / loaded.name
+    try:
+        results.claim(out, loaded.name, force)
+    except OSError as error:
+        _stop(str(error))
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        rows = runner.run(plan, out, console, command_line())
+    except KeyboardInterrupt:
+        print(f"interrupted; what was measured is in {out}", file=sys.stderr)
+        raise SystemExit(130) from None
+    for table in report.summary([read_run(out)], console.width):
+        console.print(table)
+    for line in report.problems(rows):
+        print(line, file=sys.stderr)
+    try:
+        _draw([out], out / "figures")
+    except Exception as error:
+        _stop(f"{error!r}; the rows are safe, draw them with: ann plot {out}", 1)
+    if any(row.status.startswith("failed") for row in rows):
+        raise SystemExit(1)
+
+
+@app.command()
+def show(
+    dirs: Dirs,
+    every: Annotated[
+        bool, typer.Option("--all", help="Every point, not each curve's best.")
+    ] = False,
+) -> None:
+    """Print the tables of earlier runs, read from their files alone."""
+    from rich.console import Console
+
+    from experiments import report
+    from experiments.plots import rows
+
+    console = Console()
+    try:
+        runs = rows.read_runs(dirs)
+    except (OSError, ValueError) as error:
+        _stop(str(error))
+    tables = report.details if every else report.summary
+    for table in tables(runs, console.width):
+        console.print(table)
+
+
+@app.command()
+def plot(
+    dirs: Dirs,
+    out: Annotated[
+        Path | None,
+        typer.Option(help="Where to draw; DIR/figures, or ./figures for several DIRs."),
+    ] = None,
+) -> None:
+    """Draw the figures of earlier runs, overlaid, from their files alone."""
+    home = dirs[0] if len(dirs) == 1 else Path()
+    try:
+        _draw(dirs, out or home / "figures")
+    except (OSError, ValueError) as error:
+        _stop(str(error))
+
+
+@app.command()
+def datasets() -> None:
+    """List the datasets that a config can name."""
+    from experiments.datasets import names
+
+    for name in names():
+        print(name)
+
+
+def main() -> None:
+    """Run the command; the entry point of the console script."""
+    app()
+
+
+def _draw(dirs: list[Path], out: Path) -> None:
+    from experiments import plots
+
+    print(f"{len(plots.draw(dirs, out))} figures in {out}")
+
+
+def _stop(text: str, code: int = 2) -> NoReturn:
+    print(text, file=sys.stderr)
+    raise SystemExit(code)

@@ -1,0 +1,115 @@
+"""Where a result comes from: everything that is needed to judge or to repeat it."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import os
+import platform
+import subprocess
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from experiments.config import Config
+from experiments.plan import available_cores
+from experiments.worker import thread_environment
+
+_LIBRARIES = (
+    "numpy",
+    "numba",
+    "llvmlite",
+    "scikit-learn",
+    "threadpoolctl",
+    "faiss-cpu",
+    "hnswlib",
+    "pynndescent",
+)
+_SIMD = ("sse4", "avx", "fma", "f16c", "amx", "neon", "sve", "dotprod", "fullfp16")
+
+
+def collect(config: Config, threads: int, command: str) -> dict[str, Any]:
+    """Return what is known when a run starts."""
+    return {
+        "command": command,
+        "config": config.model_dump(exclude_none=True),
+        "seed": config.seed,
+        "threads": threads,
+        "thread_environment": thread_environment(threads),
+        **_commit(),
+        "python": platform.python_version(),
+        "libraries": _versions(),
+        "os": platform.platform(),
+        **_machine(),
+        "load_average": list(os.getloadavg()),
+        "started": now(),
+    }
+
+
+def now() -> str:
+    """Return the time, in UTC, to the second."""
+    return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+def command_line() -> str:
+    """Return the command that is running, without the folder it is installed in."""
+    import shlex
+
+    return shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]])
+
+
+def _commit() -> dict[str, Any]:
+    """Return the commit of this code; earlier results do not make it dirty."""
+    commit = _git("rev-parse", "HEAD")
+    status = _git("status", "--porcelain", "--", ":/", ":(exclude,top)results")
+    return {"commit": commit, "dirty": None if status is None else bool(status)}
+
+
+def _git(*arguments: str) -> str | None:
+    try:
+        done = subprocess.run(
+            ["git", *arguments],
+            cwd=Path(__file__).parent,
+            capture_output=True,
+            text=True,
+            check=True,
+            timeout=30,
+        )
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return done.stdout.strip()
+
+
+def _machine() -> dict[str, Any]:
+    import llvmlite.binding as llvm
+
+    features = llvm.get_host_cpu_features()
+    return {
+        "cpu": _cpu_model(),
+        "cpu_microarchitecture": llvm.get_host_cpu_name(),
+        "simd": sorted(f for f, on in features.items() if on and f.startswith(_SIMD)),
+        "cores": available_cores(),
+        "cores_physical": psutil.cpu_count(logical=False),
+        "memory_bytes": psutil.virtual_memory().total,
+    }
+
+
+def _cpu_model() -> str:
+    info = Path("/proc/cpuinfo")
+    if info.exists():
+        for line in info.read_text().splitlines():
+            if line.startswith("model name"):
+                return line.split(":", 1)[1].strip()
+    return platform.processor() or platform.machine()
+
+
+def _versions() -> dict[str, str]:
+    versions = {}
+    for name in ("ann", *_LIBRARIES):
+        try:
+            versions[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return versions

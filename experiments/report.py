@@ -1,0 +1,165 @@
+"""Tables for the terminal, made of result files."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from rich import box
+from rich.table import Table
+
+from experiments.plan import Plan, written
+from experiments.plots.curves import Curve, curves
+from experiments.plots.rows import Group, Point, Run
+from experiments.results import Row
+
+TARGETS = (0.90, 0.95, 0.99)
+MOST_CORES = 1.05  # processor time over wall time; more is not a single thread
+_WIDE = 110  # columns of a terminal that has room for more
+
+
+def plan_table(plan: Plan) -> Table:
+    """Return what a run would build and measure."""
+    table = _table(
+        f"{plan.config.name}: {plan.n_points} points, {plan.threads} threads"
+    )
+    table.add_column("dataset", overflow="fold")
+    table.add_column("index", overflow="fold")
+    table.add_column("searches", overflow="fold")
+    for experiment in plan.experiments:
+        for build in experiment.builds:
+            searches = [_setting(written(point.search)) for point in build.points]
+            table.add_row(experiment.dataset.name, build.label, "; ".join(searches))
+    return table
+
+
+def summary(runs: Sequence[Run], width: int) -> Iterator[Table]:
+    """Yield a table per dataset: each curve's fastest setting at each recall."""
+    wide = width >= _WIDE
+    for group, members in _groups(runs):
+        table = _table(_title(group, members))
+        table.caption = (
+            "p50: one query at a time, one thread, the fastest setting that has the "
+            "recall@10; – where none has"
+        )
+        table.add_column("index", overflow="fold")
+        headers = ["best\nrecall", *(f"p50 µs\n≥ {t:.2f}" for t in TARGETS)]
+        if wide:
+            headers += ["p99 µs\n≥ 0.95", "QPS\n≥ 0.95", "compile\ns"]
+        for header in (*headers, "build\ns", "index\nMB"):
+            table.add_column(header, justify="right", no_wrap=True)
+        for curve in members:
+            table.add_row(curve.label, *_cells(curve, wide))
+        yield table
+
+
+def details(runs: Sequence[Run], width: int) -> Iterator[Table]:
+    """Yield a table per dataset: every point."""
+    wide = width >= _WIDE
+    for group, members in _groups(runs):
+        table = _table(_title(group, members))
+        table.add_column("index / search", overflow="fold")
+        headers = ("@1", "@5", "@10", "p50 µs", "p95 µs", "p99 µs", "QPS", "scored")
+        for header in headers if wide else ("@1", "@10", "p50 µs", "p99 µs", "QPS"):
+            table.add_column(header, justify="right", no_wrap=True)
+        for curve in members:
+            table.add_row(curve.label)
+            for point in curve.points:
+                cells = dict(zip(headers, _numbers(point), strict=True))
+                shown = (cells[str(column.header)] for column in table.columns[1:])
+                table.add_row(f"  {_setting(point.search_params)}", *shown)
+            table.add_section()
+        yield table
+
+
+def problems(rows: Sequence[Row]) -> Iterator[str]:
+    """Yield a line for everything that failed, was skipped or was not timed fairly."""
+    for status, count in Counter((r.label, r.status) for r in rows).items():
+        label, text = status
+        if text != "ok":
+            yield f"{label}: {text}" + (f" ({count} points)" if count > 1 else "")
+    for row in rows:
+        where = f"{row.label} {row.search_params}"
+        if row.compiled_in_timing:
+            yield f"{where}: Numba compiled {row.compiled_in_timing} times while timed"
+        if row.cores and row.cores > MOST_CORES:
+            yield f"{where}: single-thread latency used {row.cores:.2f} cores"
+
+
+def _groups(runs: Sequence[Run]) -> Iterator[tuple[Group, list[Curve]]]:
+    groups = dict.fromkeys(point.group for run in runs for point in run.points)
+    for group in groups:
+        yield group, curves(runs, group)
+
+
+def _cells(curve: Curve, wide: bool) -> Iterator[str]:
+    first = curve.points[0]
+    yield _fixed(max(point.recall.get(10, 0) for point in curve.points), 4)
+    for target in TARGETS:
+        yield _round(_latency(_fastest(curve, target), "p50"))
+    if wide:
+        chosen = _fastest(curve, 0.95)
+        yield _round(_latency(chosen, "p99"))
+        yield _round(_qps(chosen))
+        yield _fixed(first.compile_s, 1)
+    yield _fixed(first.build_s, 1)
+    yield _fixed(first.index_bytes / 1e6, 1)
+
+
+def _numbers(point: Point) -> Iterator[str]:
+    for k in (1, 5, 10):
+        yield _fixed(point.recall.get(k, math.nan), 4)
+    for percentile in ("p50", "p95", "p99"):
+        yield _round(_latency(point, percentile))
+    yield _round(_qps(point))
+    yield _round(point.distance_computations)
+
+
+def _fastest(curve: Curve, target: float) -> Point | None:
+    reaching = [point for point in curve.points if point.recall.get(10, 0) >= target]
+    return min(reaching, key=lambda point: _latency(point, "p50"), default=None)
+
+
+def _latency(point: Point | None, percentile: str) -> float:
+    return point.latency_us.get(percentile, math.nan) if point else math.nan
+
+
+def _qps(point: Point | None) -> float:
+    return point.qps[max(point.qps)] if point and point.qps else math.nan
+
+
+def _title(group: Group, members: Sequence[Curve]) -> str:
+    points = [point for curve in members for point in curve.points]
+    threads = max(max(point.qps, default=1) for point in points)
+    return (
+        f"{group.dataset}, {group.metric}, n={group.n:,} d={group.d} k={group.k}, "
+        f"{points[0].nq:,} queries, {threads} threads"
+    )
+
+
+def _table(title: str) -> Table:
+    return Table(
+        title=title,
+        box=box.SIMPLE_HEAD,
+        title_justify="left",
+        caption_justify="left",
+        pad_edge=False,
+    )
+
+
+def _setting(params: Mapping[str, Any]) -> str:
+    return " ".join(f"{key}={value}" for key, value in params.items()) or "–"
+
+
+def _round(value: float) -> str:
+    """Return three significant digits, thousands apart."""
+    if math.isnan(value):
+        return "–"
+    digits = 3 - len(str(int(value)))
+    return f"{round(value, digits):,.{max(digits, 0)}f}"
+
+
+def _fixed(value: float, digits: int) -> str:
+    return "–" if math.isnan(value) else f"{value:.{digits}f}"

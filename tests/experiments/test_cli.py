@@ -1,0 +1,109 @@
+import subprocess
+import sys
+
+import pytest
+from typer.testing import CliRunner
+
+from experiments.cli import app
+
+CONFIG = """
+name = "tiny"
+rounds = 1
+threads = 1
+[[dataset]]
+name = "digits-64-euclidean"
+n = 300
+nq = 20
+[[index]]
+kind = "Flat"
+"""
+
+
+@pytest.fixture(name="ann")
+def _ann(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("ANN_CACHE", str(tmp_path / "cache"))
+    (tmp_path / "tiny.toml").write_text(CONFIG)
+    return lambda *arguments: CliRunner().invoke(app, arguments)
+
+
+def test_help_is_light():
+    heavy = "{'numpy', 'numba', 'pydantic', 'matplotlib', 'sklearn', 'pyarrow'}"
+    code = f"import sys, experiments.cli; print(sorted({heavy} & set(sys.modules)))"
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    )
+    assert done.stdout.strip() == "[]"
+
+
+def test_datasets_are_listed(ann):
+    assert "patches-192-euclidean" in ann("datasets").stdout.splitlines()
+
+
+def test_a_dry_run_shows_the_plan_and_does_nothing(ann, tmp_path):
+    done = ann("run", "tiny.toml", "--dry-run")
+    assert done.exit_code == 0
+    assert "tiny: 1 points" in done.stdout
+    assert not (tmp_path / "results").exists()
+
+
+def test_a_config_s_error_is_one_clear_line(ann, tmp_path):
+    (tmp_path / "bad.toml").write_text(CONFIG + "build.codek = 1\n")
+    done = ann("run", "bad.toml")
+    assert done.exit_code == 2
+    assert done.stderr == (
+        "index[0].build: unknown key 'codek', did you mean 'codec'? "
+        "(known: codec, refine)\n"
+    )
+
+
+def test_exact_search_runs_end_to_end(ann, tmp_path):
+    done = ann("run", "tiny.toml")
+    assert done.exit_code == 0, done.output
+    out = tmp_path / "results" / "tiny"
+    assert {"rows.csv", "provenance.json", "per_query.parquet", "figures"} <= {
+        path.name for path in out.iterdir()
+    }
+    assert any((out / "figures").glob("*.svg"))
+    assert "Flat" in done.stdout
+    assert "1.0000" in done.stdout
+    shown = ann("show", str(out))
+    assert "1.0000" in shown.stdout
+    again = ann("run", "tiny.toml")
+    assert again.exit_code == 0
+    assert (out / "previous" / "rows.csv").exists()
+    drawn = ann("plot", str(out), str(out / "previous"), "--out", "both")
+    assert drawn.exit_code == 0, drawn.output
+    assert any((tmp_path / "both").glob("*.png"))
+
+
+def test_a_foreign_directory_is_refused(ann, tmp_path):
+    done = ann("run", "tiny.toml", "--out", str(tmp_path))
+    assert done.exit_code == 2
+    assert "must be new or hold an earlier run of 'tiny'" in done.stderr
+
+
+def test_a_directory_without_results_is_an_error(ann, tmp_path):
+    done = ann("show", str(tmp_path))
+    assert done.exit_code == 2
+    assert "rows.csv" in done.stderr
+
+
+def test_a_failure_ends_in_a_status(ann, tmp_path):
+    codec = "build.codec = { kind = 'PQ', m = 63 }\n"
+    (tmp_path / "bad.toml").write_text(CONFIG + "[[index]]\nkind = 'Flat'\n" + codec)
+    done = ann("run", "bad.toml")
+    assert done.exit_code == 1
+    assert "Flat PQ63x8: failed: ValueError" in done.stderr
+
+
+def test_figures_that_fail_do_not_lose_results(ann, tmp_path, monkeypatch):
+    def draw(dirs, out):
+        raise RuntimeError("no ink")
+
+    monkeypatch.setattr("experiments.plots.draw", draw)
+    done = ann("run", "tiny.toml")
+    assert done.exit_code == 1
+    assert "no ink" in done.stderr
+    assert "ann plot results/tiny" in done.stderr
+    assert (tmp_path / "results" / "tiny" / "rows.csv").exists()

@@ -1,0 +1,291 @@
+import csv
+import io
+import json
+import multiprocessing
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import fakes
+import numpy as np
+import psutil
+import pytest
+from pyarrow import parquet
+from rich.console import Console
+
+from experiments import config, datasets, indexes, plan, results, runner
+from experiments.recall import recall
+
+QUICK = {"rounds": 2, "threads": 1}
+
+
+@pytest.fixture(name="measure")
+def _measure(tmp_path, monkeypatch):
+    for adapter in (fakes.Brute, fakes.Elsewhere, fakes.Faulty):
+        monkeypatch.setitem(indexes.KINDS, (adapter.library, adapter.kind), adapter)
+    monkeypatch.setenv("ANN_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(datasets, "load", made)
+
+    def measure(index, out="out", dataset=None, **settings):
+        table = {
+            "name": "try",
+            "dataset": dataset or [{"name": "synthetic-cube-4d-4i-1k", "nq": 30}],
+            "index": [{"library": "fakes", "kind": "Brute"} | entry for entry in index],
+        }
+        loaded = config.check(config.Config, table | QUICK | settings)
+        results.claim(tmp_path / out, "try")
+        console = Console(file=io.StringIO())
+        runner.run(plan.make(loaded), tmp_path / out, console, "ann run")
+        return Results(tmp_path / out)
+
+    return measure
+
+
+def made(name, *, n=None, nq=None, metric=None, seed=0, progress=None):
+    rng = np.random.default_rng((seed, len(name)))
+    X = rng.standard_normal((n or 400, 4)).astype(np.float32)
+    Q = rng.standard_normal((nq or 30, 4)).astype(np.float32)
+    D = np.linalg.norm(X[None] - Q[:, None], axis=2)
+    truth = np.argsort(D, axis=1)[:, :100]
+    if metric == "ip":
+        truth = truth[:, ::-1]
+    near = np.take_along_axis(D, truth, axis=1)
+    return datasets.Dataset(
+        name, metric or "l2", X, Q, truth, near, "made here", "f00d"
+    )
+
+
+class Results:
+    def __init__(self, out):
+        self.out = out
+        with (out / "rows.csv").open(newline="") as file:
+            self.rows = list(csv.DictReader(file))
+        self.stamp = json.loads((out / "provenance.json").read_text())
+        table = parquet.read_table(out / "per_query.parquet").to_pydict()
+        self.per_query = {name: np.array(column) for name, column in table.items()}
+
+
+SHARES = {"search": {"share": [0.25, 1.0]}}
+
+
+def test_a_run_leaves_rows_queries_and_provenance(measure):
+    got = measure([SHARES], seed=3)
+    quarter, whole = got.rows
+    assert [row["status"] for row in got.rows] == ["ok", "ok"]
+    assert [float(whole[f"recall_at_{k}"]) for k in (1, 5, 10)] == [1, 1, 1]
+    assert 0.1 < float(quarter["recall_at_10"]) < 0.4
+    assert json.loads(quarter["search_params"]) == {"share": 0.25}
+    assert json.loads(quarter["build_params"]) == {"M": 4}
+    assert (quarter["n"], quarter["d"], quarter["nq"]) == ("400", "4", "30")
+    assert (quarter["seed"], quarter["rounds"], quarter["threads"]) == ("3", "2", "1")
+    assert float(quarter["distance_computations"]) == 100
+    assert quarter["index_bytes"] == str(400 * 4 * 4)
+    assert 0 < float(whole["p50_us_low"]) <= float(whole["p50_us_high"])
+    assert float(whole["p50_us"]) <= float(whole["p95_us"])
+    assert float(whole["qps"]) > 0
+    assert whole["p99_us"] == ""  # 30 queries cannot tell
+    assert got.stamp["status"] == "finished"
+    assert got.stamp["seed"] == 3
+    assert got.stamp["config"]["index"][0]["search"] == {"share": [0.25, 1.0]}
+    assert got.stamp["datasets"][0]["fingerprint"] == "f00d"
+    assert got.stamp["libraries"]["numpy"] == np.__version__
+
+
+def test_per_query_numbers_average_to_the_rows(measure):
+    got = measure([SHARES])
+    for row in got.rows:
+        chosen = got.per_query["row_id"] == row["row_id"]
+        mine = {name: column[chosen] for name, column in got.per_query.items()}
+        assert mine["query"].tolist() == list(range(30))
+        for column in ("recall_at_1", "recall_at_5", "recall_at_10"):
+            assert mine[column].mean() == pytest.approx(float(row[column]), abs=1e-5)
+        assert mine["latency_us"].mean() == pytest.approx(
+            float(row["mean_us"]), rel=1e-3
+        )
+
+
+def test_recall_is_that_of_the_answers(measure):
+    data = made("synthetic-cube-4d-4i-1k", nq=30)
+    near = np.linalg.norm(data.train[None, :100] - data.test[:, None], axis=2)
+    ids = np.argsort(near, axis=1)[:, :10]
+    expected = recall(ids, data.neighbors, data.train, data.test, "l2")
+    got = measure([{"search": {"share": 0.25}}]).per_query
+    for j, k in enumerate((1, 5, 10)):
+        np.testing.assert_allclose(got[f"recall_at_{k}"], expected[:, j], rtol=1e-6)
+
+
+def test_a_run_is_the_same_at_every_seed_but_for_the_clock(measure):
+    first, second = (measure([SHARES], seed=seed).rows for seed in (1, 1))
+    for a, b in zip(first, second, strict=True):
+        for column in ("row_id", "build_id", "recall_at_10", "distance_computations"):
+            assert a[column] == b[column]
+
+
+def test_failures_are_rows_and_the_run_goes_on(measure):
+    got = measure(
+        [
+            {"label": "raises", "build": {"fault": "raise"}} | SHARES,
+            {"label": "dies", "build": {"fault": "die"}},
+            {"label": "dies later", "build": {"M": 9}, "search": {"fault": "die"}},
+            {"label": "nonsense", "kind": "Faulty", "search": {"fault": ["ids"]}},
+            {"label": "absent", "library": "no_such_library"},
+            {"label": "fine"},
+        ]
+    )
+    status = {row["label"]: row["status"] for row in got.rows}
+    assert status["raises"] == "failed: RuntimeError: asked to fail"
+    assert status["dies"].startswith("failed: the worker died (SIGKILL")
+    assert status["dies later"].startswith("failed: the worker died (SIGKILL")
+    assert "ids of answers must be in [-1, n=400), got 400" in status["nonsense"]
+    assert "pip install no_such_library" in status["absent"]
+    assert status["absent"].startswith("skipped")
+    assert status["fine"] == "ok"
+    assert len(got.rows) == 7
+    assert "asked to" in (got.out / "failures.log").read_text()
+    died = next(row for row in got.rows if row["label"] == "dies later")
+    assert (died["p50_us"], died["rounds"]) == ("", "0")
+    assert died["build_s"] != ""
+
+
+def test_a_failing_setting_leaves_the_others_of_its_build(measure):
+    got = measure(
+        [
+            {"search": {"share": [0.5, 1.0], "fault": ["raise"]}},
+            SHARES | {"build": {"M": 5}},
+        ]
+    )
+    assert [row["status"] for row in got.rows] == [
+        "failed: RuntimeError: asked to fail",
+        "failed: RuntimeError: asked to fail",
+        "ok",
+        "ok",
+    ]
+
+
+def test_an_unanswerable_metric_is_skipped_and_a_false_truth_is_refused(measure):
+    one, two = {"name": "synthetic-cube-4d-4i-1k"}, {"name": "digits-64-euclidean"}
+    got = measure([{}], dataset=[one | {"metric": "ip"}, two])
+    assert got.rows[0]["status"].startswith("failed: the exact neighbours must be")
+    assert got.rows[1]["status"] == "ok"
+    assert [each["name"] for each in got.stamp["datasets"]] == ["digits-64-euclidean"]
+
+
+def test_points_are_measured_in_turns(measure, monkeypatch):
+    seen = []
+    original = runner.Trial._measure
+
+    def spy(self, record, data, seed):
+        seen.append((record.build.label, record.point.search.share))
+        original(self, record, data, seed)
+
+    monkeypatch.setattr(runner.Trial, "_measure", spy)
+    entries = [
+        {"label": name, "build": {"M": i}} | SHARES for i, name in enumerate("abc", 1)
+    ]
+    measure(entries, rounds=3)
+    rounds = [seen[i : i + 6] for i in (0, 6, 12)]
+    assert all(sorted(each) == sorted(rounds[0]) for each in rounds)
+    assert len({tuple(each) for each in rounds}) == 3
+
+
+def test_nothing_is_left_behind(measure, monkeypatch, tmp_path):
+    folder = tmp_path / "tmp"
+    folder.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(folder))
+    measure([SHARES, {"build": {"fault": "die"}}])
+    assert list(folder.iterdir()) == []
+    assert multiprocessing.active_children() == []
+
+
+def test_an_interrupt_keeps_what_was_measured(measure, monkeypatch, tmp_path):
+    original = runner.Trial.measure
+
+    def interrupted(self, data, number):
+        if number == 1:
+            raise KeyboardInterrupt
+        original(self, data, number)
+
+    monkeypatch.setattr(runner.Trial, "measure", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        measure([SHARES], rounds=3)
+    got = Results(tmp_path / "out")
+    assert [(row["rounds"], row["status"]) for row in got.rows] == [("1", "ok")] * 2
+    assert len(got.per_query["query"]) == 60
+    assert got.stamp["status"] == "unfinished"
+    assert multiprocessing.active_children() == []
+
+
+def test_an_earlier_run_is_moved_aside(measure, tmp_path):
+    first = measure([SHARES], seed=1).stamp
+    second = measure([SHARES], seed=2)
+    assert second.stamp["seed"] == 2
+    assert Results(tmp_path / "out" / "previous").stamp == first
+    measure([SHARES], seed=3)
+    assert Results(tmp_path / "out" / "previous").stamp["seed"] == 2
+
+
+def test_a_foreign_directory_is_refused(tmp_path):
+    (tmp_path / "thesis.tex").touch()
+    with pytest.raises(FileExistsError, match="files of another kind"):
+        results.claim(tmp_path, "try")
+    results.claim(tmp_path, "try", force=True)
+    assert (tmp_path / "thesis.tex").exists()
+
+
+def test_another_config_s_run_is_refused_and_with_force_moved(measure, tmp_path):
+    measure([SHARES])
+    with pytest.raises(FileExistsError, match="it holds a run of 'try'"):
+        results.claim(tmp_path / "out", "other")
+    results.claim(tmp_path / "out", "other", force=True)
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["previous"]
+    assert (tmp_path / "out" / "previous" / "rows.csv").exists()
+
+
+def test_ctrl_c_ends_the_workers_and_keeps_the_rows(tmp_path):
+    script = tmp_path / "script.py"
+    script.write_text(
+        f"import sys; sys.path.insert(0, {str(Path(__file__).parent)!r})\n"
+        "import fakes, test_runner\n"
+        "from experiments import cli, datasets, indexes\n"
+        "if __name__ == '__main__':\n"
+        "    indexes.KINDS['fakes', 'Brute'] = fakes.Brute\n"
+        "    datasets.load = test_runner.made\n"
+        "    cli.main()\n"
+    )
+    (tmp_path / "c.toml").write_text(
+        "name = 'try'\nthreads = 1\nrounds = 1000\n"
+        "[[dataset]]\nname = 'synthetic-cube-4d-4i-1k'\n"
+        "[[index]]\nlibrary = 'fakes'\nkind = 'Brute'\n"
+    )
+    command = [sys.executable, script, "run", "c.toml", "--out", "out"]
+    environment = os.environ | {"TMPDIR": str(tmp_path / "tmp")}
+    (tmp_path / "tmp").mkdir()
+    process = subprocess.Popen(
+        command,
+        cwd=tmp_path,
+        env=environment,
+        stderr=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    rows = tmp_path / "out" / "rows.csv"
+    deadline = time.monotonic() + 60
+    while not (rows.exists() and ",ok," in rows.read_text()):
+        assert process.poll() is None, process.stderr.read()
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    children = psutil.Process(process.pid).children(recursive=True)
+    assert children
+    os.killpg(process.pid, signal.SIGINT)  # as a terminal does: to everyone
+    out, err = process.communicate(timeout=30)
+    assert process.returncode == 130
+    assert "interrupted; what was measured is in out" in err
+    assert "Traceback" not in out + err
+    assert Results(tmp_path / "out").rows[0]["status"] == "ok"
+    assert list((tmp_path / "tmp").iterdir()) == []
+    assert psutil.wait_procs(children, timeout=10)[1] == []
