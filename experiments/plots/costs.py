@@ -129,10 +129,10 @@ def bubble_width(us: float) -> float:
 
 
 def _cells(build: Build, k: int) -> tuple[str, str, str]:
-    us, compiling = best_p50(build.points, k), _compile_s(build)
+    us, first = best_p50(build.points, k), build.points[0]
     return (
-        format_s(build.points[0].build_s),
-        format_s(compiling) if compiling else "",
+        format_s(first.build_s),
+        "" if math.isnan(first.compile_s) else format_s(first.compile_s),
         "" if math.isnan(us) else measured_us(us),
     )
 

@@ -146,9 +146,9 @@ def _work(k: int, scene: Scene) -> Tradeoff:
     return Tradeoff(
         stem="distance-computations",
         title=f"Recall@{k} against distance computations",
-        views=[View("", lambda point: point.distance_computations)],
+        views=[View("mean over queries", lambda point: point.distance_computations)],
         k=k,
-        axis="vectors scored per query (mean)",
+        axis="vectors scored per query",
         unit=format_count,
         note=STEPS.format(cost="count") + " Counts do not depend on the machine.",
         reference=(n, f"all {n:,} vectors") if n else None,

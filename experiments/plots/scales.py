@@ -122,7 +122,9 @@ def format_count(value: float) -> str:
 
 
 def format_s(seconds: float) -> str:
-    """Write the time of a build: 0.08 s, 12.3 s, 4 min 05 s."""
+    """Write the time of a build: 0 s, 0.08 s, 12.3 s, 4 min 05 s."""
+    if seconds == 0:
+        return "0 s"
     if seconds < 99.95:
         return f"{seconds:.1f} s" if seconds >= 9.995 else f"{seconds:.2f} s"
     minutes, rest = divmod(round(seconds), 60)

@@ -312,7 +312,8 @@ def test_numbers_are_written_with_their_units():
         "123 µs",
         "2.50 ms",
     ]
-    assert [format_s(v) for v in (0.05, 12.34, 99.97, 3605)] == [
+    assert [format_s(v) for v in (0, 0.05, 12.34, 99.97, 3605)] == [
+        "0 s",
         "0.05 s",
         "12.3 s",
         "1 min 40 s",
@@ -391,8 +392,12 @@ def test_words_are_left_out_where_there_is_no_room():
 
 @pytest.mark.parametrize("case", CASES)
 def test_no_words_overlap_and_none_are_clipped(case, tmp_path, figures):
-    plots.draw([write(tmp_path / "run", CASES[case])], tmp_path / "figures")
-    assert list(figures) == list(ALL)
+    rows, kinds = CASES[case], ALL
+    if case != "realistic":  # one recall is enough, and faster
+        rows = [r | {"recall_at_1": "", "recall_at_5": ""} for r in rows]
+        kinds = (ALL[0], *ALL[3:])
+    plots.draw([write(tmp_path / "run", rows)], tmp_path / "figures")
+    assert tuple(figures) == kinds
     for name, (canvas, _) in figures.items():
         figure = canvas.figure
         figure.draw_without_rendering()
