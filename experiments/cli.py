@@ -46,7 +46,7 @@ def run(
     except ConfigError as error:
         _stop(str(error))
     if dry_run:
-        console.print(report.plan_table(plan))
+        console.print(report.planned(plan))
         return
     from experiments import results, runner
     from experiments.plots.rows import read_run

@@ -208,7 +208,7 @@ def _one_by_one(
 
 def _batch(search: Callable[[Any], Any], Q: NDArray[np.float32]) -> float:
     """Return the median seconds of a batch, repeated while that takes no time."""
-    seconds = []
+    seconds: list[float] = []
     begin = perf_counter()
     while not seconds or perf_counter() - begin < LEAST_S:
         start = perf_counter()

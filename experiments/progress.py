@@ -47,7 +47,10 @@ class Progress:
         self.bar.stop()
 
     def doing(self, what: str) -> None:
-        """Say what is going on."""
+        """Say what is going on; the bars of what went before are taken away."""
+        for task in self.bar.task_ids:
+            if task != self._task:
+                self.bar.remove_task(task)
         self.bar.update(self._task, description=f"{what[:36]:36}")
 
     def done(self, steps: int = 1) -> None:

@@ -8,7 +8,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from rich import box
+from rich.console import Group as Stack
 from rich.table import Table
+from rich.text import Text
 
 from experiments.plan import Plan, written
 from experiments.plots.curves import Curve, curves
@@ -17,14 +19,16 @@ from experiments.results import Row
 
 TARGETS = (0.90, 0.95, 0.99)
 MOST_CORES = 1.05  # processor time over wall time; more is not a single thread
+_NOTE = (
+    "p50, p99: one query at a time on one thread, at the fastest setting with at least "
+    "that recall@10; – where there is none."
+)
 _WIDE = 110  # columns of a terminal that has room for more
 
 
-def plan_table(plan: Plan) -> Table:
+def planned(plan: Plan) -> Stack:
     """Return what a run would build and measure."""
-    table = _table(
-        f"{plan.config.name}: {plan.n_points} points, {plan.threads} threads"
-    )
+    table = _table()
     table.add_column("dataset", overflow="fold")
     table.add_column("index", overflow="fold")
     table.add_column("searches", overflow="fold")
@@ -32,18 +36,15 @@ def plan_table(plan: Plan) -> Table:
         for build in experiment.builds:
             searches = [_setting(written(point.search)) for point in build.points]
             table.add_row(experiment.dataset.name, build.label, "; ".join(searches))
-    return table
+    title = f"{plan.config.name}: {plan.n_points} points, {plan.threads} threads"
+    return Stack(Text(title), table)
 
 
-def summary(runs: Sequence[Run], width: int) -> Iterator[Table]:
+def summary(runs: Sequence[Run], width: int) -> Iterator[Stack]:
     """Yield a table per dataset: each curve's fastest setting at each recall."""
     wide = width >= _WIDE
     for group, members in _groups(runs):
-        table = _table(_title(group, members))
-        table.caption = (
-            "p50: one query at a time, one thread, the fastest setting that has the "
-            "recall@10; – where none has"
-        )
+        table = _table()
         table.add_column("index", overflow="fold")
         headers = ["best\nrecall", *(f"p50 µs\n≥ {t:.2f}" for t in TARGETS)]
         if wide:
@@ -52,14 +53,14 @@ def summary(runs: Sequence[Run], width: int) -> Iterator[Table]:
             table.add_column(header, justify="right", no_wrap=True)
         for curve in members:
             table.add_row(curve.label, *_cells(curve, wide))
-        yield table
+        yield Stack(_title(group, members), table, Text(_NOTE))
 
 
-def details(runs: Sequence[Run], width: int) -> Iterator[Table]:
+def details(runs: Sequence[Run], width: int) -> Iterator[Stack]:
     """Yield a table per dataset: every point."""
     wide = width >= _WIDE
     for group, members in _groups(runs):
-        table = _table(_title(group, members))
+        table = _table()
         table.add_column("index / search", overflow="fold")
         headers = ("@1", "@5", "@10", "p50 µs", "p95 µs", "p99 µs", "QPS", "scored")
         for header in headers if wide else ("@1", "@10", "p50 µs", "p99 µs", "QPS"):
@@ -71,7 +72,7 @@ def details(runs: Sequence[Run], width: int) -> Iterator[Table]:
                 shown = (cells[str(column.header)] for column in table.columns[1:])
                 table.add_row(f"  {_setting(point.search_params)}", *shown)
             table.add_section()
-        yield table
+        yield Stack(_title(group, members), table)
 
 
 def problems(rows: Sequence[Row]) -> Iterator[str]:
@@ -130,23 +131,17 @@ def _qps(point: Point | None) -> float:
     return point.qps[max(point.qps)] if point and point.qps else math.nan
 
 
-def _title(group: Group, members: Sequence[Curve]) -> str:
+def _title(group: Group, members: Sequence[Curve]) -> Text:
     points = [point for curve in members for point in curve.points]
     threads = max(max(point.qps, default=1) for point in points)
-    return (
-        f"{group.dataset}, {group.metric}, n={group.n:,} d={group.d} k={group.k}, "
-        f"{points[0].nq:,} queries, {threads} threads"
+    return Text(
+        f"\n{group.dataset} ({group.metric}): n={group.n:,} d={group.d} k={group.k}, "
+        f"{points[0].nq:,} queries, QPS on {threads} threads"
     )
 
 
-def _table(title: str) -> Table:
-    return Table(
-        title=title,
-        box=box.SIMPLE_HEAD,
-        title_justify="left",
-        caption_justify="left",
-        pad_edge=False,
-    )
+def _table() -> Table:
+    return Table(box=box.SIMPLE_HEAD, pad_edge=False)
 
 
 def _setting(params: Mapping[str, Any]) -> str:
