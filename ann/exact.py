@@ -72,7 +72,7 @@ def scan_rows(
 def rescore(
     key: str, rows: Floats, Q: Floats, candidates: Positions, k: int, threads: int
 ) -> Pools:
-    """Return the ``k`` best of each query's own candidates (−1: none), scored directly."""
+    """Return the ``k`` best of each query's candidates (−1: none), scored directly."""
     store = ROWS[key](rows)
     keys, ids = np.empty((len(Q), k), np.float32), np.empty((len(Q), k), np.int32)
 
@@ -90,8 +90,8 @@ def _search_by_products(
     rows, (n, d) = store.rows, store.rows.shape
     keys, ids = np.empty((len(Q), k), np.float32), np.empty((len(Q), k), np.int32)
     norms = row_norms(rows) if norms is None else norms
-    # |fl(⟨q,x⟩) − ⟨q,x⟩| <= γ‖q‖‖x‖ (Higham 2002, Sec. 3.1), and the same for the direct
-    # sum; 4γ covers both, the norms' rounding and the additions around them.
+    # |fl(⟨q,x⟩) − ⟨q,x⟩| <= γ‖q‖‖x‖ (Higham 2002, Sec. 3.1), and so for the direct sum;
+    # 4γ covers both, the norms' rounding and the additions around them.
     gamma = 4 * (d + 8) * 2.0**-24
     query_norms = row_norms(Q)
     if key == "l2":
@@ -112,7 +112,9 @@ def _search_by_products(
             for first in range(0, n, ROW_BLOCK):
                 block = rows[first : first + ROW_BLOCK]
                 # The last block is narrower; the kernel reads rows of its full width.
-                dots = products.ravel()[: (b - a) * len(block)].reshape(b - a, len(block))
+                dots = products.ravel()[: (b - a) * len(block)].reshape(
+                    b - a, len(block)
+                )
                 np.matmul(Q[a:b], block.T, out=dots)
                 scan.merge_block(
                     store, first, len(block), Q[a:b], dots, offset[a:b], scale, shift,

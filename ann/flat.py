@@ -29,7 +29,11 @@ class Flat(Index):
     """
 
     def __init__(
-        self, metric: str = "l2", *, codec: Codec | None = None, refine: float | None = None
+        self,
+        metric: str = "l2",
+        *,
+        codec: Codec | None = None,
+        refine: float | None = None,
     ) -> None:
         super().__init__(metric, codec, refine)
         self._packed = np.empty((0, 0), np.float32)  # the codec's stored form
@@ -91,4 +95,6 @@ class Flat(Index):
             return exact.search(key, self._packed[:n], Q, k, threads, self._norms[:n])
         store = self._codec.store(self._packed[:n], key)
         projected = self._codec.project(Q)
-        return exact.scan_rows(store, n, projected, k, threads, self._codec.query_size())
+        return exact.scan_rows(
+            store, n, projected, k, threads, self._codec.query_size()
+        )

@@ -77,7 +77,9 @@ class HNSW(Index):
     ) -> None:
         super().__init__(metric, codec, refine)
         self._M = validation.integer(M, "M", 2, 1024)
-        self._ef_construction = validation.integer(ef_construction, "ef_construction", 1)
+        self._ef_construction = validation.integer(
+            ef_construction, "ef_construction", 1
+        )
         self._seed = validation.integer(seed, "seed", 0)
         self._packed = np.empty((0, 0), np.float32)  # the codec's stored form
         self._levels = np.empty(0, np.uint8)
@@ -92,7 +94,11 @@ class HNSW(Index):
 
     @property
     def _build_params(self) -> dict[str, Any]:
-        return {"M": self._M, "ef_construction": self._ef_construction, "seed": self._seed}
+        return {
+            "M": self._M,
+            "ef_construction": self._ef_construction,
+            "seed": self._seed,
+        }
 
     def _arrays(self) -> list[NDArray[Any]]:
         links = [self._graph.base, self._graph.upper, self._graph.upper_row]
@@ -153,7 +159,14 @@ class HNSW(Index):
             scratch = self._take_scratch(ef, self._codec.query_size())
             for a, b in ranges:
                 kernels.search(
-                    self._graph, store, Q[a:b], ef, scratch, keys[a:b], ids[a:b], scored[a:b]
+                    self._graph,
+                    store,
+                    Q[a:b],
+                    ef,
+                    scratch,
+                    keys[a:b],
+                    ids[a:b],
+                    scored[a:b],
                 )
             self._scratches.append(scratch)
 
@@ -191,7 +204,9 @@ class HNSW(Index):
         rng = np.random.default_rng([self._seed, first])
         levels = self._draw_levels(rng, len(X))
         order = rng.permutation(len(X)).astype(np.int32)
-        order = first + order[np.argsort(-levels[order].astype(np.int64), kind="stable")]
+        order = (
+            first + order[np.argsort(-levels[order].astype(np.int64), kind="stable")]
+        )
         self._make_room(levels)
         store = ROWS[self._metric.key](rows)
         done = first
@@ -224,7 +239,7 @@ class HNSW(Index):
         return np.concatenate([self._codec.decode(self._codec.unpack(before)), X])
 
     def _draw_levels(self, rng: np.random.Generator, n: int) -> NDArray[np.uint8]:
-        """Draw each point's highest layer: floor(−ln(U)·mL), mL = 1 / ln M (Sec. 4.1)."""
+        """Draw each point's highest layer: floor(−ln(U) / ln M) (Sec. 4.1)."""
         uniform = 1.0 - rng.random(n)  # in (0, 1]
         return np.minimum(-np.log(uniform) / math.log(self._M), 31).astype(np.uint8)
 
@@ -266,7 +281,7 @@ class HNSW(Index):
     def _link_back(
         self, store: Any, batch: NDArray[np.int32], layer: int, pool: int, threads: int
     ) -> None:
-        """Apply a batch's reverse edges on a layer, grouped by target, in order of id."""
+        """Apply a batch's reverse edges on a layer, by target and in order of id."""
         graph = self._graph
         points = batch[self._levels[batch] >= layer]
         if layer == 0:
@@ -285,7 +300,13 @@ class HNSW(Index):
             scratch = self._take_scratch(pool, 0)
             for a, b in ranges:
                 kernels.link_back(
-                    graph, store, layer, targets[a:b], starts[a : b + 1], sources, scratch
+                    graph,
+                    store,
+                    layer,
+                    targets[a:b],
+                    starts[a : b + 1],
+                    sources,
+                    scratch,
                 )
             self._scratches.append(scratch)
 

@@ -38,10 +38,14 @@ class Index(ABC):
     def __init__(self, metric: str, codec: Codec | None, refine: float | None) -> None:
         self._metric = metric_named(metric)
         if codec is not None and not isinstance(codec, Codec):
-            raise ValueError(f"codec must be an ann.PQ, an ann.SQ or None, got {codec!r}")
+            raise ValueError(
+                f"codec must be an ann.PQ, an ann.SQ or None, got {codec!r}"
+            )
         if refine is not None:
             if codec is None:
-                raise ValueError(f"refine needs a codec: float32 is exact, got {refine!r}")
+                raise ValueError(
+                    f"refine needs a codec: float32 is exact, got {refine!r}"
+                )
             if not (isinstance(refine, int | float) and 1 <= refine < math.inf):
                 raise ValueError(f"refine must be >= 1, got {refine!r}")
         self._codec = Float32() if codec is None else codec.copy()
@@ -172,7 +176,7 @@ class Index(ABC):
         **search: Any,
     ) -> tuple[NDArray[np.int64], Floats]:
         k = validation.integer(k, "k", 1)
-        single = np.ndim(Q) == 1  # type: ignore[arg-type]
+        single = np.ndim(Q) == 1
         queries = validation.vectors(np.asarray(Q)[None] if single else Q, "Q", self._d)
         nq = len(queries)
         workers = self._threads(threads, 1 if single else parallel.available())
@@ -208,7 +212,9 @@ class Index(ABC):
         originals = self._originals[: self._ntotal]
         return exact.rescore(self._metric.key, originals, Q, positions, k, threads)
 
-    def _named(self, positions: NDArray[np.int32], distances: Floats) -> NDArray[np.int64]:
+    def _named(
+        self, positions: NDArray[np.int32], distances: Floats
+    ) -> NDArray[np.int64]:
         """Return the users' ids of positions; among equal distances in order of id."""
         if self._ids is None:
             return positions.astype(np.int64)
@@ -242,7 +248,8 @@ def aligned(shape: tuple[int, ...], dtype: Any) -> NDArray[Any]:
     size = math.prod(shape) * np.dtype(dtype).itemsize
     raw = np.empty(size + 64, np.uint8)
     start = -raw.ctypes.data % 64
-    return raw[start : start + size].view(dtype).reshape(shape)
+    array: NDArray[Any] = raw[start : start + size].view(dtype).reshape(shape)
+    return array
 
 
 def _counts(out: NDArray[np.int64] | None, nq: int) -> NDArray[np.int64]:

@@ -57,15 +57,16 @@ class Metric:
         if not norms.all():
             row = int(np.argmin(norms))
             raise ValueError(
-                f"{name} must have no zero vector under the cosine metric, got norm 0 in "
-                f"row {row}"
+                f"{name} must have no zero vector under the cosine metric, got norm 0 "
+                f"in row {row}"
             )
         return (X / norms[:, None]).astype(np.float32)
 
     def present(self, keys: NDArray[np.float32]) -> NDArray[np.float32]:
         """Return keys as distances; +inf stays +inf."""
         if self.name == "l2":
-            return np.sqrt(keys, dtype=np.float32)
+            roots: NDArray[np.float32] = np.sqrt(keys)
+            return roots
         if self.name == "cosine":  # a rounded −1.0000001 must not become negative
             return np.maximum(keys + np.float32(1.0), np.float32(0.0))
         return keys

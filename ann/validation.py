@@ -83,8 +83,10 @@ def new_ids(
     return array
 
 
-def integer(value: Any, name: str, low: int, high: int | None = None, limit: str = "") -> int:
-    """Return ``value`` as an int in ``[low, high]``; ``limit`` names where high is from.
+def integer(
+    value: Any, name: str, low: int, high: int | None = None, limit: str = ""
+) -> int:
+    """Return ``value`` as an int in ``[low, high]``; ``limit`` says where high is from.
 
     Raises
     ------

@@ -2,7 +2,7 @@
 
 from ann.codecs.base import Codec
 from ann.codecs.float32 import Float32
-
+from ann.codecs.pq import PQ
 from ann.codecs.sq import SQ
 
-__all__ = ["SQ", "Codec", "Float32"]
+__all__ = ["PQ", "SQ", "Codec", "Float32"]

@@ -103,7 +103,7 @@ class Codec(ABC):
         if self.d is not None and d != self.d:
             raise ValueError(f"X must have d={self.d} columns for this codec, got {d}")
 
-    def check_metric(self, metric: Metric) -> None:
+    def check_metric(self, metric: Metric) -> None:  # noqa: B027  (most serve all)
         """Raise ValueError if the codec cannot serve a metric."""
 
     def project(self, Q: Floats) -> Floats:

@@ -1,0 +1,256 @@
+"""Product quantization.
+
+Jégou, Douze & Schmid, "Product quantization for nearest neighbor search", IEEE TPAMI
+2011. The rotation: Ge, He, Ke & Sun, "Optimized product quantization", CVPR 2013.
+"""
+
+from typing import Any, ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ann import parallel, validation
+from ann.codecs.base import Codec, Codes, Floats, pack_nibbles
+from ann.metrics import Metric
+
+_PER_CODEWORD = 256  # training vectors at most
+_ITERATIONS = 15
+_ROTATIONS = 8  # rounds of the rotation's search …
+_ROUND_ITERATIONS = 4  # … each with so many of k-means
+_ENCODE_CHUNK = 1024
+
+
+class PQ(Codec):
+    """Product quantizer: ``m`` subvectors, each named by the nearest of ``2**nbits``.
+
+    A query's distance to a code is a sum of ``m`` entries of its asymmetric distance
+    table (``adc_table``), so no vector is decoded.
+
+    Parameters
+    ----------
+    m : int
+        Subspaces; must divide the width of the vectors.
+    nbits : {8, 4}
+        Bits a subspace: 256 or 16 codewords.
+    opq : bool
+        Learn a rotation that spreads what there is to code evenly over the subspaces
+        (OPQ, the non-parametric method). Not for ``l1``, which no rotation preserves.
+    seed : int
+        Of the training sample and the start of k-means.
+
+    Attributes
+    ----------
+    codebooks_ : (m, ksub, dsub) float32
+        After ``train``. Where there were fewer than ``ksub`` training vectors, some
+        codewords are equal.
+    rotation_ : (d, d) float32
+        With ``opq``: codes describe ``x @ rotation_``.
+
+    Examples
+    --------
+    >>> pq = PQ(m=8).train(X)
+    >>> codes = pq.encode(X)  # (n, m) uint8
+    >>> approximately_X = pq.decode(codes)
+    """
+
+    _learned: ClassVar[tuple[str, ...]] = ("codebooks_",)
+
+    def __init__(
+        self, m: int, nbits: int = 8, *, opq: bool = False, seed: int = 0
+    ) -> None:
+        if nbits not in (4, 8):
+            raise ValueError(f"nbits must be 4 or 8, got {nbits!r}")
+        self.m = validation.integer(m, "m", 1)
+        self.nbits = nbits
+        self.opq = bool(opq)
+        self.seed = validation.integer(seed, "seed", 0)
+
+    @property
+    def params(self) -> dict[str, Any]:
+        """The constructor's parameters, with the codec's ``kind``."""
+        own = {"m": self.m, "nbits": self.nbits, "opq": self.opq, "seed": self.seed}
+        return {"kind": "PQ", **own}
+
+    @property
+    def ksub(self) -> int:
+        """Codewords of a subspace."""
+        return int(2**self.nbits)
+
+    def check_width(self, d: int) -> None:
+        """Raise ValueError unless ``m`` divides ``d``; the message lists what does."""
+        super().check_width(d)
+        if d % self.m:
+            divisors = [m for m in range(1, d + 1) if d % m == 0]
+            raise ValueError(f"m must divide d={d}: one of {divisors}, got {self.m}")
+
+    def check_metric(self, metric: Metric) -> None:
+        """Raise ValueError for a rotation under ``l1``."""
+        if self.opq and metric.name == "l1":
+            raise ValueError(
+                "opq must be False under the l1 metric, which no rotation preserves, "
+                "got True"
+            )
+
+    def adc_table(self, q: NDArray[np.float32]) -> Floats:
+        """Return the squared distances of a query's parts to all codewords.
+
+        Parameters
+        ----------
+        q : (d,) array
+
+        Returns
+        -------
+        adc_table : (m, ksub) float32
+            ``adc_table[j, codes[i, j]]`` summed over j is the squared distance between
+            ``q`` and the decoded vector i (Sec. III-A).
+        """
+        self._check_trained()
+        query = validation.vectors(np.asarray(q)[None], "q", self.d)
+        parts = self.project(query).reshape(self.m, 1, -1)
+        table: Floats = np.square(self.codebooks_ - parts).sum(axis=2, dtype=np.float32)
+        return table
+
+    # --- training ---------------------------------------------------------------------
+
+    def _fit(self, X: Floats) -> None:
+        rng = np.random.default_rng(self.seed)
+        most = _PER_CODEWORD * self.ksub
+        if len(X) > most:
+            X = X[np.sort(rng.choice(len(X), most, replace=False))]
+        codebooks = None
+        if self.opq:
+            # Alternate: codebooks for the rotation, then the rotation for the codes
+            # (orthogonal Procrustes), starting from the data's own axes.
+            rotation = np.eye(X.shape[1], dtype=np.float32)
+            for _ in range(_ROTATIONS):
+                rotated = X @ rotation
+                codebooks = self._train_codebooks(
+                    rotated, codebooks, rng, _ROUND_ITERATIONS
+                )
+                decoded = _decode(_encode(rotated, codebooks), codebooks)
+                u, _, vt = np.linalg.svd(X.T @ decoded)
+                rotation = np.ascontiguousarray(u @ vt, dtype=np.float32)
+            self.rotation_ = rotation
+            X = X @ rotation
+        self.codebooks_ = self._train_codebooks(X, codebooks, rng, _ITERATIONS)
+
+    def _train_codebooks(
+        self,
+        X: Floats,
+        before: Floats | None,
+        rng: np.random.Generator,
+        iterations: int,
+    ) -> Floats:
+        """Run k-means in every subspace, from codebooks given or from k-means++."""
+        from ann import kmeans
+
+        dsub = X.shape[1] // self.m
+        seeds = rng.integers(2**63, size=self.m)
+        codebooks = np.empty((self.m, self.ksub, dsub), np.float32)
+
+        def work(ranges: parallel.Ranges) -> None:
+            for j, _ in ranges:
+                part = np.ascontiguousarray(X[:, j * dsub : (j + 1) * dsub])
+                if before is None:
+                    own = np.random.default_rng(seeds[j])
+                    few = part[own.permutation(len(part))[: 10 * self.ksub]]
+                    centres = kmeans.start(few, self.ksub, own)
+                else:
+                    centres = before[j]
+
+                def assign(c: Floats, part: Floats = part) -> Any:
+                    return _nearest(part, 0, c)
+
+                codebooks[j] = kmeans.lloyd(part, centres, assign, iterations)
+
+        parallel.run(work, self.m, 1, parallel.available())
+        return codebooks
+
+    # --- coding -----------------------------------------------------------------------
+
+    def project(self, Q: Floats) -> Floats:
+        """Return queries rotated as the codes are."""
+        return Q @ self.rotation_ if self.opq else Q
+
+    def _encode(self, X: Floats) -> Codes:
+        return _encode(self.project(X), self.codebooks_)
+
+    def _decode(self, codes: Codes) -> Floats:
+        if codes.shape[1] != self.m:
+            raise ValueError(
+                f"codes must have m={self.m} columns, got {codes.shape[1]}"
+            )
+        if codes.size and codes.max() >= self.ksub:
+            raise ValueError(f"codes must be < ksub={self.ksub}, got {codes.max()}")
+        decoded = _decode(codes, self.codebooks_)
+        return decoded @ self.rotation_.T if self.opq else decoded
+
+    def pack(self, codes: Codes) -> NDArray[Any]:
+        """Return (n, m) bytes, or for 4 bits (n, ceil(m / 2))."""
+        if self.nbits == 8:
+            return codes
+        even = codes[:, 0::2]
+        odd = np.zeros_like(even)
+        odd[:, : self.m // 2] = codes[:, 1::2]
+        return pack_nibbles(even, odd)
+
+    def unpack(self, packed: NDArray[Any]) -> Codes:
+        """Undo ``pack``."""
+        if self.nbits == 8:
+            return packed
+        return np.stack([packed & 15, packed >> 4], axis=2).reshape(len(packed), -1)[
+            :, : self.m
+        ]
+
+    def store(self, packed: NDArray[Any], key: str) -> Any:
+        """Return the kernels' store."""
+        from ann.kernels import stores
+
+        kind = {"l2": stores.TABLE_L2, "dot": stores.TABLE_DOT, "l1": stores.TABLE_L1}[
+            key
+        ]
+        words = np.ascontiguousarray(self.codebooks_.transpose(0, 2, 1))
+        cls = stores.PQ8 if self.nbits == 8 else stores.PQ4
+        return cls(packed, words, kind)
+
+    def query_size(self) -> int:
+        """Return the size of a query's table, for whole bytes of codes."""
+        m = self.m if self.nbits == 8 else self.m + self.m % 2
+        return m * self.ksub
+
+    def arrays(self) -> list[NDArray[Any]]:
+        """Return codebooks and rotation."""
+        return super().arrays() + (
+            [self.rotation_] if hasattr(self, "rotation_") else []
+        )
+
+
+def _nearest(
+    X: Floats, first: int, codewords: Floats
+) -> tuple[Floats, NDArray[np.int32]]:
+    """Return each row's squared distance to, and number of, its nearest codeword."""
+    from ann.kernels import cluster
+
+    keys, labels = np.empty(len(X), np.float32), np.empty(len(X), np.int32)
+    words = np.ascontiguousarray(codewords.T)
+    half_norms = np.square(codewords).sum(axis=1, dtype=np.float32) / 2
+    cluster.nearest_codeword(X, first, words, half_norms, labels, keys)
+    return keys, labels
+
+
+def _encode(X: Floats, codebooks: Floats) -> Codes:
+    m, _, dsub = codebooks.shape
+    codes = np.empty((len(X), m), np.uint8)
+
+    def work(ranges: parallel.Ranges) -> None:
+        for a, b in ranges:
+            for j in range(m):
+                codes[a:b, j] = _nearest(X[a:b], j * dsub, codebooks[j])[1]
+
+    parallel.run(work, len(X), _ENCODE_CHUNK, parallel.available())
+    return codes
+
+
+def _decode(codes: Codes, codebooks: Floats) -> Floats:
+    decoded = codebooks[np.arange(len(codebooks)), codes]  # (n, m, dsub)
+    return decoded.reshape(len(codes), -1)

@@ -37,6 +37,8 @@ class SQ(Codec):
     """
 
     _learned: ClassVar[tuple[str, ...]] = ("low_", "step_")
+    low_: Floats
+    step_: Floats
 
     def __init__(self, bits: int = 8) -> None:
         if bits not in (4, 8):
@@ -58,10 +60,12 @@ class SQ(Codec):
         middle, half = low / 2 + high / 2, high / 2 - low / 2
         least = np.full(X.shape[1], np.inf)
         for share in _SHARES:
-            self._try(sample, middle - half * share, 2 * half * share / self._top, least)
+            self._try(
+                sample, middle - half * share, 2 * half * share / self._top, least
+            )
 
     def _try(self, sample: Floats, low: Floats, step: Floats, least: Floats) -> None:
-        """Take a range for the components where its squared error is the least so far."""
+        """Take a range for the components where its squared error is least so far."""
         error = np.zeros(len(low))
         for start in range(0, len(sample), _BLOCK):
             block = sample[start : start + _BLOCK]
@@ -77,12 +81,16 @@ class SQ(Codec):
         codes = np.empty(X.shape, np.uint8)
         for start in range(0, len(X), _BLOCK):
             block = X[start : start + _BLOCK]
-            codes[start : start + _BLOCK] = _rounded(block, self.low_, self.step_, self._top)
+            codes[start : start + _BLOCK] = _rounded(
+                block, self.low_, self.step_, self._top
+            )
         return codes
 
     def _decode(self, codes: Codes) -> Floats:
         if codes.shape[1] != len(self.low_):
-            raise ValueError(f"codes must have {len(self.low_)} columns, got {codes.shape[1]}")
+            raise ValueError(
+                f"codes must have {len(self.low_)} columns, got {codes.shape[1]}"
+            )
         return self.low_ + self.step_ * codes.astype(np.float32)
 
     def pack(self, codes: Codes) -> NDArray[Any]:
@@ -119,4 +127,5 @@ class SQ(Codec):
 def _rounded(X: Floats, low: Floats, step: Floats, top: int) -> Floats:
     """Return the nearest codes as float32; a component without spread has code 0."""
     scale = np.divide(1, step, out=np.zeros_like(step), where=step > 0)
-    return np.clip(np.rint((X - low) * scale), 0, top)
+    codes: Floats = np.clip(np.rint((X - low) * scale), 0, top)
+    return codes

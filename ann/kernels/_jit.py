@@ -21,7 +21,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 # as in numpy, so that no exception path stands in a hot loop. _nrt: kernels allocate
 # nothing, so arrays need no reference counts; counting them in every ``score`` cost two
 # atomic operations an array. A kernel can then return only numbers and its arguments.
-_OPTIONS = {"nogil": True, "error_model": "numpy", "_nrt": False}
+_OPTIONS: Any = {"nogil": True, "error_model": "numpy", "_nrt": False}
 
 
 def simd_level() -> str:
@@ -66,27 +66,27 @@ def cache_folder() -> Path:
 _CACHE_FOLDER = str(cache_folder())
 
 
-def kernel(function: F) -> F:
+def kernel(function: Callable[..., Any]) -> Callable[..., Any]:
     """Compile lazily, release the GIL, cache on disk.
 
     ``ANN_NUMBA_CACHE=0`` turns the disk cache off.
     """
     cache = os.environ.get("ANN_NUMBA_CACHE", "1") != "0"
-    before = numba.config.CACHE_DIR
-    numba.config.CACHE_DIR = _CACHE_FOLDER  # read once, by the decorator below
+    config: Any = numba.config
+    before, config.CACHE_DIR = config.CACHE_DIR, _CACHE_FOLDER
     try:
-        return numba.njit(cache=cache, **_OPTIONS)(function)  # type: ignore[no-any-return]
+        return numba.njit(cache=cache, **_OPTIONS)(function)  # reads CACHE_DIR, once
     finally:
-        numba.config.CACHE_DIR = before
+        config.CACHE_DIR = before
 
 
 # Sums of floats may be reassociated, which lets LLVM vectorise them; nothing else of
 # fastmath is on, so that infinity sentinels and NaN keep their meaning.
-reduction: Callable[[F], F] = numba.njit(fastmath={"reassoc", "contract"}, **_OPTIONS)
+reduction: Any = numba.njit(fastmath={"reassoc", "contract"}, **_OPTIONS)
 
 
 def by_type(generic: Callable[..., Any]) -> Callable[[type], Callable[[F], F]]:
-    """Give ``generic`` one implementation per NamedTuple class, chosen by Numba's typing.
+    """Give ``generic`` one implementation per NamedTuple class, as Numba's typing goes.
 
     The first argument's class decides at compile time, so a search that calls
     ``score(store, query, i)`` is compiled once per store class with no branch in its
@@ -95,7 +95,7 @@ def by_type(generic: Callable[..., Any]) -> Callable[[type], Callable[[F], F]]:
     implementations: dict[type, Callable[..., Any]] = {}
 
     @overload(generic, jit_options=_OPTIONS, strict=False)
-    def _choose(first, *rest):  # type: ignore[no-untyped-def]
+    def _choose(first, *rest):
         return implementations.get(getattr(first, "instance_class", type(None)))
 
     def register(cls: type) -> Callable[[F], F]:

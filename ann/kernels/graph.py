@@ -109,7 +109,12 @@ def search_layer(graph, store, query, layer, node, key, ef, scratch):
                                 best first, ids marked as expanded
     scored : int                vectors scored
     """
-    keys, ids, found, visited = scratch.keys, scratch.ids, scratch.found, scratch.visited
+    keys, ids, found, visited = (
+        scratch.keys,
+        scratch.ids,
+        scratch.found,
+        scratch.visited,
+    )
     links = graph.base if layer == 0 else graph.upper
     width = links.shape[1]
     epoch = _new_search(scratch)
@@ -232,8 +237,9 @@ def link_back(graph, store, layer, targets, starts, sources, scratch):
     Parameters
     ----------
     targets : (g,) int32        distinct
-    starts : (g + 1,) int64     target t's new neighbours: ``sources[starts[t]:starts[t+1]]``
-    sources : int32             in order of id
+    starts : (g + 1,) int64
+    sources : int32             target t's new neighbours, in order of id, are
+                                ``sources[starts[t]:starts[t+1]]``
     scratch : Scratch           overwritten
     """
     keys, ids = scratch.keys, scratch.ids

@@ -62,7 +62,7 @@ def scan_all(store, n, Q, buffer, keys, ids):
 
 @kernel
 def scan_lists(
-    store, row_ids, offsets, Q, probes, biases, k, buffer, keys, ids, out_keys, out_ids, scored
+    store, row_ids, offsets, Q, probes, biases, buffer, out_keys, out_ids, scored
 ):
     """Search of each row of ``Q`` in its lists.
 
@@ -71,25 +71,25 @@ def scan_lists(
     store : NamedTuple          vectors in list order
     row_ids : (n,) int32        id of each stored vector
     offsets : (nlist + 1,) int64    list l is ``offsets[l]:offsets[l+1]``
-    probes : (nq, nprobe) int32 lists to scan, −1 for none
+    probes : (nq, nprobe) int32 lists to scan
     biases : (nq, nprobe) float32   added to the keys of that list
-    buffer, keys, ids           scratch
-    out_keys, out_ids : (nq, k) results
-    scored : (nq,) int64        vectors scored
+    buffer : float32            scratch
+    out_keys, out_ids : (nq, k) overwritten: results
+    scored : (nq,) int64        overwritten: vectors scored
     """
+    k = out_ids.shape[1]
     for r in range(Q.shape[0]):
         query = begin(store, Q[r], buffer)
+        keys, ids = out_keys[r], out_ids[r]
         size, seen = 0, 0
         for p in range(probes.shape[1]):
-            which = probes[r, p]
-            if which < 0:
-                break
-            start, stop = offsets[which], offsets[which + 1]
+            start, stop = offsets[probes[r, p]], offsets[probes[r, p] + 1]
+            bias = biases[r, p]
             size = scan_range(
-                store, query, start, stop, biases[r, p], row_ids, keys, ids, size, k
+                store, query, start, stop, bias, row_ids, keys, ids, size, k
             )
             seen += stop - start
-        package(keys, ids, size, out_keys[r], out_ids[r])
+        package(keys, ids, size, keys, ids)
         scored[r] = seen
 
 
@@ -113,7 +113,9 @@ def rescore(store, Q, candidates, out_keys, out_ids):
 
 
 @kernel
-def merge_block(store, first, count, Q, dots, offset, scale, shift, slack, k, keys, ids, sizes):
+def merge_block(
+    store, first, count, Q, dots, offset, scale, shift, slack, k, keys, ids, sizes
+):
     """Take a block of a matrix product into each query's pool, exactly.
 
     The product gives each key only up to rounding. Whatever could be among the best

@@ -20,7 +20,6 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
-
 from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
@@ -53,16 +52,20 @@ def _call(builder, name, result, args, fastmath=()):
 
 
 def _pointer(context, builder, array_type, array, offset):
-    return builder.gep(context.make_array(array_type)(context, builder, array).data, [offset])
+    return builder.gep(
+        context.make_array(array_type)(context, builder, array).data, [offset]
+    )
 
 
 def _for(builder, start, stop, step, carried, body):
-    """``for i in range(start, stop, step): carried = body(i, carried)``; may run 0 times.
+    """``for i in range(start, stop, step): carried = body(i, carried)``; runs 0 times too.
 
     ``stop - start`` must be a multiple of ``step``.
     """
     entry, function = builder.block, builder.function
-    head, inside, after = (function.append_basic_block(s) for s in ("head", "body", "after"))
+    head, inside, after = (
+        function.append_basic_block(s) for s in ("head", "body", "after")
+    )
     builder.branch(head)
     builder.position_at_end(head)
     i = builder.phi(I64)
@@ -111,7 +114,9 @@ class _Lanes:
     def mask(self, count):
         """Lanes below ``count``."""
         iota = ir.Constant(ir.VectorType(I64, self.lanes), list(range(self.lanes)))
-        return self.builder.icmp_signed("<", iota, _broadcast(self.builder, count, self.lanes))
+        return self.builder.icmp_signed(
+            "<", iota, _broadcast(self.builder, count, self.lanes)
+        )
 
     def fma(self, a, b, c):
         return _call(self.builder, f"llvm.fma.v{self.lanes}f32", self.vector, [a, b, c])
@@ -145,7 +150,9 @@ def _summation(lanes: int, n_parts: int, term: Callable[..., Any]) -> Any:
 
         def four(i, accs):  # four accumulators hide the adder's latency
             at = [builder.add(i, I64(lanes * step)) for step in range(4)]
-            return [term(v, parts, j, None, acc) for j, acc in zip(at, accs, strict=True)]
+            return [
+                term(v, parts, j, None, acc) for j, acc in zip(at, accs, strict=True)
+            ]
 
         def one(i, accs):
             return [term(v, parts, i, None, accs[0])]
@@ -229,7 +236,9 @@ def _affine_u4(add):
     """``add(low * step + shift)`` and the same for high nibbles."""
 
     def term(v, parts, i, mask, acc):
-        codes, step_low, step_high, low_shift, high_shift = (v.load(p, i, mask) for p in parts)
+        codes, step_low, step_high, low_shift, high_shift = (
+            v.load(p, i, mask) for p in parts
+        )
         low, high = _nibbles(v, codes)
         acc = add(v, v.fma(low, step_low, low_shift), acc)
         return add(v, v.fma(high, step_high, high_shift), acc)
@@ -394,7 +403,7 @@ def prefetch(typingctx, array, index):
 
 @intrinsic
 def shift_right(typingctx, array, start, count):
-    """``array[start+1 : start+1+count] = array[start : start+count]`` as one memmove."""
+    """``array[start+1:][:count] = array[start:][:count]`` as one memmove."""
 
     def generate(context, builder, signature, args):
         byte = I8.as_pointer()
@@ -422,6 +431,72 @@ def below16(typingctx, a, a_start, b, b_start, scale, limit):
 
     floats = types.float32, types.float32
     return types.uint32(a, types.int64, b, types.int64, *floats), generate
+
+
+@intrinsic
+def nearest_word(typingctx, x, start, words, bias, labels, keys, i):
+    """Find the column of ``words`` with the least ``bias[c] − Σ x[start+t]·words[t, c]``.
+
+    ``words`` (dsub, ksub) float32, ksub a multiple of 16; ``bias`` (ksub,) float32. The
+    column, the lowest among equals, goes to ``labels[i]`` int32, the value to
+    ``keys[i]`` float32. Columns lie along the lanes, so short vectors fill them too.
+    """
+
+    def generate(context, builder, signature, args):
+        v = _Lanes(builder, 16)
+        indices = ir.VectorType(I32, 16)
+        iota = ir.Constant(indices, list(range(16)))
+        x, bias = (
+            _pointer(context, builder, signature.args[p], args[p], offset)
+            for p, offset in ((0, args[1]), (3, I64(0)))
+        )
+        shape = context.make_array(signature.args[2])(context, builder, args[2]).shape
+        dsub, ksub = (builder.extract_value(shape, axis) for axis in (0, 1))
+        words = _pointer(context, builder, signature.args[2], args[2], I64(0))
+
+        def columns(n_blocks):
+            def body(c, best):
+                at = [builder.add(c, I64(16 * block)) for block in range(n_blocks)]
+
+                def add(t, sums):
+                    xt = builder.load(builder.gep(x, [t]))
+                    xt = _broadcast(builder, builder.fneg(xt), 16)
+                    row = builder.gep(words, [builder.mul(t, ksub)])
+                    return [
+                        v.fma(xt, v.load(row, where), total)
+                        for where, total in zip(at, sums, strict=True)
+                    ]
+
+                sums = _for(
+                    builder, I64(0), dsub, 1, [v.load(bias, w) for w in at], add
+                )
+                key, label = best
+                for where, total in zip(at, sums, strict=True):
+                    less = builder.fcmp_ordered("<", total, key)
+                    lane = _broadcast(builder, builder.trunc(where, I32), 16)
+                    key = builder.select(less, total, key)
+                    label = builder.select(less, builder.add(lane, iota), label)
+                return [key, label]
+
+            return body
+
+        by_four = builder.and_(ksub, I64(-64))
+        worst = [_splat(F32, 16, float("inf")), _splat(I32, 16, 0)]
+        best = _for(builder, I64(0), by_four, 64, worst, columns(4))
+        key, label = _for(builder, by_four, ksub, 16, best, columns(1))
+        least = _call(builder, "llvm.vector.reduce.fmin.v16f32", F32, [key])
+        ties = builder.fcmp_ordered("==", key, _broadcast(builder, least, 16))
+        label = builder.select(ties, label, _splat(I32, 16, 2**31 - 1))
+        label = _call(builder, "llvm.vector.reduce.smin.v16i32", I32, [label])
+        for array, value in ((4, label), (5, least)):
+            where = _pointer(
+                context, builder, signature.args[array], args[array], args[6]
+            )
+            builder.store(value, where)
+        return context.get_dummy_value()
+
+    i64 = types.int64
+    return types.void(x, i64, words, bias, labels, keys, i64), generate
 
 
 @intrinsic

@@ -165,7 +165,7 @@ class L1SQ8(NamedTuple):
 
 
 class L2SQ4(NamedTuple):
-    """4-bit codes, two a byte: component j in the low half of byte j, h + j in its high.
+    """4-bit codes: component j in the low half of byte j, component h + j in its high.
 
     ``low`` and ``step`` are padded with zeros to ``2 h``.
     """
@@ -192,7 +192,7 @@ class L1SQ4(NamedTuple):
 
 
 def _begin_shift(store, q, buffer):
-    """``buffer = low − q``, so that code·step + buffer is the component's difference."""
+    """``buffer = low − q``: code·step + buffer is a component's difference."""
     for j in range(store.low.size):
         buffer[j] = store.low[j] - (q[j] if j < q.size else np.float32(0.0))
     return buffer
@@ -218,9 +218,9 @@ def _fetch_codes(store, i):
 for _sq in (L2SQ8, L1SQ8, L2SQ4, L1SQ4):
     _begin(_sq)(_begin_shift)
     _fetch(_sq)(_fetch_codes)
-for _sq in (DotSQ8, DotSQ4):
-    _begin(_sq)(_begin_scale)
-    _fetch(_sq)(_fetch_codes)
+for _dot_sq in (DotSQ8, DotSQ4):
+    _begin(_dot_sq)(_begin_scale)
+    _fetch(_dot_sq)(_fetch_codes)
 
 
 @_score(L2SQ8)
@@ -283,7 +283,7 @@ class PQ4(NamedTuple):
 
 
 def _begin_table(store, q, buffer):
-    """Write the asymmetric distance table (Jégou et al. 2011, Sec. III-A): ``m x ksub``."""
+    """Write the ``m x ksub`` asymmetric distances (Jégou et al. 2011, Sec. III-A)."""
     m, dsub, ksub = store.codewords.shape
     for j in range(buffer.size):
         buffer[j] = np.float32(0.0)
@@ -347,7 +347,8 @@ class ResidualL2(NamedTuple):
 
 @_begin(ResidualL2)
 def _begin_residual(store, q, buffer):
-    return begin(store.codes, q, buffer)
+    begin(store.codes, q, buffer)
+    return buffer
 
 
 @_fetch(ResidualL2)

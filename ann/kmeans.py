@@ -1,0 +1,108 @@
+"""k-means: Lloyd's iterations (1982) from a k-means++ start.
+
+One loop serves IVF's centroids and PQ's codewords; they differ in how a vector finds
+its nearest centre.
+"""
+
+from collections.abc import Callable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ann import exact
+from ann.kernels import cluster
+from ann.metrics import row_norms
+
+Floats = NDArray[np.float32]
+Labels = NDArray[np.int32]
+Assign = Callable[[Floats], tuple[Floats, Labels]]
+
+ITERATIONS = 10
+PER_CENTROID = 256  # training vectors at most; more change a centroid little
+_SEED_PER_CENTROID = 10  # vectors that k-means++ chooses among; it reads all k times
+
+
+def kmeans(
+    X: Floats,
+    k: int,
+    rng: np.random.Generator,
+    threads: int,
+    *,
+    spherical: bool = False,
+    iterations: int = ITERATIONS,
+) -> Floats:
+    """Return ``k`` centroids of ``X``.
+
+    Trains on a random sample of at most ``256 * k`` vectors. The start is k-means++ on
+    ``10 * k`` of those; a centroid that loses all its vectors moves onto the vector
+    that is farthest from its own.
+
+    Parameters
+    ----------
+    X : (n, d) float32
+        n >= k.
+    k : int
+    rng : Generator
+        Of the sample and the start.
+    threads : int
+        The result does not depend on it.
+    spherical : bool
+        Assign by the largest dot product and scale centroids to norm 1 (Dhillon &
+        Modha 2001): for vectors of norm 1.
+
+    Returns
+    -------
+    centroids : (k, d) float32
+    """
+    sample = _sample(X, PER_CENTROID * k, rng)
+    key = "dot" if spherical else "l2"
+
+    def assign(centroids: Floats) -> tuple[Floats, Labels]:
+        keys, labels = exact.search(key, centroids, sample, 1, threads)
+        return keys[:, 0], labels[:, 0]
+
+    centroids = start(_sample(sample, _SEED_PER_CENTROID * k, rng), k, rng)
+    return lloyd(sample, centroids, assign, iterations, spherical)
+
+
+def start(X: Floats, k: int, rng: np.random.Generator) -> Floats:
+    """Return ``k`` rows of ``X`` chosen by k-means++; repeats some where n < k."""
+    chosen = np.empty(k, np.int64)
+    cluster.seed(X, rng.random(k), np.empty(len(X), np.float32), chosen)
+    return X[chosen]
+
+
+def lloyd(
+    X: Floats,
+    centroids: Floats,
+    assign: Assign,
+    iterations: int,
+    spherical: bool = False,
+) -> Floats:
+    """Move centroids to the means of their vectors until none changes its centroid.
+
+    ``assign(centroids)`` returns each vector's key (the error) and centroid.
+    """
+    sums = np.empty(centroids.shape)
+    counts = np.empty(len(centroids), np.int64)
+    before = None
+    for _ in range(iterations):
+        errors, labels = assign(centroids)
+        if before is not None and np.array_equal(labels, before):
+            break
+        cluster.sum_by_label(X, labels, sums, counts)
+        lost = np.flatnonzero(counts == 0)
+        farthest = np.argsort(-errors, kind="stable")[: len(lost)]
+        sums[lost[: len(farthest)]], counts[lost] = X[farthest], 1
+        centroids = (sums / counts[:, None]).astype(np.float32)
+        if spherical:
+            norms = row_norms(centroids)[:, None]
+            centroids = np.divide(centroids, norms, where=norms > 0, out=centroids)
+        before = labels
+    return centroids
+
+
+def _sample(X: Floats, most: int, rng: np.random.Generator) -> Floats:
+    if len(X) <= most:
+        return X
+    return X[np.sort(rng.choice(len(X), most, replace=False))]
