@@ -224,7 +224,7 @@ def _name_knees(
             continue
         at = trace.best[bend]
         words = setting(trace.points[at], trace.curve)
-        if panel.annotate(spots[at], words, trace.style.text):
+        if words and panel.annotate(spots[at], words, trace.style.text):
             families.add(trace.curve.family)
 
 

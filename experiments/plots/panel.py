@@ -79,6 +79,7 @@ class Panel:
         for x, span in zip(xs, spans, strict=True):
             ends = [(x, y) for y in span if y > 0]
             self._plot(ends, color=style.colour, lw=0.8, alpha=0.7, zorder=2)
+            self._taken += staircase([self.place(*end) for end in ends], 0.02)
 
     def bubble(self, style: Style, lowest: float, at: Spot, width: float) -> None:
         """Draw a thin span from ``lowest`` to a mark that is ``width`` points wide."""
@@ -98,11 +99,11 @@ class Panel:
     def annotate(self, at: Spot, text: str, colour: str) -> bool:
         """Write a few words beside a point, if there is room; return whether."""
         x, y = self.place(*at)
-        wide, high = text_width(text, SMALL), SMALL / 72
+        wide, high = text_width(text, SMALL), 1.2 * SMALL / 72
         box = self._free(
             [
                 Box(left, bottom, left + wide, bottom + high)
-                for gap in (0.08, 0.14, 0.22, 0.32, 0.44)
+                for gap in (0.08, 0.14, 0.22)
                 for left, bottom in (
                     (x - wide - gap, y + gap / 2),
                     (x + gap, y - gap / 2 - high),
@@ -116,7 +117,7 @@ class Panel:
         if box is None:
             return False
         self._taken.append(box)
-        self._canvas.text(box.left, box.bottom + 0.02, text, SMALL, colour)
+        self._canvas.text(box.left, box.bottom + 0.03, text, SMALL, colour)
         near = min(max(x, box.left), box.right), min(max(y, box.bottom), box.top)
         if math.dist(near, (x, y)) > 0.12:
             self._canvas.stroke([(x, y), near], color=colour, lw=0.7)
@@ -137,7 +138,8 @@ class Panel:
             for x in (right - 0.1 * i for i in range(12))
         ]
         box = self._free(tries) or tries[0]
-        self._taken.append(box)
+        half = 0.6 * SMALL / 72  # of the word, which is centred on the tail
+        self._taken.append(Box(box.left, box.bottom - half, box.right, box.top + half))
         tail, tip = (box.bottom, box.top) if up else (box.top, box.bottom)
         self._canvas.text(box.left, tail, "better", SMALL, SOFT, va="center")
         self._canvas.arrow((box.left + word + 0.06, tail), (box.right, tip), SOFT)

@@ -118,7 +118,7 @@ class _Line:
                 self.integer("d", default=0),
                 self.integer("k", default=10),
             ),
-            nq=self.integer("nq", default=1000),
+            nq=self.integer("nq", default=0) or 1000,
             label=self.text("label", _label(index, build)),
             library=self.text("library", "ann"),
             family=_family(self.text("family", index), index, build),
