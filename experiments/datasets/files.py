@@ -9,10 +9,12 @@ from typing import Any
 import numpy as np
 
 from experiments.datasets.vectors import (
+    DataError,
     Vectors,
     canonical_metric,
     check_expansion,
     from_arrays,
+    parsing,
 )
 
 
@@ -51,7 +53,7 @@ def _npy(path: Path) -> Vectors:
         offset = stream.tell()
     _check_bytes(path, offset + _nbytes(shape, dtype))
     if 0 in shape:
-        raise ValueError(f"{path}: shape must hold n, d >= 1, got {shape}")
+        raise DataError(f"{path}: shape must hold n, d >= 1, got {shape}")
     array = np.memmap(path, dtype, "r", offset, shape, "F" if fortran else "C")
     return Vectors(array, None, None, str(path))
 
@@ -61,18 +63,16 @@ def _npz(path: Path) -> Vectors:
 
     The metric may be given by a text array named `distance` or `metric`.
     """
-    try:
+    with parsing(path, "npz"):
         with zipfile.ZipFile(path) as archive:
             for member in archive.infolist():
                 _check_member(archive, member, path)
-        with np.load(path, allow_pickle=False) as file:
+        with path.open("rb") as stream, np.load(stream, allow_pickle=False) as file:
             arrays = {name: file[name] for name in file.files}
-    except (zipfile.BadZipFile, OSError, EOFError, NotImplementedError) as error:
-        raise ValueError(f"{path}: must be a readable npz file: {error}") from error
     texts = {name: arrays.pop(name) for name in list(arrays) if name in _METRIC_KEYS}
     stated = {str(text) for text in texts.values()}
     if len(stated) > 1:
-        raise ValueError(f"{path}: must state one metric, got {sorted(stated)}")
+        raise DataError(f"{path}: must state one metric, got {sorted(stated)}")
     metric = canonical_metric(stated.pop(), str(path)) if stated else None
     if len(arrays) == 1:
         arrays = {"train": next(iter(arrays.values()))}
@@ -91,7 +91,7 @@ def _check_member(
         shape, _, dtype = _npy_header(stream, where)
         expected = stream.tell() + _nbytes(shape, dtype)
     if expected != member.file_size:
-        raise ValueError(
+        raise DataError(
             f"{where}: size must be {expected} bytes for shape {shape} of {dtype}, "
             f"got {member.file_size}"
         )
@@ -102,15 +102,13 @@ def _npy_header(stream: Any, where: str) -> tuple[tuple[int, ...], bool, np.dtyp
         (1, 0): np.lib.format.read_array_header_1_0,
         (2, 0): np.lib.format.read_array_header_2_0,
     }
-    try:
+    with parsing(where, "npy"):
         version = np.lib.format.read_magic(stream)
         shape, fortran, dtype = readers[version](stream)
-    except (ValueError, KeyError) as error:
-        raise ValueError(f"{where}: must have a npy header: {error}") from error
     if dtype.hasobject:
-        raise ValueError(f"{where}: dtype must be float or integer, got object")
+        raise DataError(f"{where}: dtype must be float or integer, got object")
     if min(shape, default=0) < 0:
-        raise ValueError(f"{where}: shape must not be negative, got {shape}")
+        raise DataError(f"{where}: shape must not be negative, got {shape}")
     return shape, fortran, dtype
 
 
@@ -119,21 +117,21 @@ def _vecs(path: Path, dtype: str) -> Vectors:
     scalar = np.dtype(dtype)
     size = path.stat().st_size
     if size < 4:
-        raise ValueError(f"{path}: size must be at least 4 bytes, got {size}")
+        raise DataError(f"{path}: size must be at least 4 bytes, got {size}")
     raw = np.memmap(path, np.uint8, "r")
     d = int(raw[:4].view("<i4")[0])
     if d < 1:
-        raise ValueError(f"{path}: d must be at least 1, got {d} in row 0")
+        raise DataError(f"{path}: d must be at least 1, got {d} in row 0")
     width = 4 + d * scalar.itemsize
     if size % width:
-        raise ValueError(
+        raise DataError(
             f"{path}: size must be a multiple of {width} bytes for d={d}, got {size}"
         )
     rows = raw.reshape(-1, width)
     stated = np.ascontiguousarray(rows[:, :4]).view("<i4")[:, 0]
     if (stated != d).any():
         row = int((stated != d).argmax())
-        raise ValueError(
+        raise DataError(
             f"{path}: d must be {d} in all rows, got {stated[row]} in row {row}"
         )
     return Vectors(rows[:, 4:].view(scalar), None, None, str(path))
@@ -143,10 +141,10 @@ def _bin(path: Path, dtype: str) -> Vectors:
     """Read the big-ann-benchmarks layout: uint32 n, uint32 d, then n × d values."""
     size = path.stat().st_size
     if size < 8:
-        raise ValueError(f"{path}: size must be at least 8 bytes, got {size}")
+        raise DataError(f"{path}: size must be at least 8 bytes, got {size}")
     n, d = (int(x) for x in np.fromfile(path, "<u4", 2))
     if n < 1 or d < 1:
-        raise ValueError(f"{path}: n and d must be at least 1, got n={n}, d={d}")
+        raise DataError(f"{path}: n and d must be at least 1, got n={n}, d={d}")
     _check_bytes(path, 8 + _nbytes((n, d), np.dtype(dtype)))
     return Vectors(np.memmap(path, dtype, "r", 8, (n, d)), None, None, str(path))
 
@@ -162,7 +160,7 @@ def _nbytes(shape: tuple[int, ...], dtype: np.dtype[Any]) -> int:
 def _check_bytes(path: Path, expected: int) -> None:
     size = path.stat().st_size
     if size != expected:
-        raise ValueError(
+        raise DataError(
             f"{path}: size must be {expected} bytes as its header says, got {size}"
         )
 

@@ -9,25 +9,29 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from experiments.datasets.vectors import Vectors, check_expansion, check_matrix
+from experiments.datasets.vectors import (
+    DataError,
+    Vectors,
+    check_expansion,
+    check_matrix,
+    parsing,
+)
 
 _USUAL = ("emb", "embedding", "embeddings", "vector")
 
 
 def read(path: Path) -> Vectors:
     """Read the column that holds lists of numbers."""
-    try:
+    with parsing(path, "parquet"):
         file = pq.ParquetFile(path)
         name = _embedding_column(file.schema_arrow, path)
-        _check_size(file.metadata, name, path)
+        _check_size(file, name, path)
         column = file.read(columns=[name]).column(name)
-    except (pa.ArrowException, OSError) as error:
-        raise ValueError(f"{path}: must be a readable parquet file: {error}") from error
     where = f"{path}: column {name!r}"
     blocks = [_matrix(chunk, where) for chunk in column.chunks if len(chunk)]
     widths = {block.shape[1] for block in blocks}
     if len(widths) != 1:
-        raise ValueError(f"{where}: rows must have one width d, got {sorted(widths)}")
+        raise DataError(f"{where}: rows must have one width d, got {sorted(widths)}")
     vectors = np.concatenate(blocks)
     check_matrix(vectors, where)
     return Vectors(vectors, None, None, str(path))
@@ -37,7 +41,7 @@ def _embedding_column(schema: Any, path: Path) -> str:
     lists = [field.name for field in schema if _is_numeric_list(field.type)]
     chosen = lists if len(lists) == 1 else [name for name in lists if name in _USUAL]
     if len(chosen) != 1:
-        raise ValueError(
+        raise DataError(
             f"{path}: needs one column of lists of numbers, or one of them named "
             f"{', '.join(_USUAL)}; got {lists or schema.names}"
         )
@@ -52,27 +56,28 @@ def _is_numeric_list(kind: Any) -> bool:
     return bool(types.is_floating(kind.value_type) or types.is_integer(kind.value_type))
 
 
-def _check_size(metadata: Any, name: str, path: Path) -> None:
+def _check_size(file: Any, name: str, path: Path) -> None:
     """Refuse a column that would unfold to far more than the file holds."""
-    values = 0
-    for group in range(metadata.num_row_groups):
-        for number in range(metadata.num_columns):
-            column = metadata.row_group(group).column(number)
-            if column.path_in_schema.split(".")[0] == name:
-                values += column.num_values
+    # A walk in bounded memory, and first: pyarrow aborts the process where the metadata
+    # asked for below is damaged, but reports the same damage when it reads.
+    file.scan_contents(columns=[name])
+    leaves = range(len(file.schema))
+    (leaf,) = (i for i in leaves if file.schema.column(i).path.startswith(f"{name}."))
+    groups = range(file.metadata.num_row_groups)
+    values = sum(file.metadata.row_group(g).column(leaf).num_values for g in groups)
     check_expansion(values, path.stat().st_size, f"{path}: column {name!r}")
 
 
 def _matrix(chunk: Any, where: str) -> NDArray[Any]:
     if chunk.null_count:
-        raise ValueError(f"{where}: rows must not be null, got {chunk.null_count}")
+        raise DataError(f"{where}: rows must not be null, got {chunk.null_count}")
     lengths = pc.list_value_length(chunk)
     widths = pc.min_max(lengths)
     low, high = widths["min"].as_py(), widths["max"].as_py()
     if low != high:
-        raise ValueError(f"{where}: rows must have one width d, got {low} to {high}")
+        raise DataError(f"{where}: rows must have one width d, got {low} to {high}")
     values = chunk.flatten()
     if values.null_count:
-        raise ValueError(f"{where}: values must not be null, got {values.null_count}")
+        raise DataError(f"{where}: values must not be null, got {values.null_count}")
     matrix: NDArray[Any] = values.to_numpy(zero_copy_only=False)
     return matrix.reshape(len(chunk), high)

@@ -108,8 +108,6 @@ def _shape(of: Family, rng: np.random.Generator) -> _Shape:
     frames = [_frame(of.d, of.i, rng) for _ in range(clusters)]
     centres = rng.standard_normal((clusters, of.d))
     centres *= _SPREAD * math.sqrt(of.i) / np.linalg.norm(centres, axis=1)[:, None]
-    if clusters == 1:
-        centres[:] = 0
     reach = _gaussian_radius(of.n / clusters, of.i)
     noise = 0.0 if of.family == "cube" else 0.1 * reach / math.sqrt(of.d)
     return _Shape(np.stack(frames), centres.astype(np.float32), noise)
@@ -130,22 +128,32 @@ def _gaussian_radius(n: float, i: int, k: int = 100) -> float:
 
 
 def _draw(of: Family, shape: _Shape, rng: np.random.Generator, count: int) -> Matrix:
-    out = np.empty((count, of.d), dtype=np.float32)
+    uniform = of.family == "cube"
+    latent = rng.random if uniform else rng.standard_normal
+    z = latent((count, of.i), dtype=np.float32)
+    out = _embed(z, shape, rng)
     for start in range(0, count, _BLOCK):
         block = out[start : start + _BLOCK]
-        size = len(block)
-        if of.family == "cube":
-            z = rng.random((size, of.i), dtype=np.float32)
-        else:
-            z = rng.standard_normal((size, of.i), dtype=np.float32)
-        labels = rng.integers(len(shape.frames), size=size)
-        for label in np.unique(labels):
-            rows = labels == label
-            block[rows] = z[rows] @ shape.frames[label].T + shape.centres[label]
         if shape.noise:
             noise = rng.standard_normal(block.shape, dtype=np.float32)
             block += np.float32(shape.noise) * noise
         if of.family == "heavytail":
-            norms = rng.lognormal(sigma=_TAIL, size=size)
+            norms = rng.lognormal(sigma=_TAIL, size=len(block))
             block *= (norms / np.linalg.norm(block, axis=1))[:, None]
+    return out
+
+
+def _embed(z: Matrix, shape: _Shape, rng: np.random.Generator) -> Matrix:
+    """Turn latent vectors (count, i) into d dimensions, each by a cluster at random."""
+    clusters = len(shape.frames)
+    if clusters == 1:
+        single: Matrix = z @ shape.frames[0].T
+        return single
+    out = np.empty((len(z), shape.frames.shape[1]), dtype=np.float32)
+    labels = rng.integers(clusters, size=len(z))
+    grouped = np.argsort(labels, kind="stable")
+    bounds = np.searchsorted(labels[grouped], np.arange(clusters + 1))
+    for cluster in range(clusters):
+        rows = grouped[bounds[cluster] : bounds[cluster + 1]]
+        out[rows] = z[rows] @ shape.frames[cluster].T + shape.centres[cluster]
     return out

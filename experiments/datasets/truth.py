@@ -201,7 +201,7 @@ def _directly(
 def _read(path: Path, nq: int, k: int) -> Truth | None:
     """Return cached ground truth, or None where it is absent or damaged."""
     try:
-        with np.load(path, allow_pickle=False) as file:
+        with path.open("rb") as stream, np.load(stream, allow_pickle=False) as file:
             ids, distances = file["neighbors"], file["distances"]
     except (OSError, ValueError, KeyError, EOFError, BadZipFile, zlib.error):
         return None

@@ -1,6 +1,7 @@
 """What every source hands over, and how it is checked, sampled and split."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -43,6 +44,24 @@ class Vectors:
     drop_zeros: bool = False
 
 
+class DataError(ValueError):
+    """A file is not what it must be; says which, the rule, the limit and the value."""
+
+
+@contextmanager
+def parsing(where: object, kind: str) -> Iterator[None]:
+    """Turn whatever a parser raises over a malformed file into a `DataError`.
+
+    The parsers of other libraries raise nearly every type there is.
+    """
+    try:
+        yield
+    except (DataError, MemoryError):
+        raise
+    except Exception as error:
+        raise DataError(f"{where}: must be a readable {kind} file: {error}") from error
+
+
 def canonical_metric(name: str, where: str) -> str:
     """Return `name` as l2, ip, cosine or l1."""
     if name == "normalized":  # VIBE's word for unit vectors and 1 - cosine
@@ -50,15 +69,15 @@ def canonical_metric(name: str, where: str) -> str:
     try:
         return metric_of(name).name
     except ValueError as error:
-        raise ValueError(f"{where}: {error}") from None
+        raise DataError(f"{where}: {error}") from None
 
 
 def check_matrix(array: Any, where: str) -> None:
     """Refuse what is not a non-empty matrix of real numbers; read no element."""
     if array.dtype.kind not in "fiu":
-        raise ValueError(f"{where}: dtype must be float or integer, got {array.dtype}")
+        raise DataError(f"{where}: dtype must be float or integer, got {array.dtype}")
     if len(array.shape) != 2 or min(array.shape) < 1:
-        raise ValueError(
+        raise DataError(
             f"{where}: shape must be (n, d) with n, d >= 1, got {array.shape}"
         )
 
@@ -66,7 +85,7 @@ def check_matrix(array: Any, where: str) -> None:
 def check_expansion(declared: int, stored: int, where: str) -> None:
     """Refuse a declared size that the bytes on disk cannot honestly stand for."""
     if declared > MAX_EXPANSION * stored:
-        raise ValueError(
+        raise DataError(
             f"{where}: declared bytes must be at most {MAX_EXPANSION} times the "
             f"{stored} stored bytes, got {declared}"
         )
@@ -77,14 +96,14 @@ def from_arrays(
 ) -> Vectors:
     """Assemble the arrays of an ann-benchmarks file, under their names there."""
     if "train" not in arrays:
-        raise ValueError(f"{path}: needs the dataset 'train', got {sorted(arrays)}")
+        raise DataError(f"{path}: needs the dataset 'train', got {sorted(arrays)}")
     train, test = arrays["train"], arrays.get("test")
     check_matrix(train, f"{path}: train")
     neighbors, distances = arrays.get("neighbors"), arrays.get("distances")
     if test is not None:
         check_matrix(test, f"{path}: test")
         if test.shape[1] != train.shape[1]:
-            raise ValueError(
+            raise DataError(
                 f"{path}: test must be as wide as train, d={train.shape[1]}, "
                 f"got d={test.shape[1]}"
             )
@@ -93,11 +112,11 @@ def from_arrays(
     for name, array in (("neighbors", neighbors), ("distances", distances)):
         check_matrix(array, f"{path}: {name}")
         if array.shape != neighbors.shape or len(array) != len(test):
-            raise ValueError(
+            raise DataError(
                 f"{path}: {name} must have shape (nq={len(test)}, k), got {array.shape}"
             )
     if neighbors.dtype.kind == "f":
-        raise ValueError(f"{path}: neighbors must be integers, got {neighbors.dtype}")
+        raise DataError(f"{path}: neighbors must be integers, got {neighbors.dtype}")
     return Vectors(train, test, metric, str(path), neighbors, distances)
 
 
@@ -147,7 +166,7 @@ def take(array: NDArray[Any], rows: Rows, where: str) -> NDArray[np.float32]:
         if not finite:
             row, column = np.argwhere(~np.isfinite(block))[0]
             at = start + row
-            raise ValueError(
+            raise DataError(
                 f"{where}: values must be finite in float32, got {chosen[at, column]} "
                 f"in row {at if rows is None else rows[at]}, column {column}"
             )
