@@ -31,10 +31,13 @@ _SIMD = ("sse4", "avx", "fma", "f16c", "amx", "neon", "sve", "dotprod", "fullfp1
 
 
 def collect(config: Config, threads: int, command: str) -> dict[str, Any]:
-    """Return what is known when a run starts."""
+    """Return what is known when a run starts; folders of this machine are left out."""
+    table = config.model_dump(exclude_none=True)
+    for dataset in table["dataset"]:
+        dataset["name"] = Path(dataset["name"]).name
     return {
         "command": command,
-        "config": config.model_dump(exclude_none=True),
+        "config": table,
         "seed": config.seed,
         "threads": threads,
         "thread_environment": thread_environment(threads),

@@ -54,9 +54,8 @@ def made(name, *, n=None, nq=None, metric=None, seed=0, progress=None):
     if metric == "ip":
         truth = truth[:, ::-1]
     near = np.take_along_axis(D, truth, axis=1)
-    return datasets.Dataset(
-        name, metric or "l2", X, Q, truth, near, "made here", "f00d"
-    )
+    source = f"made of {name}"
+    return datasets.Dataset(name, metric or "l2", X, Q, truth, near, source, "f00d")
 
 
 class Results:
@@ -172,6 +171,14 @@ def test_an_unanswerable_metric_is_skipped_and_a_false_truth_is_refused(measure)
     assert got.rows[0]["status"].startswith("failed: the exact neighbours must be")
     assert got.rows[1]["status"] == "ok"
     assert [each["name"] for each in got.stamp["datasets"]] == ["digits-64-euclidean"]
+
+
+def test_provenance_leaves_the_machine_s_folders_out(measure, tmp_path):
+    file = tmp_path / "mine.npy"
+    file.touch()
+    got = measure([{}], dataset=[{"name": str(file)}]).stamp
+    assert got["config"]["dataset"] == [{"name": "mine.npy"}]
+    assert got["datasets"][0]["source"] == "made of mine.npy"
 
 
 def test_points_are_measured_in_turns(measure, monkeypatch):
