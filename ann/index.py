@@ -176,25 +176,25 @@ class Index(ABC):
         **search: Any,
     ) -> tuple[NDArray[np.int64], Floats]:
         k = validation.integer(k, "k", 1)
-        single = np.ndim(Q) == 1
-        queries = validation.vectors(np.asarray(Q)[None] if single else Q, "Q", self._d)
-        nq = len(queries)
+        array = np.asarray(Q)
+        single = array.ndim == 1
+        queries = validation.vectors(array[None] if single else array, "Q", self._d)
         workers = self._threads(threads, 1 if single else parallel.available())
-        scored = _counts(distance_computations, nq)
-        ids = np.full((nq, k), -1, np.int64)
-        distances = np.full((nq, k), np.inf, np.float32)
-        if self._ntotal and nq:
+        scored = _counts(distance_computations, len(queries))
+        if self._ntotal and len(queries):
             prepared = self._metric.prepare(queries, "Q")
             wanted = k if self._refine is None else math.ceil(k * self._refine)
             found = min(wanted, self._ntotal)
             keys, positions = self._nearest(prepared, found, workers, scored, **search)
             if self._refine is not None:
                 keys, positions = self._refined(prepared, positions, k, workers)
-            width = min(k, keys.shape[1])
-            distances[:, :width] = self._metric.present(keys[:, :width])
-            ids[:, :width] = self._named(positions[:, :width], distances[:, :width])
         else:
             scored[:] = 0
+            keys = np.empty((len(queries), 0), np.float32)
+            positions = np.empty((len(queries), 0), np.int32)
+        distances = self._metric.present(keys)
+        ids = _padded(self._named(positions, distances), k, -1)
+        distances = _padded(distances, k, np.inf)
         return (ids[0], distances[0]) if single else (ids, distances)
 
     # --- the steps between ------------------------------------------------------------
@@ -250,6 +250,16 @@ def aligned(shape: tuple[int, ...], dtype: Any) -> NDArray[Any]:
     start = -raw.ctypes.data % 64
     array: NDArray[Any] = raw[start : start + size].view(dtype).reshape(shape)
     return array
+
+
+def _padded(results: NDArray[Any], k: int, missing: float) -> NDArray[Any]:
+    """Return results (nq, <= k) as (nq, k)."""
+    nq, found = results.shape
+    if found == k:
+        return results
+    padded = np.full((nq, k), missing, results.dtype)
+    padded[:, :found] = results
+    return padded
 
 
 def _counts(out: NDArray[np.int64] | None, nq: int) -> NDArray[np.int64]:

@@ -29,7 +29,6 @@ _ALIASES = {
     "manhattan": "l1",
     "cityblock": "l1",
 }
-_BLOCK = 8192
 
 
 @dataclass(frozen=True)
@@ -53,22 +52,23 @@ class Metric:
         """
         if self.name != "cosine":
             return X
-        norms = row_norms(X)
-        if not norms.all():
-            row = int(np.argmin(norms))
+        from ann.kernels import rows
+
+        prepared = np.empty_like(X)
+        zero = rows.normalize(X, prepared)
+        if zero >= 0:
             raise ValueError(
                 f"{name} must have no zero vector under the cosine metric, got norm 0 "
-                f"in row {row}"
+                f"in row {zero}"
             )
-        return (X / norms[:, None]).astype(np.float32)
+        return prepared
 
     def present(self, keys: NDArray[np.float32]) -> NDArray[np.float32]:
         """Return keys as distances; +inf stays +inf."""
         if self.name == "l2":
-            roots: NDArray[np.float32] = np.sqrt(keys)
-            return roots
+            return np.sqrt(keys)
         if self.name == "cosine":  # a rounded −1.0000001 must not become negative
-            return np.maximum(keys + np.float32(1.0), np.float32(0.0))
+            keys = np.maximum(keys + np.float32(1.0), np.float32(0.0))
         return keys
 
 
@@ -88,10 +88,10 @@ def metric(name: str) -> Metric:
 
 def row_norms(X: NDArray[np.float32]) -> NDArray[np.float64]:
     """Return the Euclidean norm of each row, summed in float64."""
+    from ann.kernels import rows
+
     norms = np.empty(len(X))
-    for start in range(0, len(X), _BLOCK):
-        wide = X[start : start + _BLOCK].astype(np.float64)
-        norms[start : start + _BLOCK] = np.sqrt(np.einsum("ij,ij->i", wide, wide))
+    rows.norms(X, norms)
     return norms
 
 

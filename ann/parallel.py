@@ -71,6 +71,10 @@ def run(work: Callable[[Ranges], None], n: int, chunk: int, threads: int) -> Non
     together they cover ``range(n)`` once. An exception, Ctrl-C included, ends the
     hand-out and is raised here when all threads have stopped.
     """
+    helpers = min(threads, -(-n // chunk)) - 1
+    if helpers <= 0:
+        work((a, min(n, a + chunk)) for a in range(0, n, chunk))
+        return
     chunks = _Chunks(n, chunk)
 
     def guarded() -> None:
@@ -80,7 +84,6 @@ def run(work: Callable[[Ranges], None], n: int, chunk: int, threads: int) -> Non
             chunks.end()
             raise
 
-    helpers = min(threads, -(-n // chunk)) - 1
     others = [_submit(guarded) for _ in range(helpers)]
     try:
         guarded()

@@ -1,5 +1,6 @@
 """The only place where arrays and numbers from outside are cast and checked."""
 
+import math
 import operator
 from typing import Any
 
@@ -29,17 +30,17 @@ def vectors(X: ArrayLike, name: str, d: int | None = None) -> NDArray[np.float32
         raise ValueError(f"{name} must have at least 1 column, got {array.shape}")
     if d is not None and array.shape[1] != d:
         raise ValueError(f"{name} must have d={d} columns, got {array.shape[1]}")
-    with np.errstate(over="ignore"):  # an overflow is found, and named, just below
-        cast = np.require(array, np.float32, ["C", "W", "A"])
-    for start in range(0, len(cast), _BLOCK):
-        _check_finite(cast[start : start + _BLOCK], name, start)
-    return cast
+    if not (array.dtype == np.float32 and array.flags.carray):
+        with np.errstate(over="ignore"):  # an overflow is found, and named, just below
+            array = np.require(array, np.float32, ["C", "W", "A"])
+    for start in range(0, len(array), _BLOCK):
+        _check_finite(array[start : start + _BLOCK], name, start)
+    return array
 
 
 def _check_finite(block: NDArray[np.float32], name: str, start: int) -> None:
-    with np.errstate(all="ignore"):
-        if np.isfinite(block.sum()):  # NaN and infinity survive a sum
-            return
+    if math.isfinite(np.vdot(block, block)):  # NaN and infinity survive a sum
+        return
     bad = np.argwhere(~np.isfinite(block))
     if len(bad):
         row, column = bad[0]

@@ -58,7 +58,7 @@ def _pointer(context, builder, array_type, array, offset):
 
 
 def _for(builder, start, stop, step, carried, body):
-    """``for i in range(start, stop, step): carried = body(i, carried)``; runs 0 times too.
+    """``for i in range(start, stop, step): carried = body(i, carried)``, 0 times too.
 
     ``stop - start`` must be a multiple of ``step``.
     """
@@ -435,7 +435,7 @@ def below16(typingctx, a, a_start, b, b_start, scale, limit):
 
 @intrinsic
 def nearest_word(typingctx, x, start, words, bias, labels, keys, i):
-    """Find the column of ``words`` with the least ``bias[c] − Σ x[start+t]·words[t, c]``.
+    """Find the column of ``words`` with the least ``bias[c] − Σ x[t]·words[t, c]``.
 
     ``words`` (dsub, ksub) float32, ksub a multiple of 16; ``bias`` (ksub,) float32. The
     column, the lowest among equals, goes to ``labels[i]`` int32, the value to
