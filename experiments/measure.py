@@ -161,6 +161,12 @@ class Bench:
         return self._index.distance_computations(self._Q, params, self._job.k)
 
 
+def clock_us() -> float:
+    """Return the latency that this harness measures of a search that does nothing."""
+    rows = [np.empty((1, 1), np.float32)] * 1000
+    return float(np.median(_one_by_one(len, rows, np.arange(1000))[0]))
+
+
 def peak_rss_bytes() -> int:
     """Return this process's peak resident memory so far.
 

@@ -14,6 +14,7 @@ from typing import Any
 import psutil
 
 from experiments.config import Config
+from experiments.measure import clock_us
 from experiments.plan import available_cores
 from experiments.worker import thread_environment
 
@@ -47,6 +48,7 @@ def collect(config: Config, threads: int, command: str) -> dict[str, Any]:
         "os": platform.platform(),
         **_machine(),
         "load_average": list(os.getloadavg()),
+        "clock_us": clock_us(),
         "started": now(),
     }
 

@@ -69,12 +69,28 @@ def test_exact_search_runs_end_to_end(ann, tmp_path):
     assert "1.0000" in done.stdout
     shown = ann("show", str(out))
     assert "1.0000" in shown.stdout
-    again = ann("run", "tiny.toml")
-    assert again.exit_code == 0
-    assert (out / "previous" / "rows.csv").exists()
-    drawn = ann("plot", str(out), str(out / "previous"), "--out", "both")
-    assert drawn.exit_code == 0, drawn.output
-    assert any((tmp_path / "both").glob("*.png"))
+
+
+def test_a_second_run_and_both_overlaid(ann, tmp_path, monkeypatch):
+    drawn = []
+
+    def draw(dirs, out):
+        drawn.append(([str(path) for path in dirs], str(out)))
+        return [out / "a.png"]
+
+    monkeypatch.setattr("experiments.plots.draw", draw)
+    out = "results/tiny"
+    for _ in range(2):
+        assert ann("run", "tiny.toml", "--out", out).exit_code == 0
+    assert (tmp_path / out / "previous" / "rows.csv").exists()
+    assert ann("plot", out).stdout == f"1 figures in {out}/figures\n"
+    assert ann("plot", out, f"{out}/previous").exit_code == 0
+    assert ann("plot", out, "--out", "there").exit_code == 0
+    assert drawn[2:] == [
+        ([out], f"{out}/figures"),
+        ([out, f"{out}/previous"], "figures"),
+        ([out], "there"),
+    ]
 
 
 def test_a_foreign_directory_is_refused(ann, tmp_path):

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from experiments import measure
-from experiments.measure import Bench, Job, peak_rss_bytes
+from experiments.measure import Bench, Job, clock_us, peak_rss_bytes
 
 
 @pytest.fixture(name="bench")
@@ -71,6 +71,10 @@ def test_short_batches_are_repeated(monkeypatch):
     seconds = measure._batch(lambda Q: calls.append(time.sleep(0.01)), None)
     assert 2 <= len(calls) <= 5
     assert seconds > 0.01
+
+
+def test_the_clock_itself_costs_next_to_nothing():
+    assert 0 < clock_us() < 20
 
 
 def test_peak_memory_is_of_this_process():
