@@ -87,8 +87,8 @@ class IVF(_Ours):
         nlist: int | None = Field(None, ge=1)
 
         def small(self) -> Self:
-            """Return as many lists as a thousand vectors can fill."""
-            return self.model_copy(update={"nlist": min(self.nlist or 16, 16)})
+            """Return as many lists as even a handful of vectors can fill."""
+            return self.model_copy(update={"nlist": min(self.nlist or 4, 4)})
 
     class Search(Params):
         """Search parameters."""
