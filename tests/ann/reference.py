@@ -1,0 +1,127 @@
+"""Plain oracles: what the kernels must compute, written to be read, in float64."""
+
+import numpy as np
+
+METRICS = ("l2", "ip", "cosine", "l1")
+KEYS = ("l2", "dot", "l1")
+
+
+def distances(metric, Q, X):
+    """Return the (nq, n) float64 distances, in the sign and the unit of ``search``."""
+    Q, X = np.asarray(Q, np.float64), np.asarray(X, np.float64)
+    if metric == "cosine":
+        Q, X = unit(Q), unit(X)
+    if metric in ("ip", "cosine"):
+        return (metric == "cosine") - np.einsum("qd,nd->qn", Q, X)
+    difference = Q[:, None] - X[None]
+    if metric == "l1":
+        return np.abs(difference).sum(axis=2)
+    return np.sqrt(np.square(difference).sum(axis=2))
+
+
+def keys(key, Q, X):
+    """Return the (nq, n) float64 keys: squared, negated dot, or Manhattan."""
+    by_metric = distances({"dot": "ip"}.get(key, key), Q, X)
+    return np.square(by_metric) if key == "l2" else by_metric
+
+
+def unit(X):
+    X = np.asarray(X, np.float64)
+    return X / np.linalg.norm(X, axis=1, keepdims=True)
+
+
+def exact(metric, Q, X, k, ids=None):
+    """Return ids and distances of the k nearest, ties by id, padded with (-1, +inf)."""
+    return nearest(distances(metric, Q, X), k, ids)
+
+
+def nearest(table, k, ids=None):
+    """Return ids and distances of the k least of each row, ties by id, padded."""
+    nq, n = table.shape
+    ids = np.arange(n) if ids is None else np.asarray(ids)
+    found = np.full((nq, k), -1, np.int64), np.full((nq, k), np.inf)
+    for row, values in enumerate(table):
+        order = np.lexsort((ids, values))[:k]
+        found[0][row, : len(order)] = ids[order]
+        found[1][row, : len(order)] = values[order]
+    return found
+
+
+def recall(found, true):
+    """Return the mean share of each row of ``true`` that ``found`` has."""
+    shares = [len(set(f) & set(t)) / len(t) for f, t in zip(found, true, strict=True)]
+    return float(np.mean(shares))
+
+
+# --- graphs ---------------------------------------------------------------------------
+
+
+def search_layer(neighbours, key_of, start, ef):
+    """Beam search (Malkov & Yashunin 2018, Alg. 2), candidates and results in one pool.
+
+    ``neighbours(node)`` lists links, ``key_of(node)`` is the key to the query. Returns
+    the pool as [(key, node)], best first, and how many links were scored.
+    """
+    pool, expanded, visited, scored = [(key_of(start), start)], set(), {start}, 0
+    while waiting := [member for member in pool if member[1] not in expanded]:
+        node = waiting[0][1]
+        expanded.add(node)
+        for other in neighbours(node):
+            if other not in visited:
+                visited.add(other)
+                scored += 1
+                pool = sorted([*pool, (key_of(other), other)])[:ef]
+    return pool, scored
+
+
+def select_neighbors(candidates, key_between, limit):
+    """Choose from [(key, node)], best first (Alg. 4, without its two options)."""
+    taken = []
+    for key, node in candidates:
+        if len(taken) < limit and all(key_between(node, t) >= key for t in taken):
+            taken.append(node)
+    return taken
+
+
+def descend(neighbours, key_of, node, layers):
+    """Walk greedily to the least (key, node) around, on each of ``layers`` in turn."""
+    for layer in layers:
+        while True:
+            around = [(key_of(other), other) for other in neighbours(node, layer)]
+            best = min([*around, (key_of(node), node)])[1]
+            if best == node:
+                break
+            node = best
+    return node
+
+
+def reachable(base, start):
+    """Return the set of nodes that links lead to from ``start``."""
+    seen, waiting = {start}, [start]
+    while waiting:
+        for other in base[waiting.pop()]:
+            if other >= 0 and other not in seen:
+                seen.add(int(other))
+                waiting.append(int(other))
+    return seen
+
+
+# --- clusters -------------------------------------------------------------------------
+
+
+def k_means_plus_plus(X, uniform):
+    """Return rows chosen by k-means++ (Arthur & Vassilvitskii 2007) for given draws."""
+    n, chosen = len(X), [int(uniform[0] * len(X))]
+    for c in range(1, len(uniform)):
+        errors = keys("l2", X, X[chosen]).min(axis=1)
+        left = uniform[c] * errors.sum()
+        if errors.sum() == 0:
+            chosen.append(c % n)
+        else:
+            chosen.append(int(np.argmax(np.cumsum(errors) > left)))
+    return chosen
+
+
+def sum_by_label(X, labels, k):
+    rows = [X[labels == c].astype(np.float64) for c in range(k)]
+    return np.array([r.sum(axis=0) for r in rows]), np.array([len(r) for r in rows])

@@ -1,0 +1,219 @@
+"""Every variant of every primitive, at every length, against float64 and each other."""
+
+import numba
+import numpy as np
+import pytest
+
+from ann.kernels import simd
+
+# The IR is generic: a level sets the number of lanes, and LLVM can split those for any
+# processor. So all levels run on all hosts.
+LEVELS = [*simd.LANES, "portable"]
+LONGEST = 300
+ROOM = 512  # of one part of a sum, what surrounds it included
+STARTS = [(0,) * 6, (1, 3, 7, 13, 5, 11), (16, 2, 31, 4, 17, 9), (3, 16, 1, 8, 30, 15)]
+
+
+def sweep(level):
+    """Return a function that runs all sums of a level over the lengths 1 to 300."""
+    l2sq, dot, l1, l2sq_u8, dot_u8, l1_u8, l2sq_u4, dot_u4, l1_u4 = simd.primitives(
+        level
+    )
+
+    @numba.njit
+    def run(parts, codes, starts, out):
+        # Each part lies in a row of NaN and grows by one element a step, so a lane that
+        # reads outside shows.
+        x = np.full((parts.shape[0], ROOM), np.nan, np.float32)
+        c = np.full(ROOM, 255, np.uint8)
+        a, b, e, f, g = [p * ROOM + starts[p] for p in range(5)]
+        k = starts[5]
+        for d in range(1, LONGEST + 1):
+            for p in range(parts.shape[0]):
+                x[p, starts[p] + d - 1] = parts[p, d - 1]
+            c[k + d - 1] = codes[d - 1]
+            out[0, d - 1] = l2sq(x, a, x, b, d)
+            out[1, d - 1] = dot(x, a, x, b, d)
+            out[2, d - 1] = l1(x, a, x, b, d)
+            out[3, d - 1] = l2sq_u8(c, k, x, a, x, e, d)
+            out[4, d - 1] = dot_u8(c, k, x, b, d)
+            out[5, d - 1] = l1_u8(c, k, x, a, x, e, d)
+            out[6, d - 1] = l2sq_u4(c, k, x, a, x, b, x, f, x, g, d)
+            out[7, d - 1] = dot_u4(c, k, x, a, x, b, d)
+            out[8, d - 1] = l1_u4(c, k, x, a, x, b, x, f, x, g, d)
+
+    def sums(parts, codes, starts):
+        out = np.full((9, LONGEST), np.nan, np.float32)
+        run(parts, codes, np.array(starts), out)
+        return out
+
+    return sums
+
+
+def terms(parts, codes):
+    """Return what each primitive sums up: (9, 300) float64."""
+    a, b, shift, shift_low, shift_high = parts.astype(np.float64)
+    code, low, high = (c.astype(np.float64) for c in (codes, codes & 15, codes >> 4))
+    wide, nibble = code * a + shift, (low * a + shift_low, high * b + shift_high)
+    return np.array(
+        [
+            np.square(a - b),
+            a * b,
+            np.abs(a - b),
+            np.square(wide),
+            code * b,
+            np.abs(wide),
+            np.square(nibble).sum(axis=0),
+            low * a + high * b,
+            np.abs(nibble).sum(axis=0),
+        ]
+    )
+
+
+@pytest.fixture(scope="module", params=LEVELS)
+def sums(request):
+    return sweep(request.param)
+
+
+def whole_numbers(seed):
+    """Parts and codes whose sums are exact in float32, however they are ordered."""
+    rng = np.random.default_rng(seed)
+    codes = rng.integers(256, size=LONGEST).astype(np.uint8)
+    a, b = rng.integers(1, 4, size=(2, LONGEST))
+    rest = rng.integers(-9, 10, size=(3, LONGEST))
+    shifts = rest - np.array([codes * a, (codes & 15) * a, (codes >> 4) * b])
+    return np.array([a, b, *shifts], np.float32), codes
+
+
+@pytest.mark.parametrize("starts", STARTS)
+def test_sums_of_whole_numbers_are_exact(sums, starts):
+    parts, codes = whole_numbers(seed=sum(starts))
+    expected = np.cumsum(terms(parts, codes), axis=1)
+    assert expected.max() < 2**24
+    np.testing.assert_array_equal(sums(parts, codes, starts), expected)
+
+
+@pytest.mark.parametrize("starts", STARTS)
+def test_sums_of_real_numbers_are_within_rounding(sums, starts):
+    rng = np.random.default_rng(sum(starts))
+    parts = rng.standard_normal((5, LONGEST)).astype(np.float32)
+    codes = rng.integers(256, size=LONGEST).astype(np.uint8)
+    each = terms(parts, codes)
+    expected = np.cumsum(each, axis=1)
+    # Each addition rounds once, and each term a few times, relative to what it holds.
+    size = np.cumsum(np.abs(each), axis=1) + 16 * np.abs(parts).max() ** 2
+    bound = (np.arange(LONGEST) + 16) * 2.0**-24 * size
+    assert (np.abs(sums(parts, codes, starts) - expected) <= bound).all()
+
+
+def test_library_uses_the_level_in_force():
+    from ann.kernels._jit import SIMD_LEVEL
+
+    parts, codes = whole_numbers(seed=5)
+    a, b = np.ascontiguousarray(parts[0]), np.ascontiguousarray(parts[1])
+
+    @numba.njit
+    def run(a, b):
+        return simd.l2sq(a, 0, b, 0, a.size)
+
+    assert SIMD_LEVEL in LEVELS
+    assert run(a, b) == terms(parts, codes)[0].sum()
+
+
+# --- bits and memory ------------------------------------------------------------------
+
+
+@numba.njit
+def _below16(a, i, b, j, scale, limit):
+    return simd.below16(a, i, b, j, scale, limit)
+
+
+@pytest.mark.parametrize("scale", [-2.0, -1.0])
+@pytest.mark.parametrize("limit", [-np.inf, -3.0, 0.0, 2.0, np.inf, np.nan])
+def test_below16(scale, limit):
+    rng = np.random.default_rng(0)
+    a, b = rng.integers(-4, 5, size=(2, 64)).astype(np.float32)
+    a[10], b[20], a[12] = np.nan, np.inf, -np.inf
+    scale, limit = np.float32(scale), np.float32(limit)
+    for i, j in [(0, 0), (1, 3), (7, 15), (48, 48), (5, 16)]:
+        below = scale * a[i : i + 16] + b[j : j + 16] < limit
+        expected = sum(1 << lane for lane in np.flatnonzero(below))
+        assert _below16(a, i, b, j, scale, limit) == expected
+
+
+@numba.njit
+def _trailing_zeros(bits):
+    return simd.trailing_zeros(bits)
+
+
+def test_trailing_zeros():
+    for lane in range(32):
+        assert _trailing_zeros(np.uint32(1 << lane)) == lane
+        assert _trailing_zeros(np.uint32(0xFFFFFFFF << lane & 0xFFFFFFFF)) == lane
+
+
+@numba.njit
+def _shift_right(array, start, count):
+    simd.shift_right(array, start, count)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.int32])
+def test_shift_right(dtype):
+    for start, count in [(0, 0), (0, 39), (5, 1), (3, 17), (38, 1), (39, 0)]:
+        array = np.arange(40, dtype=dtype)
+        expected = array.copy()
+        expected[start + 1 : start + 1 + count] = array[start : start + count]
+        _shift_right(array, start, count)
+        np.testing.assert_array_equal(array, expected)
+
+
+@numba.njit
+def _at(array, index):
+    return simd.at(array, index)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.int32, np.uint8])
+def test_at_reads_the_flat_element(dtype):
+    array = np.arange(12, dtype=dtype).reshape(3, 4)
+    assert [_at(array, i) for i in range(12)] == list(range(12))
+
+
+@numba.njit
+def _prefetch(array, index):
+    simd.prefetch(array, index)
+
+
+def test_prefetch_is_harmless_out_of_bounds():
+    array = np.arange(4, dtype=np.float32)
+    _prefetch(array, -(10**9))
+    _prefetch(array, 10**12)
+    np.testing.assert_array_equal(array, np.arange(4))
+
+
+@numba.njit
+def _nearest_word(x, start, words, bias, labels, keys, i):
+    simd.nearest_word(x, start, words, bias, labels, keys, i)
+
+
+@pytest.mark.parametrize("ksub", [16, 32, 64, 80, 256])
+@pytest.mark.parametrize("dsub", [1, 2, 3, 8, 17])
+def test_nearest_word_is_the_lowest_of_the_least(ksub, dsub):
+    rng = np.random.default_rng(ksub + dsub)
+    x = rng.integers(-2, 3, size=(8, dsub)).astype(np.float32)
+    words = rng.integers(-2, 3, size=(dsub, ksub)).astype(np.float32)
+    bias = rng.integers(0, 4, size=ksub).astype(np.float32)
+    labels, keys = np.full(10, -7, np.int32), np.full(10, -7, np.float32)
+    for i in range(8):
+        _nearest_word(x, i * dsub, words, bias, labels, keys, i + 1)
+    values = bias - x @ words
+    np.testing.assert_array_equal(labels[1:9], values.argmin(axis=1))
+    np.testing.assert_array_equal(keys[1:9], values.min(axis=1))
+    assert labels[0] == labels[9] == keys[0] == keys[9] == -7
+
+
+def test_nearest_word_finds_each_column():
+    words = np.eye(256, dtype=np.float32)
+    label, key = np.empty(1, np.int32), np.empty(1, np.float32)
+    for c in range(256):
+        _nearest_word(words, c * 256, words, np.zeros(256, np.float32), label, key, 0)
+        assert label[0] == c
