@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 __all__ = ["Dataset", "load", "names"]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Dataset:
     """Base vectors, queries, and the exact neighbours of each query.
 

@@ -16,7 +16,7 @@ import requests
 if TYPE_CHECKING:
     from rich.progress import Progress
 
-_CHUNK = 1 << 20
+_CHUNK = 1 << 16  # a chunk that the transfer breaks in is lost
 _TIMEOUT_S = (10, 60)  # to connect, between two chunks
 _PASSING = (408, 429)  # statuses worth another try, besides those from 500
 

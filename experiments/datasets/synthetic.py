@@ -92,7 +92,7 @@ def generate(name: str, nq: int | None = None, seed: int = 0) -> Vectors:
     return Vectors(train, test, metric, source, drop_zeros=True)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class _Shape:
     """What base vectors and queries share: where the clusters are and how they lie."""
 

@@ -20,7 +20,7 @@ POOL_QUERIES = 2000
 _BLOCK = 16_384
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Vectors:
     """Vectors as a source has them, before sampling and conversion to float32.
 

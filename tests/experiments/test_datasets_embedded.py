@@ -48,13 +48,17 @@ def test_patches_are_about_530_000_and_cached(cache, monkeypatch):
     assert np.array_equal(embedded.load(embedded.PATCHES, cache).train, first)
 
 
-@pytest.mark.parametrize("damage", [b"", b"not npy", None])
+@pytest.mark.parametrize("damage", ["empty", "cut", "text", "other"])
 def test_a_damaged_cache_is_made_again(tmp_path, monkeypatch, damage):
     image = np.random.default_rng(0).integers(0, 256, (9, 9, 3), dtype=np.uint8)
     monkeypatch.setattr(embedded, "_photographs", lambda: [image])
     whole = embedded.load(embedded.PATCHES, tmp_path).train
     (path,) = tmp_path.rglob("*.npy")
-    path.write_bytes(path.read_bytes()[:-7] if damage is None else damage)
+    if damage == "other":
+        np.save(path, whole[:, 1:])
+    else:
+        cut = path.read_bytes()[:-7]
+        path.write_bytes({"empty": b"", "cut": cut, "text": b"not npy"}[damage])
     assert np.array_equal(embedded.load(embedded.PATCHES, tmp_path).train, whole)
     assert len(list(path.parent.iterdir())) == 1
 

@@ -81,8 +81,9 @@ def test_sizes_out_of_range(vectors, n, nq, message):
 
 @pytest.mark.parametrize("dtype", ["f2", "f4", "f8", ">f4", "u1", "i4"])
 @pytest.mark.parametrize("rows", [None, np.array([1, 4])])
-def test_take_gives_writable_c_contiguous_float32(dtype, rows):
-    array = np.asfortranarray(np.arange(15).reshape(5, 3).astype(dtype))
+@pytest.mark.parametrize("order", ["C", "F"])
+def test_take_gives_writable_c_contiguous_float32(dtype, rows, order):
+    array = np.arange(15).reshape(5, 3).astype(dtype, order=order)
     array.setflags(write=False)
     out = take(array, rows, "here")
     assert out.dtype == np.float32
