@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from ann import parallel
 from ann.kernels import scan
 from ann.kernels.stores import ROWS
+from ann.memory import query_buffer
 from ann.metrics import row_norms
 
 QUERY_BLOCK, ROW_BLOCK = 256, 2048  # 2 MiB of products a thread
@@ -50,18 +51,18 @@ def search(
     """
     store = ROWS[key](rows)
     if len(Q) < FEWEST_FOR_BLAS or key == "l1":
-        return scan_rows(store, len(rows), Q, k, threads)
+        return scan_rows(store, len(rows), Q, k, threads, Q.shape[1])
     return _search_by_products(key, store, norms, Q, k, threads)
 
 
 def scan_rows(
-    store: Any, n: int, Q: Floats, k: int, threads: int, query_size: int = 0
+    store: Any, n: int, Q: Floats, k: int, threads: int, query_size: int
 ) -> Pools:
     """Score all ``n`` vectors of any store for each query; as ``search`` otherwise."""
     keys, ids = np.empty((len(Q), k), np.float32), np.empty((len(Q), k), np.int32)
 
     def work(ranges: parallel.Ranges) -> None:
-        buffer = np.empty(query_size, np.float32)
+        buffer = query_buffer(query_size)
         for a, b in ranges:
             scan.scan_all(store, n, Q[a:b], buffer, keys[a:b], ids[a:b])
 

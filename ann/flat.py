@@ -7,7 +7,8 @@ from numpy.typing import ArrayLike, NDArray
 
 from ann import exact
 from ann.codecs import Codec, Float32
-from ann.index import Floats, Index, grown
+from ann.index import Floats, Index
+from ann.memory import grown
 from ann.metrics import row_norms
 
 
@@ -96,5 +97,5 @@ class Flat(Index):
         store = self._codec.store(self._packed[:n], key)
         projected = self._codec.project(Q)
         return exact.scan_rows(
-            store, n, projected, k, threads, self._codec.query_size()
+            store, n, projected, k, threads, self._codec.query_size(Q.shape[1])
         )

@@ -12,10 +12,11 @@ from numpy.typing import ArrayLike, NDArray
 
 from ann import parallel, validation
 from ann.codecs import Codec, Float32
-from ann.index import Floats, Index, aligned, grown
+from ann.index import Floats, Index
 from ann.kernels import graph as kernels
 from ann.kernels.graph import Graph, Scratch
 from ann.kernels.stores import ROWS
+from ann.memory import aligned, grown
 
 _SEARCH_CHUNK, _INSERT_CHUNK, _LINK_CHUNK = 16, 16, 64
 _SHARE = 50  # a batch is at most one in so many of all points …
@@ -90,6 +91,7 @@ class HNSW(Index):
             entry_point=-1,
             top=-1,
         )
+        self._store: Any = None  # what the kernels see of the codec
         self._scratches: list[Scratch] = []  # not in use; list.pop is atomic
 
     @property
@@ -152,11 +154,11 @@ class HNSW(Index):
         ef = min(search["ef"], self._ntotal)
         k = min(k, ef)
         keys, ids = np.empty((len(Q), k), np.float32), np.empty((len(Q), k), np.int32)
-        store = self._codec.store(self._packed, self._metric.key)
-        Q = self._codec.project(Q)
+        store, Q = self._store, self._codec.project(Q)
+        query_size = self._codec.query_size(Q.shape[1])
 
         def work(ranges: parallel.Ranges) -> None:
-            scratch = self._take_scratch(ef, self._codec.query_size())
+            scratch = self._take_scratch(ef, query_size)
             for a, b in ranges:
                 kernels.search(
                     self._graph,
@@ -193,7 +195,7 @@ class HNSW(Index):
             keys=np.empty(pool, np.float32),
             ids=np.empty(pool, np.int32),
             found=np.empty(2 * self._M, np.int32),
-            buffer=np.empty(query_size, np.float32),
+            buffer=aligned((query_size,), np.float32),
         )
 
     # --- building ---------------------------------------------------------------------
@@ -220,6 +222,7 @@ class HNSW(Index):
             batch, order = np.sort(order[:size]), order[size:]
             self._insert_batch(store, batch, threads)
             done += len(batch)
+        self._store = self._codec.store(self._packed, self._metric.key)
         self._scratches.clear()
 
     def _rows_with(self, X: Floats) -> Floats:

@@ -14,6 +14,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from ann import parallel, validation
 from ann.codecs import Codec, Float32
+from ann.memory import grown
 from ann.metrics import metric as metric_named
 
 Floats = NDArray[np.float32]
@@ -224,32 +225,6 @@ class Index(ABC):
             order = np.lexsort((ids[row, known], distances[row, known]))
             ids[row, known] = ids[row, known][order]
         return ids
-
-
-def grown(array: NDArray[Any], used: int, more: NDArray[Any]) -> NDArray[Any]:
-    """Return ``array[:used]`` with ``more`` behind it, in place where there is room.
-
-    A first fill is exact; later ones leave half as much again, so that many small
-    additions copy each vector O(1) times.
-    """
-    n = used + len(more)
-    if len(array) < n:
-        capacity = n if used == 0 else max(n, used + used // 2)
-        bigger = aligned((capacity, *more.shape[1:]), more.dtype)
-        if used:
-            bigger[:used] = array[:used]
-        array = bigger
-    array[used:n] = more
-    return array
-
-
-def aligned(shape: tuple[int, ...], dtype: Any) -> NDArray[Any]:
-    """Return an empty array that begins at a cache line, so rows split no lines."""
-    size = math.prod(shape) * np.dtype(dtype).itemsize
-    raw = np.empty(size + 64, np.uint8)
-    start = -raw.ctypes.data % 64
-    array: NDArray[Any] = raw[start : start + size].view(dtype).reshape(shape)
-    return array
 
 
 def _padded(results: NDArray[Any], k: int, missing: float) -> NDArray[Any]:

@@ -16,6 +16,7 @@ from ann.index import Floats, Index
 from ann.kernels import scan
 from ann.kernels.stores import ResidualL2
 from ann.kmeans import kmeans
+from ann.memory import aligned, aligned_copy, query_buffer
 from ann.metrics import row_norms
 
 _SEARCH_CHUNK = 8
@@ -80,6 +81,7 @@ class IVF(Index):
         self._row_ids = np.empty(0, np.int32)  # … positions in order of arrival,
         self._packed = np.empty((0, 0), np.float32)  # the codec's stored form,
         self._norms = np.empty(0, np.float32)  # ‖x̂‖² (residual codes under l2 only)
+        self._store: Any = None  # what the kernels see of the last two
 
     @property
     def nlist(self) -> int | None:
@@ -142,14 +144,16 @@ class IVF(Index):
             key, self._centroids, Q, search["nprobe"], threads, self._centroid_norms
         )
         biases = self._biases(coarse, probes)
-        projected, store = self._codec.project(Q), self._store()
+        projected, store = self._codec.project(Q), self._store
         offsets, row_ids = self._offsets, self._row_ids
+        query_size = self._codec.query_size(Q.shape[1])
 
         def work(ranges: parallel.Ranges) -> None:
-            buffer = np.empty(self._codec.query_size(), np.float32)
+            buffer = query_buffer(query_size)
             for a, b in ranges:
                 scan.scan_lists(
-                    store, row_ids, offsets, projected[a:b], probes[a:b], biases[a:b],
+                    store, row_ids, offsets, projected[a:b], probes[a:b],
+                    None if biases is None else biases[a:b],
                     buffer, keys[a:b], ids[a:b], scored[a:b],
                 )  # fmt: skip
 
@@ -157,16 +161,16 @@ class IVF(Index):
         scored += nlist
         return keys, ids
 
-    def _store(self) -> Any:
+    def _make_store(self) -> Any:
         if not self._residual:
             return self._codec.store(self._packed, self._metric.key)
         table = self._codec.store(self._packed, "dot")
         return ResidualL2(table, self._norms) if self._metric.key == "l2" else table
 
-    def _biases(self, coarse: Floats, probes: NDArray[np.int32]) -> Floats:
+    def _biases(self, coarse: Floats, probes: NDArray[np.int32]) -> Floats | None:
         """Return what a list's centroid adds to the keys of its residual codes."""
         if not self._residual:
-            return np.zeros_like(coarse)
+            return None
         if self._metric.key == "dot":
             return coarse  # −⟨q, c⟩
         squares: Floats = (self._centroid_norms**2).astype(np.float32)
@@ -196,7 +200,8 @@ class IVF(Index):
             )
         rng = np.random.default_rng(self._seed)
         spherical = self._metric.name == "cosine"
-        self._centroids = kmeans(X, nlist, rng, threads, spherical=spherical)
+        centroids = kmeans(X, nlist, rng, threads, spherical=spherical)
+        self._centroids = aligned_copy(centroids)
         self._centroid_norms = row_norms(self._centroids)
         self._offsets = np.zeros(nlist + 1, np.int64)
         if not self._codec.is_trained:
@@ -222,8 +227,10 @@ class IVF(Index):
         counts = np.bincount(labels, minlength=nlist)
         if self._ntotal:
             packed = np.concatenate([self._packed, packed])
-        self._packed = packed[order]
+        self._packed = aligned(packed.shape, packed.dtype)
+        np.take(packed, order, axis=0, out=self._packed)
         self._row_ids = np.concatenate([self._row_ids, ids])[order]
         if len(norms):
             self._norms = np.concatenate([self._norms, norms])[order]
         self._offsets = self._offsets + np.concatenate([[0], np.cumsum(counts)])
+        self._store = self._make_store()

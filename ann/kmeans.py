@@ -17,7 +17,7 @@ Floats = NDArray[np.float32]
 Labels = NDArray[np.int32]
 Assign = Callable[[Floats], tuple[Floats, Labels]]
 
-ITERATIONS = 10
+ITERATIONS = 15
 PER_CENTROID = 256  # training vectors at most; more change a centroid little
 _SEED_PER_CENTROID = 10  # vectors that k-means++ chooses among; it reads all k times
 

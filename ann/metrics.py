@@ -29,6 +29,7 @@ _ALIASES = {
     "manhattan": "l1",
     "cityblock": "l1",
 }
+_ONE, _ZERO = np.float32(1.0), np.float32(0.0)
 
 
 @dataclass(frozen=True)
@@ -64,11 +65,12 @@ class Metric:
         return prepared
 
     def present(self, keys: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Return keys as distances; +inf stays +inf."""
+        """Turn keys into distances, in place, and return them; +inf stays +inf."""
         if self.name == "l2":
-            return np.sqrt(keys)
+            return np.sqrt(keys, out=keys)
         if self.name == "cosine":  # a rounded −1.0000001 must not become negative
-            keys = np.maximum(keys + np.float32(1.0), np.float32(0.0))
+            keys += _ONE
+            np.maximum(keys, _ZERO, out=keys)
         return keys
 
 

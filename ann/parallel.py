@@ -73,7 +73,7 @@ def run(work: Callable[[Ranges], None], n: int, chunk: int, threads: int) -> Non
     """
     helpers = min(threads, -(-n // chunk)) - 1
     if helpers <= 0:
-        work((a, min(n, a + chunk)) for a in range(0, n, chunk))
+        work(iter([(a, min(n, a + chunk)) for a in range(0, n, chunk)]))
         return
     chunks = _Chunks(n, chunk)
 

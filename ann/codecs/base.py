@@ -50,8 +50,8 @@ class Codec(ABC):
         """Return the kernels' NamedTuple of stored vectors under a metric's key."""
 
     @abstractmethod
-    def query_size(self) -> int:
-        """Return how many float32 a prepared query takes in a kernel."""
+    def query_size(self, d: int) -> int:
+        """Return how many float32 a prepared query of width ``d`` takes in a kernel."""
 
     @property
     def is_trained(self) -> bool:

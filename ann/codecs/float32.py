@@ -39,6 +39,6 @@ class Float32(Codec):
 
         return ROWS[key](packed)
 
-    def query_size(self) -> int:
-        """Return 0: a query is used as it is."""
-        return 0
+    def query_size(self, d: int) -> int:
+        """Return the query's own width."""
+        return d

@@ -213,7 +213,7 @@ class PQ(Codec):
         cls = stores.PQ8 if self.nbits == 8 else stores.PQ4
         return cls(packed, words, kind)
 
-    def query_size(self) -> int:
+    def query_size(self, d: int) -> int:
         """Return the size of a query's table, for whole bytes of codes."""
         m = self.m if self.nbits == 8 else self.m + self.m % 2
         return m * self.ksub

@@ -114,13 +114,13 @@ class SQ(Codec):
         from ann.kernels import stores
 
         name = {"l2": "L2", "dot": "Dot", "l1": "L1"}[key] + f"SQ{self.bits}"
-        padding = (0, self.query_size() - 1 - len(self.low_))
+        d = len(self.low_)
+        padding = (0, self.query_size(d) - 1 - d)
         low, step = np.pad(self.low_, padding), np.pad(self.step_, padding)
         return getattr(stores, name)(packed, low, step)
 
-    def query_size(self) -> int:
+    def query_size(self, d: int) -> int:
         """Return the width in whole bytes of codes, and one for a constant."""
-        d = len(self.low_)
         return 1 + (d if self.bits == 8 else 2 * -(-d // 2))
 
 

@@ -15,7 +15,7 @@ def _square_norm(X, i):
 
 @kernel
 def norms(X, out):
-    """Write the Euclidean norm of each row of ``X`` (n, d) float32 to ``out`` float64."""
+    """Write the Euclidean norm of each row of ``X`` (n, d) to ``out`` (n,) float64."""
     for i in range(X.shape[0]):
         out[i] = np.sqrt(_square_norm(X, i))
 

@@ -7,18 +7,20 @@ from ann.kernels._jit import kernel
 from ann.kernels.pool import INFINITY, insert, package
 from ann.kernels.stores import begin, fetch, score
 
-AHEAD = 4  # vectors; a scan is sequential: the hardware prefetches most by itself
+AHEAD = 8  # vectors on their way while one is scored
 TILE = 1024  # vectors
 
 
 @kernel
-def scan_range(store, query, start, stop, bias, row_ids, keys, ids, size, k):
+def scan_range(store, query, start, stop, then, bias, row_ids, keys, ids, size, k):
     """Score stored vectors ``start <= i < stop`` into a pool of ``k``.
 
     Parameters
     ----------
     store : NamedTuple          read-only
     query : array               what ``begin`` returned
+    then : int                  where the scan goes on: the hardware follows a scan by
+                                itself, but has to be told of a jump
     bias : float32              added to every key
     row_ids : (n,) int32 or None    name of stored vector i; None: i itself
     keys, ids, size : a pool    overwritten
@@ -29,7 +31,9 @@ def scan_range(store, query, start, stop, bias, row_ids, keys, ids, size, k):
     """
     limit = keys[k - 1] if size == k else INFINITY
     for i in range(start, stop):
-        fetch(store, min(i + AHEAD, stop - 1))
+        left = stop - i
+        if left <= AHEAD:
+            fetch(store, then + AHEAD - left)
         key = score(store, query, i) + bias
         if key <= limit:
             if row_ids is None:
@@ -55,7 +59,9 @@ def scan_all(store, n, Q, buffer, keys, ids):
         size = min(start, k)
         for r in range(nq):
             query = begin(store, Q[r], buffer)
-            scan_range(store, query, start, stop, zero, None, keys[r], ids[r], size, k)
+            scan_range(
+                store, query, start, stop, start, zero, None, keys[r], ids[r], size, k
+            )
     for r in range(nq):
         package(keys[r], ids[r], min(n, k), keys[r], ids[r])
 
@@ -72,7 +78,7 @@ def scan_lists(
     row_ids : (n,) int32        id of each stored vector
     offsets : (nlist + 1,) int64    list l is ``offsets[l]:offsets[l+1]``
     probes : (nq, nprobe) int32 lists to scan
-    biases : (nq, nprobe) float32   added to the keys of that list
+    biases : (nq, nprobe) float32 or None   added to the keys of that list
     buffer : float32            scratch
     out_keys, out_ids : (nq, k) overwritten: results
     scored : (nq,) int64        overwritten: vectors scored
@@ -82,11 +88,13 @@ def scan_lists(
         query = begin(store, Q[r], buffer)
         keys, ids = out_keys[r], out_ids[r]
         size, seen = 0, 0
-        for p in range(probes.shape[1]):
+        last = probes.shape[1] - 1
+        for p in range(last + 1):
             start, stop = offsets[probes[r, p]], offsets[probes[r, p] + 1]
-            bias = biases[r, p]
+            then = offsets[probes[r, min(p + 1, last)]]
+            bias = np.float32(0.0) if biases is None else biases[r, p]
             size = scan_range(
-                store, query, start, stop, bias, row_ids, keys, ids, size, k
+                store, query, start, stop, then, bias, row_ids, keys, ids, size, k
             )
             seen += stop - start
         package(keys, ids, size, keys, ids)

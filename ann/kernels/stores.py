@@ -78,8 +78,10 @@ class L1Rows(NamedTuple):
 ROWS = {"l2": L2Rows, "dot": DotRows, "l1": L1Rows}  # by the metric's key
 
 
-def _query_as_it_is(store, q, buffer):
-    return q
+def _copy_query(store, q, buffer):
+    for j in range(q.size):  # the buffer begins at a cache line, a user's query may not
+        buffer[j] = q[j]
+    return buffer
 
 
 def _fetch_row(store, i):
@@ -96,7 +98,7 @@ def _copy_row(store, i, buffer):
 
 
 for _rows in ROWS.values():
-    _begin(_rows)(_query_as_it_is)
+    _begin(_rows)(_copy_query)
     _fetch(_rows)(_fetch_row)
     _as_query(_rows)(_copy_row)
 
