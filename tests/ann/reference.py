@@ -8,21 +8,19 @@ KEYS = ("l2", "dot", "l1")
 
 def distances(metric, Q, X):
     """Return the (nq, n) float64 distances, in the sign and the unit of ``search``."""
-    Q, X = np.asarray(Q, np.float64), np.asarray(X, np.float64)
     if metric == "cosine":
-        Q, X = unit(Q), unit(X)
-    if metric in ("ip", "cosine"):
-        return (metric == "cosine") - np.einsum("qd,nd->qn", Q, X)
-    difference = Q[:, None] - X[None]
-    if metric == "l1":
-        return np.abs(difference).sum(axis=2)
-    return np.sqrt(np.square(difference).sum(axis=2))
+        return 1 + keys("dot", unit(Q), unit(X))
+    table = keys({"ip": "dot"}.get(metric, metric), Q, X)
+    return np.sqrt(table) if metric == "l2" else table
 
 
 def keys(key, Q, X):
     """Return the (nq, n) float64 keys: squared, negated dot, or Manhattan."""
-    by_metric = distances({"dot": "ip"}.get(key, key), Q, X)
-    return np.square(by_metric) if key == "l2" else by_metric
+    Q, X = np.asarray(Q, np.float64), np.asarray(X, np.float64)
+    if key == "dot":
+        return -np.einsum("qd,nd->qn", Q, X)
+    difference = Q[:, None] - X[None]
+    return (np.abs if key == "l1" else np.square)(difference).sum(axis=2)
 
 
 def unit(X):
