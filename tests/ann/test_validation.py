@@ -301,3 +301,10 @@ def test_equal_distances_are_ordered_by_own_id(name):
     mine = np.random.default_rng(1).permutation(12) + 50
     ids, _ = INDEXES[name]().add(same, ids=mine).search(X[0], k=12)
     np.testing.assert_array_equal(ids, np.arange(50, 62))
+
+
+@pytest.mark.xfail(strict=True, reason="arrival decides who is among the k")
+def test_a_tie_at_the_last_place_goes_to_the_lower_own_id():
+    same = np.repeat(X[:1], 12, axis=0)
+    ids, _ = ann.Flat().add(same, ids=np.arange(12)[::-1]).search(X[0], k=5)
+    np.testing.assert_array_equal(ids, np.arange(5))
