@@ -19,8 +19,8 @@ from ann.kernels.stores import ROWS
 from ann.memory import aligned, grown
 
 _SEARCH_CHUNK, _INSERT_CHUNK, _LINK_CHUNK = 16, 16, 64
-_SHARE = 50  # a batch is at most one in so many of all points …
-_GROWTH = 8  # … and one in so many of those inside
+_SHARE = 400  # a batch is at most one in so many of all points …
+_GROWTH = 32  # … and one in so many of those inside
 
 
 class HNSW(Index):

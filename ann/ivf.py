@@ -14,7 +14,8 @@ from ann import exact, parallel, validation
 from ann.codecs import PQ, Codec
 from ann.index import Floats, Index
 from ann.kernels import scan
-from ann.kernels.stores import ResidualL2
+from ann.kernels.scan import Lists
+from ann.kernels.stores import ROWS, ResidualL2
 from ann.kmeans import kmeans
 from ann.memory import aligned, aligned_copy, query_buffer
 from ann.metrics import row_norms
@@ -81,7 +82,7 @@ class IVF(Index):
         self._row_ids = np.empty(0, np.int32)  # … positions in order of arrival,
         self._packed = np.empty((0, 0), np.float32)  # the codec's stored form,
         self._norms = np.empty(0, np.float32)  # ‖x̂‖² (residual codes under l2 only)
-        self._store: Any = None  # what the kernels see of the last two
+        self._lists: Any = None  # all of it as the kernels see it
 
     @property
     def nlist(self) -> int | None:
@@ -138,43 +139,52 @@ class IVF(Index):
     def _nearest(
         self, Q: Floats, k: int, threads: int, scored: NDArray[np.int64], **search: Any
     ) -> tuple[Floats, NDArray[np.int32]]:
-        keys, ids = np.empty((len(Q), k), np.float32), np.empty((len(Q), k), np.int32)
-        key, nlist = self._metric.key, len(self._centroids)
-        coarse, probes = exact.search(
-            key, self._centroids, Q, search["nprobe"], threads, self._centroid_norms
-        )
-        biases = self._biases(coarse, probes)
-        projected, store = self._codec.project(Q), self._store
-        offsets, row_ids = self._offsets, self._row_ids
-        query_size = self._codec.query_size(Q.shape[1])
+        nq, nprobe, lists = len(Q), search["nprobe"], self._lists
+        keys, ids = np.empty((nq, k), np.float32), np.empty((nq, k), np.int32)
+        batch = nq >= exact.FEWEST_FOR_BLAS
+        if batch:
+            near, probes = exact.search(
+                self._metric.key,
+                self._centroids,
+                Q,
+                nprobe,
+                threads,
+                self._centroid_norms,
+            )
+        else:  # the kernel finds them
+            near = np.empty((nq, nprobe), np.float32)
+            probes = np.empty((nq, nprobe), np.int32)
+        projected, d = self._codec.project(Q), Q.shape[1]
+        code_size = self._codec.query_size(d)
 
         def work(ranges: parallel.Ranges) -> None:
-            buffer = query_buffer(query_size)
+            buffers = query_buffer(d), query_buffer(code_size, 1)
             for a, b in ranges:
-                scan.scan_lists(
-                    store, row_ids, offsets, projected[a:b], probes[a:b],
-                    None if biases is None else biases[a:b],
-                    buffer, keys[a:b], ids[a:b], scored[a:b],
+                scan.search_lists(
+                    lists, Q[a:b], projected[a:b], batch, near[a:b], probes[a:b],
+                    buffers, keys[a:b], ids[a:b], scored[a:b],
                 )  # fmt: skip
 
-        parallel.run(work, len(Q), _SEARCH_CHUNK, threads)
-        scored += nlist
+        parallel.run(work, nq, _SEARCH_CHUNK, threads)
         return keys, ids
 
-    def _make_store(self) -> Any:
-        if not self._residual:
-            return self._codec.store(self._packed, self._metric.key)
-        table = self._codec.store(self._packed, "dot")
-        return ResidualL2(table, self._norms) if self._metric.key == "l2" else table
-
-    def _biases(self, coarse: Floats, probes: NDArray[np.int32]) -> Floats | None:
-        """Return what a list's centroid adds to the keys of its residual codes."""
-        if not self._residual:
-            return None
-        if self._metric.key == "dot":
-            return coarse  # −⟨q, c⟩
-        squares: Floats = (self._centroid_norms**2).astype(np.float32)
-        return coarse - squares[probes]  # ‖q − c‖² − ‖c‖² = ‖q‖² − 2⟨q, c⟩
+    def _make_lists(self) -> Lists:
+        """Return the arrays as the kernels see them."""
+        key = self._metric.key
+        store = self._codec.store(self._packed, "dot" if self._residual else key)
+        squares = np.zeros(len(self._centroids), np.float32)
+        if self._residual and key == "l2":
+            # A centroid's key is ‖q − c‖²; ResidualL2 needs ‖q‖² − 2⟨q, c⟩.
+            store = ResidualL2(store, self._norms)
+            squares = (self._centroid_norms**2).astype(np.float32)
+        return Lists(
+            centroids=ROWS[key](self._centroids),
+            offsets=self._offsets,
+            store=store,
+            row_ids=self._row_ids,
+            residual=self._residual,
+            squares=squares,
+        )
 
     # --- building ---------------------------------------------------------------------
 
@@ -233,4 +243,4 @@ class IVF(Index):
         if len(norms):
             self._norms = np.concatenate([self._norms, norms])[order]
         self._offsets = self._offsets + np.concatenate([[0], np.cumsum(counts)])
-        self._store = self._make_store()
+        self._lists = self._make_lists()

@@ -48,18 +48,15 @@ def grown(array: NDArray[Any], used: int, more: NDArray[Any]) -> NDArray[Any]:
     return array
 
 
-class _Buffers(threading.local):
-    query = aligned((0,), np.float32)
+_buffers = threading.local()
 
 
-_buffers = _Buffers()
-
-
-def query_buffer(size: int) -> NDArray[np.float32]:
-    """Return this thread's buffer for a prepared query of ``size`` float32.
+def query_buffer(size: int, which: int = 0) -> NDArray[np.float32]:
+    """Return this thread's buffer number ``which``, for ``size`` float32.
 
     It is kept from call to call; whoever asks next on the same thread overwrites it.
     """
-    if _buffers.query.size < size:
-        _buffers.query = aligned((size,), np.float32)
-    return _buffers.query[:size]
+    kept: dict[Any, NDArray[np.float32]] = _buffers.__dict__
+    if (size, which) not in kept:
+        kept[size, which] = aligned((size,), np.float32)
+    return kept[size, which]

@@ -1,5 +1,7 @@
 """Scans: exact search over all vectors, and over the lists of an IVF index."""
 
+from typing import Any, NamedTuple
+
 import numpy as np
 
 from ann.kernels import simd
@@ -66,38 +68,57 @@ def scan_all(store, n, Q, buffer, keys, ids):
         package(keys[r], ids[r], min(n, k), keys[r], ids[r])
 
 
+class Lists(NamedTuple):
+    """An inverted file: vectors by their nearest centroid."""
+
+    centroids: Any  #: a store of rows
+    offsets: (
+        np.ndarray
+    )  #: (nlist + 1,) int64; list l is ``offsets[l]:offsets[l+1]`` of …
+    store: Any  #: … vectors in list order
+    row_ids: np.ndarray  #: (n,) int32, id of each of them
+    residual: bool  #: whether codes describe x − centroid, so that a list's key counts
+    squares: np.ndarray  #: (nlist,) float32, what the centroid's key is too large by
+
+
 @kernel
-def scan_lists(
-    store, row_ids, offsets, Q, probes, biases, buffer, out_keys, out_ids, scored
+def search_lists(
+    lists, Q, projected, given, probe_keys, probes, buffers, keys, ids, scored
 ):
-    """Search of each row of ``Q`` in its lists.
+    """Search of each query in the lists nearest to it.
 
     Parameters
     ----------
-    store : NamedTuple          vectors in list order
-    row_ids : (n,) int32        id of each stored vector
-    offsets : (nlist + 1,) int64    list l is ``offsets[l]:offsets[l+1]``
-    probes : (nq, nprobe) int32 lists to scan
-    biases : (nq, nprobe) float32 or None   added to the keys of that list
-    buffer : float32            scratch
-    out_keys, out_ids : (nq, k) overwritten: results
-    scored : (nq,) int64        overwritten: vectors scored
+    lists : Lists               read-only
+    Q, projected : (nq, d) float32  queries, as centroids and as codes know them
+    given : bool                whether ``probes`` are; else they are found here
+    probe_keys, probes : (nq, nprobe) float32, int32    centroids' keys and numbers
+    buffers : float32, float32  scratch for a query of centroids and one of codes
+    keys, ids : (nq, k) float32, int32  overwritten: results
+    scored : (nq,) int64        overwritten: vectors scored, centroids included
     """
-    k = out_ids.shape[1]
+    k, nlist, nprobe = ids.shape[1], lists.offsets.size - 1, probes.shape[1]
+    zero = np.float32(0.0)
     for r in range(Q.shape[0]):
-        query = begin(store, Q[r], buffer)
-        keys, ids = out_keys[r], out_ids[r]
-        size, seen = 0, 0
-        last = probes.shape[1] - 1
-        for p in range(last + 1):
-            start, stop = offsets[probes[r, p]], offsets[probes[r, p] + 1]
-            then = offsets[probes[r, min(p + 1, last)]]
-            bias = np.float32(0.0) if biases is None else biases[r, p]
+        if not given:
+            near = begin(lists.centroids, Q[r], buffers[0])
+            scan_range(
+                lists.centroids, near, 0, nlist, 0, zero, None, probe_keys[r],
+                probes[r], 0, nprobe,
+            )  # fmt: skip
+        query = begin(lists.store, projected[r], buffers[1])
+        size, seen = 0, nlist
+        for p in range(nprobe):
+            which = probes[r, p]
+            start, stop = lists.offsets[which], lists.offsets[which + 1]
+            then = lists.offsets[probes[r, min(p + 1, nprobe - 1)]]
+            bias = probe_keys[r, p] - lists.squares[which] if lists.residual else zero
             size = scan_range(
-                store, query, start, stop, then, bias, row_ids, keys, ids, size, k
-            )
+                lists.store, query, start, stop, then, bias, lists.row_ids, keys[r],
+                ids[r], size, k,
+            )  # fmt: skip
             seen += stop - start
-        package(keys, ids, size, keys, ids)
+        package(keys[r], ids[r], size, keys[r], ids[r])
         scored[r] = seen
 
 
