@@ -1,0 +1,39 @@
+import json
+
+import pytest
+
+import ann
+from tests.ann.process import python
+
+HEAVY = {"numba", "llvmlite", "sklearn", "scipy", "matplotlib", "pandas", "experiments"}
+MODULES = "import json, sys; {act}; print(json.dumps(list(sys.modules)))"
+TIME = """
+import time
+start = time.perf_counter()
+import ann
+print(time.perf_counter() - start)
+"""
+
+
+@pytest.mark.parametrize("act", ["import ann", "import ann; ann.similarity('l2', 1)"])
+def test_import_is_light(act):
+    loaded = {
+        name.split(".")[0] for name in json.loads(python(MODULES.format(act=act)))
+    }
+    assert "ann" in loaded
+    assert loaded.isdisjoint(HEAVY)
+
+
+def test_import_takes_less_than_a_fifth_of_a_second():
+    for _ in range(15):  # a busy machine may need several
+        if float(python(TIME)) < 0.2:
+            return
+    pytest.fail("import ann took 0.2 s or more, 15 times")
+
+
+def test_public_names():
+    assert set(ann.__all__) <= set(dir(ann))
+    for name in ann.__all__:
+        assert getattr(ann, name).__name__ == name
+    with pytest.raises(AttributeError, match="module 'ann' has no attribute 'nothing'"):
+        _ = ann.nothing
