@@ -93,7 +93,7 @@ class IVF(_Ours):
     class Search(Params):
         """Search parameters."""
 
-        nprobe: int = Field(8, ge=1)
+        nprobe: int = Field(16, ge=1)
 
         def small(self) -> Self:
             """Return as many probes as any number of lists allows."""

@@ -9,7 +9,6 @@ import os
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from experiments import datasets, indexes
@@ -120,7 +119,7 @@ def written(params: Params) -> dict[str, Any]:
 
 def _require_dataset(name: str, where: str) -> None:
     known = datasets.names()
-    if name in known or Path(name).expanduser().is_file():
+    if name in known or datasets.locate(name):
         return
     if name.startswith("synthetic-"):
         try:
@@ -129,7 +128,10 @@ def _require_dataset(name: str, where: str) -> None:
             raise ConfigError(f"{where}: {error}") from None
         return
     hint = unknown("dataset", name, known)
-    raise ConfigError(f"{where}: {hint}, and no file; 'ann datasets' lists the names")
+    raise ConfigError(
+        f"{where}: {hint}, and no file here or in the folder "
+        "ANN_DATA; 'ann datasets' lists the names"
+    )
 
 
 def _builds(

@@ -7,6 +7,7 @@
 """
 
 import difflib
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -28,7 +29,7 @@ from experiments.datasets.vectors import (
 if TYPE_CHECKING:
     from rich.progress import Progress
 
-__all__ = ["Dataset", "load", "names"]
+__all__ = ["Dataset", "load", "locate", "names"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -81,7 +82,8 @@ def load(
     Parameters
     ----------
     name
-        One of `names`, a synthetic name, or the path of a file (`files.READERS`).
+        One of `names`, a synthetic name, or the path of a file (`files.READERS`),
+        which is looked for here and then in the folder that ``ANN_DATA`` names.
     n, nq
         Base vectors and queries to sample; default all. A set without queries has
         `nq` held out: by default 2,000, or a tenth of a set of fewer than 20,000.
@@ -165,7 +167,14 @@ def _find(
                 f"a dataset must be one of {', '.join(names())}, or a file with suffix "
                 f"{', '.join(files.READERS)}; got {name!r}{hint}"
             )
-    return files.read(Path(name).expanduser())
+    return files.read(locate(name) or Path(name).expanduser())
+
+
+def locate(name: str | Path) -> Path | None:
+    """Return the file of that name, here or in the folder ``ANN_DATA``, or None."""
+    path, folder = Path(name).expanduser(), os.environ.get("ANN_DATA")
+    places = [path, Path(folder).expanduser() / path] if folder else [path]
+    return next((place for place in places if place.is_file()), None)
 
 
 def _is_path(name: str) -> bool:
