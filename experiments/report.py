@@ -34,10 +34,16 @@ def planned(plan: Plan) -> Stack:
     table.add_column("searches", overflow="fold")
     for experiment in plan.experiments:
         for build in experiment.builds:
-            searches = [_setting(written(point.search)) for point in build.points]
-            table.add_row(experiment.dataset.name, build.label, "; ".join(searches))
+            searches = [written(point.search) for point in build.points]
+            table.add_row(experiment.dataset.name, build.label, _grid(searches))
     title = f"{plan.config.name}: {plan.n_points} points, {plan.threads} threads"
     return Stack(Text(title), table)
+
+
+def _grid(searches: list[dict[str, Any]]) -> str:
+    """Return settings as the lists that they were expanded from."""
+    values = {key: [str(search[key]) for search in searches] for key in searches[0]}
+    return "; ".join(f"{k} = {', '.join(dict.fromkeys(v))}" for k, v in values.items())
 
 
 def summary(runs: Sequence[Run], width: int) -> Iterator[Stack]:
