@@ -301,7 +301,7 @@ def test_parts_are_as_good_as_the_whole(metric):
 
 @pytest.mark.xfail(
     strict=True,
-    reason="the first batch of a later add is an eighth of the whole index: "
+    reason="the first batch of a later add may be as large as the index allows: "
     "its points, near each other, do not see each other",
 )
 def test_a_cluster_that_comes_later_is_well_connected():
@@ -309,13 +309,13 @@ def test_a_cluster_that_comes_later_is_well_connected():
     centre = 1.5 * rng.standard_normal(16)
     new, queries = (
         (centre + 0.3 * rng.standard_normal((n, 16))).astype(np.float32)
-        for n in (200, 100)
+        for n in (30, 60)
     )
-    old = clustered(2000, 16, seed=2)
-    true, _ = reference.exact("l2", queries, np.concatenate([old, new]), 10)
-    index = ann.HNSW(M=16, ef_construction=60).add(old).add(new)
+    old = clustered(12_000, 16, seed=2, clusters=200)
+    true, _ = ann.Flat().add(old).add(new).search(queries)
+    index = ann.HNSW(M=8, ef_construction=40).add(old).add(new)
     ids, _ = index.search(queries, ef_search=40)
-    assert reference.recall(ids, true) > 0.97
+    assert reference.recall(ids, true) > 0.95
 
 
 def test_one_vector_at_a_time():
@@ -429,13 +429,13 @@ def test_scratch_follows_the_pool_and_the_graph():
 @pytest.mark.parametrize("metric", ["l2", "l1"])
 def test_searches_between_additions_change_nothing(metric):
     """Hubs gather more reverse edges at once than a pool of ``4 M`` holds."""
-    V = np.concatenate([5 * clustered(1000, 8, seed=1), gaussian(200, 8, seed=1) / 10])
+    V = np.concatenate([5 * clustered(10_000, 8, seed=1), gaussian(2000, 8) / 10])
     quiet, busy = (ann.HNSW(metric, M=2, ef_construction=4) for _ in range(2))
-    for a in range(0, 1200, 200):
-        quiet.add(V[a : a + 200])
-        busy.add(V[a : a + 200])
+    for a in range(0, 12_000, 2000):
+        quiet.add(V[a : a + 2000])
+        busy.add(V[a : a + 2000])
         busy.search(V[:20], ef_search=900)
-    np.testing.assert_array_equal(quiet._graph.base[:1200], busy._graph.base[:1200])
+    np.testing.assert_array_equal(quiet._graph.base, busy._graph.base)
 
 
 def test_many_threads_search_at_once(index):

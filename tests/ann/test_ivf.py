@@ -214,10 +214,10 @@ def test_nprobe_is_16_or_all_by_default(index):
 
 
 @pytest.mark.parametrize(
-    ("n", "nlist"), [(1, 1), (38, 1), (78, 2), (500, 12), (1600, 41), (24_336, 624)]
+    ("n", "nlist"), [(1, 1), (38, 1), (78, 2), (500, 12), (1600, 41), (40_000, 800)]
 )
 def test_default_nlist(n, nlist):
-    # 4 sqrt(n), but 39 vectors a list at least; 24,336 is where the two rules meet
+    # 4 sqrt(n), but 39 vectors a list at least: the latter counts up to 24,336
     index = ann.IVF().add(gaussian(n, 2))
     assert index.nlist == index.params["nlist"] == nlist
     assert nlist == max(1, min(round(4 * n**0.5), n // 39))

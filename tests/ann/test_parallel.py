@@ -44,9 +44,10 @@ def test_no_more_threads_than_asked_for_or_than_chunks():
 @pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt])
 @pytest.mark.parametrize("threads", [1, 3])
 def test_an_exception_ends_the_hand_out_and_is_raised(error, threads):
-    done = []
+    done, all_here = [], threading.Barrier(threads, timeout=30)
 
     def work(ranges):
+        all_here.wait()
         for a, _ in ranges:
             done.append(a)
             if a == 5:
@@ -167,22 +168,29 @@ def test_serial_blas_ends_with_its_last_user():
 
 
 FORK = """
-import os
+import os, threading
 import numpy as np
 import ann
+from ann import parallel
 
 X = np.random.default_rng(0).standard_normal((500, 8)).astype(np.float32)
 index = ann.Flat().add(X)
 expected = index.search(X, k=3, threads=4)
+
+def meet(ranges):
+    both.wait()
+    list(ranges)
+
 child = os.fork()
 if child == 0:
     got = index.search(X, k=3, threads=4)
-    same = all(map(np.array_equal, got, expected))
-    os._exit(0 if same else 1)
+    both = threading.Barrier(2, timeout=30)
+    parallel.run(meet, 2, 1, 2)  # two threads, or the barrier breaks
+    os._exit(0 if all(map(np.array_equal, got, expected)) else 1)
 _, status = os.waitpid(child, 0)
 print(os.waitstatus_to_exitcode(status))
 """
 
 
-def test_a_forked_child_can_search():
+def test_a_forked_child_has_threads_of_its_own():
     assert python(FORK) == "0"

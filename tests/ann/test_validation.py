@@ -116,6 +116,16 @@ def test_every_form_of_the_same_numbers_gives_the_same_result(name, form):
     np.testing.assert_array_equal(index.search(one, k=5)[0], expected[0][3])
 
 
+@pytest.mark.parametrize("form", ACCEPTED)
+def test_vectors_are_cast_to_one_kind(form):
+    cast = validation.vectors(ACCEPTED[form], "X")
+    assert cast.dtype == np.float32
+    assert cast.flags.c_contiguous
+    assert cast.flags.writeable
+    assert cast.flags.aligned
+    np.testing.assert_array_equal(cast, WHOLE)
+
+
 @pytest.mark.parametrize("kind", [np.uint8, bool])
 def test_small_kinds_are_numbers(kind):
     array = np.random.default_rng(0).integers(0, 2, (30, 9)).astype(kind)
