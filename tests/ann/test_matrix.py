@@ -1,5 +1,7 @@
 """Every metric with every structure and every codec, with and without refinement."""
 
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
 import pytest
 
@@ -91,6 +93,19 @@ def test_refinement_scores_refine_times_k(structure):
         best = c[np.argsort(true[row, c], kind="stable")][:5]
         np.testing.assert_array_equal(ids[row], best)
         np.testing.assert_allclose(distances[row], true[row, best], rtol=1e-5)
+
+
+@pytest.mark.parametrize("structure", STRUCTURES)
+def test_many_threads_search_at_once(structure):
+    cls, build, search = STRUCTURES[structure]
+    index = cls(codec=ann.PQ(m=8, nbits=4), refine=2, **build).add(X)
+    expected = index.search(Q, threads=1, **search)
+
+    def caller(threads):
+        return np.array_equal(index.search(Q, threads=threads, **search), expected)
+
+    with ThreadPoolExecutor(8) as pool:
+        assert all(pool.map(caller, [1, 2, 3] * 20))
 
 
 def test_hnsw_refines_no_more_than_its_pool_holds():

@@ -183,9 +183,9 @@ def meet(ranges):
 
 child = os.fork()
 if child == 0:
-    got = index.search(X, k=3, threads=4)
-    both = threading.Barrier(2, timeout=30)
+    both = threading.Barrier(2, timeout=10)
     parallel.run(meet, 2, 1, 2)  # two threads, or the barrier breaks
+    got = index.search(X, k=3, threads=4)
     os._exit(0 if all(map(np.array_equal, got, expected)) else 1)
 _, status = os.waitpid(child, 0)
 print(os.waitstatus_to_exitcode(status))
