@@ -302,9 +302,9 @@ def test_what_codecs_refuse(codec):
         codec.encode(np.where(np.arange(24).reshape(2, 12) == 15, np.nan, 1.0))
     with pytest.raises(ValueError, match="X must have at least 1 row to train on"):
         type(codec)(4).train(X[:0])
-    with pytest.raises(ValueError, match=r"codes must have .* columns, got 7"):
+    with pytest.raises(ValueError, match=r"codes must have .* got .*7"):
         codec.decode(np.zeros((2, 7), np.uint8))
-    with pytest.raises(ValueError, match="codes must have 2 dimensions, got shape"):
+    with pytest.raises(ValueError, match=r"codes must have .* got .*\(12,\)"):
         codec.decode(np.zeros(12, np.uint8))
     assert codec.encode(X[:0]).shape[0] == 0
 
@@ -321,7 +321,7 @@ def test_what_codecs_refuse(codec):
 def test_codes_that_no_codeword_has_are_refused(name):
     codec = CODECS[name]().train(X)
     width = codec.encode(X[:1]).shape[1]
-    with pytest.raises(ValueError, match=r"codes must be < .*16, got 16"):
+    with pytest.raises(ValueError, match=r"codes must be .* got 16"):
         codec.decode(np.full((1, width), 16, np.uint8))
 
 
@@ -367,7 +367,7 @@ def test_a_trained_codec_is_used_as_it_is(structure, name):
 
 
 def test_float32_changes_nothing():
-    codec = Float32()
+    codec = Float32().train(X)
     assert codec.is_trained
     np.testing.assert_array_equal(codec.decode(codec.encode(X)), X)
 
