@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from ann import parallel
 from ann.kernels import scan
 from ann.kernels.stores import ROWS
-from ann.memory import query_buffer
+from ann.memory import query_buffers
 from ann.metrics import row_norms
 
 QUERY_BLOCK, ROW_BLOCK = 256, 2048  # 2 MiB of products a thread
@@ -62,9 +62,9 @@ def scan_rows(
     keys, ids = np.empty((len(Q), k), np.float32), np.empty((len(Q), k), np.int32)
 
     def work(ranges: parallel.Ranges) -> None:
-        buffer = query_buffer(query_size)
+        buffers = query_buffers(min(SCAN_BLOCK, len(Q)), query_size)
         for a, b in ranges:
-            scan.scan_all(store, n, Q[a:b], buffer, keys[a:b], ids[a:b])
+            scan.scan_all(store, n, Q[a:b], buffers, keys[a:b], ids[a:b])
 
     parallel.run(work, len(Q), SCAN_BLOCK, threads)
     return keys, ids
@@ -109,17 +109,15 @@ def _search_by_products(
     def work(ranges: parallel.Ranges) -> None:
         products = np.empty((QUERY_BLOCK, min(ROW_BLOCK, n)), np.float32)
         for a, b in ranges:
-            sizes = np.zeros(b - a, np.int64)
+            keys[a:b], ids[a:b] = np.inf, -1
             for first in range(0, n, ROW_BLOCK):
                 block = rows[first : first + ROW_BLOCK]
-                # The last block is narrower; the kernel reads rows of its full width.
-                dots = products.ravel()[: (b - a) * len(block)].reshape(
-                    b - a, len(block)
-                )
+                shape = b - a, len(block)  # the last block is narrower
+                dots = products.ravel()[: shape[0] * shape[1]].reshape(shape)
                 np.matmul(Q[a:b], block.T, out=dots)
                 scan.merge_block(
-                    store, first, len(block), Q[a:b], dots, offset[a:b], scale, shift,
-                    slack[a:b], k, keys[a:b], ids[a:b], sizes,
+                    store, first, Q[a:b], dots, offset[a:b], scale, shift, slack[a:b],
+                    keys[a:b], ids[a:b],
                 )  # fmt: skip
 
     with parallel.serial_blas():

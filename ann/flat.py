@@ -49,8 +49,8 @@ class Flat(Index):
 
     def _insert(self, X: Floats, threads: int) -> None:
         if not self._codec.is_trained:
-            self._codec.train(X)
-        packed = self._codec.pack(self._codec.encode(X))
+            self._codec.train(X, threads=threads)
+        packed = self._codec.pack(self._codec.encode(X, threads=threads))
         self._packed = grown(self._packed, self._ntotal, packed)
         if isinstance(self._codec, Float32):
             self._norms = grown(self._norms, self._ntotal, row_norms(X))

@@ -20,7 +20,7 @@ from ann.memory import aligned, grown
 
 _SEARCH_CHUNK, _INSERT_CHUNK, _LINK_CHUNK = 16, 16, 64
 _SHARE = 400  # a batch is at most one in so many of all points …
-_GROWTH = 32  # … and one in so many of those inside
+_GROWTH = 32  # … and one in so many of those that this add has inserted
 
 
 class HNSW(Index):
@@ -33,8 +33,8 @@ class HNSW(Index):
         on the vectors themselves (on what the codes decode to, for vectors of an
         earlier ``add`` whose originals were not kept).
     M : int
-        Neighbours chosen for a new point; rows hold M on the upper layers, ``M0 = 2 M``
-        on layer 0.
+        Neighbours chosen for a new point, in [2, 1024]; rows hold M on the upper
+        layers, ``M0 = 2 M`` on layer 0.
     ef_construction : int
         Size of the pool while building.
     seed : int
@@ -85,8 +85,8 @@ class HNSW(Index):
         self._packed = np.empty((0, 0), np.float32)  # the codec's stored form
         self._levels = np.empty(0, np.uint8)
         self._graph = Graph(
-            base=np.empty((0, 2 * M), np.int32),
-            upper=np.empty((0, M), np.int32),
+            base=np.empty((0, 2 * self._M), np.int32),
+            upper=np.empty((0, self._M), np.int32),
             upper_row=np.empty(0, np.int32),
             entry_point=-1,
             top=-1,
@@ -123,8 +123,8 @@ class HNSW(Index):
         k : int
         ef_search : int, optional
             Size of the pool: larger finds more and takes longer. At least k; by default
-            64, or k if that is more. With ``refine``, the best
-            ``min(ef_search, refine * k)`` are re-scored.
+            64, or ``k``, or with ``refine`` the ``refine * k`` that are re-scored, if
+            that is more. A smaller pool leaves so many fewer to re-score.
         threads : int, optional
             All cores for a batch, 1 for a single query by default.
         distance_computations : (nq,) int64 array, optional
@@ -143,10 +143,12 @@ class HNSW(Index):
         """
         k = validation.integer(k, "k", 1)
         if ef_search is None:
-            ef_search = max(64, k)
-        elif validation.integer(ef_search, "ef_search", 1) < k:
-            raise ValueError(f"ef_search must be >= k={k}, got {ef_search}")
-        return self._search(Q, k, threads, distance_computations, ef=ef_search)
+            ef = max(64, self._candidates(k))
+        else:
+            ef = validation.integer(ef_search, "ef_search", 1)
+            if ef < k:
+                raise ValueError(f"ef_search must be >= k={k}, got {ef}")
+        return self._search(Q, k, threads, distance_computations, ef=ef)
 
     def _nearest(
         self, Q: Floats, k: int, threads: int, scored: NDArray[np.int64], **search: Any
@@ -202,13 +204,14 @@ class HNSW(Index):
 
     def _insert(self, X: Floats, threads: int) -> None:
         first, n = self._ntotal, self._ntotal + len(X)
-        rows = self._rows_with(X)
+        rows = self._rows_with(X, threads)
         rng = np.random.default_rng([self._seed, first])
         levels = self._draw_levels(rng, len(X))
         order = rng.permutation(len(X)).astype(np.int32)
         order = (
             first + order[np.argsort(-levels[order].astype(np.int64), kind="stable")]
         )
+        self._incomplete = True  # from here on, links may lead to what is not yet there
         self._make_room(levels)
         store = ROWS[self._metric.key](rows)
         done = first
@@ -216,7 +219,7 @@ class HNSW(Index):
             self._enter(order[0])
             order, done = order[1:], 1
         while len(order):
-            size = max(1, min(done // _GROWTH, n // _SHARE))
+            size = max(1, min((done - first) // _GROWTH, n // _SHARE))
             if self._levels[order[0]] > self._graph.top:
                 size = 1  # a new top layer begins with one point, which all others find
             batch, order = np.sort(order[:size]), order[size:]
@@ -224,13 +227,14 @@ class HNSW(Index):
             done += len(batch)
         self._store = self._codec.store(self._packed, self._metric.key)
         self._scratches.clear()
+        self._incomplete = False
 
-    def _rows_with(self, X: Floats) -> Floats:
+    def _rows_with(self, X: Floats, threads: int) -> Floats:
         """Store ``X``, and return the float32 rows of all vectors to build on."""
         first = self._ntotal
         if not self._codec.is_trained:
-            self._codec.train(X)
-        packed = self._codec.pack(self._codec.encode(X))
+            self._codec.train(X, threads=threads)
+        packed = self._codec.pack(self._codec.encode(X, threads=threads))
         before = self._packed[:first]
         self._packed = grown(self._packed, first, packed)
         if isinstance(self._codec, Float32):
@@ -238,8 +242,10 @@ class HNSW(Index):
         if first == 0:
             return X
         if self._refine is not None:
-            return np.concatenate([self._originals[:first], X])
-        return np.concatenate([self._codec.decode(self._codec.unpack(before)), X])
+            return self._originals
+        return np.concatenate(
+            [self._codec.decode(self._codec.unpack(before), threads=threads), X]
+        )
 
     def _draw_levels(self, rng: np.random.Generator, n: int) -> NDArray[np.uint8]:
         """Draw each point's highest layer: floor(−ln(U) / ln M) (Sec. 4.1)."""
@@ -264,10 +270,10 @@ class HNSW(Index):
     def _insert_batch(self, store: Any, batch: NDArray[np.int32], threads: int) -> None:
         """Insert points against the graph as it is, then link back to them."""
         graph, ef = self._graph, self._ef_construction
-        pool, query_size = max(ef, 4 * self._M), store.rows.shape[1]
+        query_size = store.rows.shape[1]
 
         def search(ranges: parallel.Ranges) -> None:
-            scratch = self._take_scratch(pool, query_size)
+            scratch = self._take_scratch(ef, query_size)
             for a, b in ranges:
                 kernels.insert_points(
                     graph, store, batch[a:b], self._levels, ef, self._M, scratch
@@ -276,13 +282,13 @@ class HNSW(Index):
 
         parallel.run(search, len(batch), _INSERT_CHUNK, threads)
         for layer in range(min(int(self._levels[batch].max()), graph.top) + 1):
-            self._link_back(store, batch, layer, pool, threads)
+            self._link_back(store, batch, layer, threads)
         highest = batch[np.argmax(self._levels[batch])]
         if self._levels[highest] > graph.top:
             self._enter(highest)
 
     def _link_back(
-        self, store: Any, batch: NDArray[np.int32], layer: int, pool: int, threads: int
+        self, store: Any, batch: NDArray[np.int32], layer: int, threads: int
     ) -> None:
         """Apply a batch's reverse edges on a layer, by target and in order of id."""
         graph = self._graph
@@ -298,19 +304,15 @@ class HNSW(Index):
         sources = sources[order]
         targets, starts = np.unique(targets[order], return_index=True)
         starts = np.append(starts, len(sources))
+        capacity = int(np.diff(starts).max(initial=0)) + links.shape[1]
 
         def work(ranges: parallel.Ranges) -> None:
-            scratch = self._take_scratch(pool, 0)
+            scratch = self._take_scratch(capacity, 0)
             for a, b in ranges:
                 kernels.link_back(
-                    graph,
-                    store,
-                    layer,
-                    targets[a:b],
-                    starts[a : b + 1],
-                    sources,
-                    scratch,
-                )
+                    graph, store, layer, targets[a:b], starts[a : b + 1], sources,
+                    capacity, scratch,
+                )  # fmt: skip
             self._scratches.append(scratch)
 
         parallel.run(work, len(targets), _LINK_CHUNK, threads)

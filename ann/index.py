@@ -12,8 +12,9 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ann import parallel, validation
+from ann import exact, parallel, validation
 from ann.codecs import Codec, Float32
+from ann.kernels import pool
 from ann.memory import grown
 from ann.metrics import metric as metric_named
 
@@ -33,7 +34,7 @@ class Index(ABC):
         The index keeps a copy; one that is trained already stays as it is.
     refine : float, optional
         With a codec: keep the original vectors too, and score the best ``refine * k``
-        with them. None keeps only codes.
+        with them; at least 1. None keeps only codes.
     """
 
     def __init__(self, metric: str, codec: Codec | None, refine: float | None) -> None:
@@ -47,8 +48,8 @@ class Index(ABC):
                 raise ValueError(
                     f"refine needs a codec: float32 is exact, got {refine!r}"
                 )
-            if not (isinstance(refine, int | float) and 1 <= refine < math.inf):
-                raise ValueError(f"refine must be >= 1, got {refine!r}")
+            refine = validation.real(refine, "refine", 1.0)
+            refine = int(refine) if refine.is_integer() else refine
         self._codec = Float32() if codec is None else codec.copy()
         self._codec.check_metric(self._metric)
         self._refine = refine
@@ -56,6 +57,7 @@ class Index(ABC):
         self._ntotal = 0
         self._ids: NDArray[np.int64] | None = None  # None while they are 0, 1, 2, …
         self._originals = np.empty((0, 0), np.float32)  # prepared; only for refine
+        self._incomplete = False  # an add is under way, or was broken off
 
     # --- what a structure supplies ----------------------------------------------------
 
@@ -105,7 +107,7 @@ class Index(ABC):
 
     @property
     def params(self) -> dict[str, Any]:
-        """The constructor's parameters."""
+        """The parameters in force, as plain values."""
         codec = None if isinstance(self._codec, Float32) else self._codec.params
         shared = {"metric": self.metric, "codec": codec, "refine": self._refine}
         return {**shared, **self._build_params}
@@ -143,8 +145,17 @@ class Index(ABC):
         ------
         ValueError
             Wrong shape or width, a value that is not finite in float32, a zero vector
-            under ``cosine``, an id given twice. The index is then unchanged.
+            under ``cosine``, a norm above 1e18 under the others, an id given twice. The
+            index is then unchanged.
+        RuntimeError
+            An earlier ``add`` was broken off, by Ctrl-C for example.
+
+        Notes
+        -----
+        Nothing may search while vectors are being added. Under ``l2`` the squares of
+        differences below about 1e-19 vanish in float32.
         """
+        self._require_complete()
         vectors = validation.vectors(X, "X", self._d)
         names = validation.new_ids(ids, len(vectors), self._ids, self._ntotal)
         workers = self._threads(threads, parallel.available())
@@ -156,11 +167,10 @@ class Index(ABC):
             )
         if len(prepared) == 0:
             return self
-        if self._d is None:
-            self._codec.check_width(prepared.shape[1])
-        self._insert(prepared, workers)
+        self._codec.check_width(prepared.shape[1])
         if self._refine is not None:
             self._originals = grown(self._originals, self._ntotal, prepared)
+        self._insert(prepared, workers)
         if names is not None:
             before = np.arange(self._ntotal) if self._ids is None else self._ids
             self._ids = np.concatenate([before, names])
@@ -182,20 +192,22 @@ class Index(ABC):
         queries = validation.vectors(array[None] if single else array, "Q", self._d)
         workers = self._threads(threads, 1 if single else parallel.available())
         scored = _counts(distance_computations, len(queries))
+        prepared = self._metric.prepare(queries, "Q")
+        self._require_complete()
         if self._ntotal and len(queries):
-            prepared = self._metric.prepare(queries, "Q")
-            wanted = k if self._refine is None else math.ceil(k * self._refine)
-            found = min(wanted, self._ntotal)
+            found = min(self._candidates(k), self._ntotal)
             keys, positions = self._nearest(prepared, found, workers, scored, **search)
             if self._refine is not None:
+                scored += (positions >= 0).sum(axis=1)
                 keys, positions = self._refined(prepared, positions, k, workers)
         else:
             scored[:] = 0
             keys = np.empty((len(queries), 0), np.float32)
             positions = np.empty((len(queries), 0), np.int32)
         distances = self._metric.present(keys)
-        ids = _padded(self._named(positions, distances), k, -1)
-        distances = _padded(distances, k, np.inf)
+        ids = self._named(positions)
+        pool.settle_ties(distances, ids)
+        ids, distances = _padded(ids, k, -1), _padded(distances, k, np.inf)
         return (ids[0], distances[0]) if single else (ids, distances)
 
     # --- the steps between ------------------------------------------------------------
@@ -208,23 +220,25 @@ class Index(ABC):
         self, Q: Floats, positions: NDArray[np.int32], k: int, threads: int
     ) -> tuple[Floats, NDArray[np.int32]]:
         """Score the candidates with the original vectors and keep the best ``k``."""
-        from ann import exact
-
         originals = self._originals[: self._ntotal]
         return exact.rescore(self._metric.key, originals, Q, positions, k, threads)
 
-    def _named(
-        self, positions: NDArray[np.int32], distances: Floats
-    ) -> NDArray[np.int64]:
-        """Return the users' ids of positions; among equal distances in order of id."""
+    def _candidates(self, k: int) -> int:
+        """Return how many a structure has to find for ``k`` results."""
+        return k if self._refine is None else math.ceil(k * self._refine)
+
+    def _named(self, positions: NDArray[np.int32]) -> NDArray[np.int64]:
+        """Return the users' ids of positions."""
         if self._ids is None:
             return positions.astype(np.int64)
-        ids = np.where(positions < 0, np.int64(-1), self._ids[positions])
-        for row in np.flatnonzero((distances[:, 1:] == distances[:, :-1]).any(axis=1)):
-            known = positions[row] >= 0
-            order = np.lexsort((ids[row, known], distances[row, known]))
-            ids[row, known] = ids[row, known][order]
-        return ids
+        return np.where(positions < 0, np.int64(-1), self._ids[positions])
+
+    def _require_complete(self) -> None:
+        if self._incomplete:
+            raise RuntimeError(
+                "the index must be complete, but an add is under way or was broken "
+                "off: wait for it, or build the index anew"
+            )
 
 
 def _padded(results: NDArray[Any], k: int, missing: float) -> NDArray[Any]:
@@ -240,9 +254,10 @@ def _padded(results: NDArray[Any], k: int, missing: float) -> NDArray[Any]:
 def _counts(out: NDArray[np.int64] | None, nq: int) -> NDArray[np.int64]:
     if out is None:
         return np.empty(nq, np.int64)
-    if not isinstance(out, np.ndarray) or out.dtype != np.int64 or out.shape != (nq,):
+    fits = isinstance(out, np.ndarray) and out.dtype == np.int64 and out.shape == (nq,)
+    if not (fits and out.flags.carray):
         raise ValueError(
-            f"distance_computations must be an int64 array of shape ({nq},), got "
-            f"{getattr(out, 'dtype', type(out).__name__)} {np.shape(out)}"
+            "distance_computations must be a contiguous, writable int64 array of shape "
+            f"({nq},), got {getattr(out, 'dtype', type(out).__name__)} {np.shape(out)}"
         )
     return out

@@ -17,14 +17,14 @@ from ann.kernels import scan
 from ann.kernels.scan import Lists
 from ann.kernels.stores import ROWS, ResidualL2
 from ann.kmeans import kmeans
-from ann.memory import aligned, aligned_copy, query_buffer
+from ann.memory import aligned, aligned_copy, query_buffers
 from ann.metrics import row_norms
 
 _SEARCH_CHUNK = 8
-_FEWEST_PER_LIST = (
-    39  # below this a centroid is poorly known; the default nlist keeps it
-)
+# Below this a centroid is poorly known; the default nlist keeps to it.
+_FEWEST_PER_LIST = 39
 _DEFAULT_NPROBE = 16
+_NOTHING = np.empty(0, np.float32)
 
 
 class IVF(Index):
@@ -55,7 +55,8 @@ class IVF(Index):
       distance.
 
     With ``PQ`` the codes describe ``x − centroid``, except under ``l1``, where a
-    residual's table would differ from list to list.
+    residual's table would differ from list to list, and where the codec came trained.
+    Each later ``add`` copies the index once, to keep its lists contiguous.
 
     Examples
     --------
@@ -75,13 +76,18 @@ class IVF(Index):
         super().__init__(metric, codec, refine)
         self._nlist = None if nlist is None else validation.integer(nlist, "nlist", 1)
         self._seed = validation.integer(seed, "seed", 0)
-        self._residual = isinstance(self._codec, PQ) and self._metric.name != "l1"
+        self._residual = (
+            isinstance(self._codec, PQ)
+            and not self._codec.is_trained  # on vectors, not on their residuals
+            and self._metric.name != "l1"
+        )
+        self._mean: Floats | None = None  # of the centroids (residual l2 only)
         self._centroids = np.empty((0, 0), np.float32)
         self._centroid_norms = np.empty(0)
-        self._offsets = np.zeros(1, np.int64)  # list l is offsets[l]:offsets[l+1] of …
+        self._offsets = np.zeros(1, np.int64)  # where lists begin among …
         self._row_ids = np.empty(0, np.int32)  # … positions in order of arrival,
         self._packed = np.empty((0, 0), np.float32)  # the codec's stored form,
-        self._norms = np.empty(0, np.float32)  # ‖x̂‖² (residual codes under l2 only)
+        self._cross = _NOTHING  # what ResidualL2 adds
         self._lists: Any = None  # all of it as the kernels see it
 
     @property
@@ -95,7 +101,7 @@ class IVF(Index):
 
     def _arrays(self) -> list[NDArray[Any]]:
         coarse: list[NDArray[Any]] = [self._centroids, self._centroid_norms]
-        return [*coarse, self._offsets, self._row_ids, self._packed, self._norms]
+        return [*coarse, self._offsets, self._row_ids, self._packed, self._cross]
 
     def search(
         self,
@@ -143,22 +149,16 @@ class IVF(Index):
         keys, ids = np.empty((nq, k), np.float32), np.empty((nq, k), np.int32)
         batch = nq >= exact.FEWEST_FOR_BLAS
         if batch:
-            near, probes = exact.search(
-                self._metric.key,
-                self._centroids,
-                Q,
-                nprobe,
-                threads,
-                self._centroid_norms,
-            )
+            key, norms = self._metric.key, self._centroid_norms
+            near, probes = exact.search(key, self._centroids, Q, nprobe, threads, norms)
         else:  # the kernel finds them
             near = np.empty((nq, nprobe), np.float32)
             probes = np.empty((nq, nprobe), np.int32)
-        projected, d = self._codec.project(Q), Q.shape[1]
-        code_size = self._codec.query_size(d)
+        projected = self._codec.project(Q if self._mean is None else Q - self._mean)
+        sizes = Q.shape[1], self._codec.query_size(Q.shape[1])
 
         def work(ranges: parallel.Ranges) -> None:
-            buffers = query_buffer(d), query_buffer(code_size, 1)
+            buffers = query_buffers(1, sizes[0])[0], query_buffers(1, sizes[1], 1)[0]
             for a, b in ranges:
                 scan.search_lists(
                     lists, Q[a:b], projected[a:b], batch, near[a:b], probes[a:b],
@@ -172,18 +172,14 @@ class IVF(Index):
         """Return the arrays as the kernels see them."""
         key = self._metric.key
         store = self._codec.store(self._packed, "dot" if self._residual else key)
-        squares = np.zeros(len(self._centroids), np.float32)
-        if self._residual and key == "l2":
-            # A centroid's key is ‖q − c‖²; ResidualL2 needs ‖q‖² − 2⟨q, c⟩.
-            store = ResidualL2(store, self._norms)
-            squares = (self._centroid_norms**2).astype(np.float32)
+        if self._mean is not None:
+            store = ResidualL2(store, self._cross)
         return Lists(
             centroids=ROWS[key](self._centroids),
             offsets=self._offsets,
             store=store,
             row_ids=self._row_ids,
             residual=self._residual,
-            squares=squares,
         )
 
     # --- building ---------------------------------------------------------------------
@@ -192,12 +188,22 @@ class IVF(Index):
         if self._ntotal == 0:
             self._train(X, threads)
         labels = self._assign(X, threads)
-        codes = self._codec.encode(X - self._centroids[labels] if self._residual else X)
-        norms = np.empty(0, np.float32)
-        if self._residual and self._metric.key == "l2":
-            decoded = self._codec.decode(codes) + self._centroids[labels]
-            norms = (row_norms(decoded) ** 2).astype(np.float32)
-        self._merge(labels, self._codec.pack(codes), norms)
+        if not self._residual:
+            codes, cross = self._codec.encode(X, threads=threads), _NOTHING
+        else:
+            own = self._centroids[labels]
+            codes = self._codec.encode(X - own, threads=threads)
+            cross = self._crosses(codes, own, threads)
+        self._merge(labels, self._codec.pack(codes), cross)
+
+    def _crosses(self, codes: NDArray[np.uint8], own: Floats, threads: int) -> Floats:
+        """Return ‖r̂‖² + 2⟨c, r̂⟩ of codes and their centroids (see ``ResidualL2``)."""
+        if self._mean is None:
+            return _NOTHING
+        residual = self._codec.decode(codes, threads=threads)
+        both = residual + 2 * (own - self._mean)
+        cross: Floats = np.einsum("ij,ij->i", residual, both)
+        return cross
 
     def _train(self, X: Floats, threads: int) -> None:
         n = len(X)
@@ -213,11 +219,13 @@ class IVF(Index):
         centroids = kmeans(X, nlist, rng, threads, spherical=spherical)
         self._centroids = aligned_copy(centroids)
         self._centroid_norms = row_norms(self._centroids)
+        if self._residual and self._metric.key == "l2":
+            self._mean = self._centroids.mean(axis=0)
         self._offsets = np.zeros(nlist + 1, np.int64)
         if not self._codec.is_trained:
             if self._residual:
                 X = X - self._centroids[self._assign(X, threads)]
-            self._codec.train(X)
+            self._codec.train(X, threads=threads)
 
     def _assign(self, X: Floats, threads: int) -> NDArray[np.int32]:
         key = "l2" if self._metric.name == "ip" else self._metric.key
@@ -227,7 +235,7 @@ class IVF(Index):
         return labels[:, 0]
 
     def _merge(
-        self, labels: NDArray[np.int32], packed: NDArray[Any], norms: Floats
+        self, labels: NDArray[np.int32], packed: NDArray[Any], cross: Floats
     ) -> None:
         """Put new vectors behind those of their list; lists stay contiguous."""
         nlist = len(self._centroids)
@@ -240,7 +248,7 @@ class IVF(Index):
         self._packed = aligned(packed.shape, packed.dtype)
         np.take(packed, order, axis=0, out=self._packed)
         self._row_ids = np.concatenate([self._row_ids, ids])[order]
-        if len(norms):
-            self._norms = np.concatenate([self._norms, norms])[order]
+        if len(cross):
+            self._cross = np.concatenate([self._cross, cross])[order]
         self._offsets = self._offsets + np.concatenate([[0], np.cumsum(counts)])
         self._lists = self._make_lists()

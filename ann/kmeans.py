@@ -92,8 +92,9 @@ def lloyd(
             break
         cluster.sum_by_label(X, labels, sums, counts)
         lost = np.flatnonzero(counts == 0)
-        farthest = np.argsort(-errors, kind="stable")[: len(lost)]
-        sums[lost[: len(farthest)]], counts[lost] = X[farthest], 1
+        if len(lost):
+            farthest = np.argsort(-errors, kind="stable")[: len(lost)]
+            sums[lost[: len(farthest)]], counts[lost] = X[farthest], 1
         centroids = (sums / counts[:, None]).astype(np.float32)
         if spherical:
             norms = row_norms(centroids)[:, None]

@@ -48,15 +48,18 @@ def grown(array: NDArray[Any], used: int, more: NDArray[Any]) -> NDArray[Any]:
     return array
 
 
-_buffers = threading.local()
+_kept = threading.local()
 
 
-def query_buffer(size: int, which: int = 0) -> NDArray[np.float32]:
-    """Return this thread's buffer number ``which``, for ``size`` float32.
+def query_buffers(count: int, size: int, which: int = 0) -> NDArray[np.float32]:
+    """Return ``count`` buffers for prepared queries of ``size`` float32, one a row.
 
-    It is kept from call to call; whoever asks next on the same thread overwrites it.
+    They are this thread's, number ``which`` of them, and kept from call to call:
+    whoever asks next on the same thread overwrites them. Rows begin at a cache line.
     """
-    kept: dict[Any, NDArray[np.float32]] = _buffers.__dict__
-    if (size, which) not in kept:
-        kept[size, which] = aligned((size,), np.float32)
-    return kept[size, which]
+    width = -(-size // 16) * 16
+    memory: NDArray[np.float32] | None = getattr(_kept, f"memory{which}", None)
+    if memory is None or memory.size < count * width:
+        memory = aligned((count * width,), np.float32)
+        setattr(_kept, f"memory{which}", memory)
+    return memory[: count * width].reshape(count, width)

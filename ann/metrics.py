@@ -29,6 +29,7 @@ _ALIASES = {
     "manhattan": "l1",
     "cityblock": "l1",
 }
+LONGEST = 1e18  # norm of a vector: the square of twice that fits into float32
 _ONE, _ZERO = np.float32(1.0), np.float32(0.0)
 
 
@@ -49,12 +50,19 @@ class Metric:
         Raises
         ------
         ValueError
-            A zero vector under cosine: it has no direction.
+            A zero vector under cosine, which has no direction; under the others a norm
+            above 1e18, whose keys could overflow.
         """
-        if self.name != "cosine":
-            return X
         from ann.kernels import rows
 
+        if self.name != "cosine":
+            row = rows.first_longer(X, LONGEST)
+            if row >= 0:
+                raise ValueError(
+                    f"{name} must have norms <= {LONGEST:g}, whose squares float32 can "
+                    f"hold, got {row_norms(X[row : row + 1])[0]:g} in row {row}"
+                )
+            return X
         prepared = np.empty_like(X)
         zero = rows.normalize(X, prepared)
         if zero >= 0:
@@ -65,11 +73,11 @@ class Metric:
         return prepared
 
     def present(self, keys: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Turn keys into distances, in place, and return them; +inf stays +inf."""
+        """Return keys as distances; +inf stays +inf."""
         if self.name == "l2":
-            return np.sqrt(keys, out=keys)
+            return np.sqrt(np.maximum(keys, _ZERO))  # sums of codes may round below 0
         if self.name == "cosine":  # a rounded −1.0000001 must not become negative
-            keys += _ONE
+            keys = keys + _ONE
             np.maximum(keys, _ZERO, out=keys)
         return keys
 

@@ -47,13 +47,14 @@ _pool: ThreadPoolExecutor | None = None
 _pool_lock = threading.Lock()
 
 
-def _forget_pool() -> None:  # a forked child inherits the object but not its threads
-    global _pool, _pool_lock
-    _pool, _pool_lock = None, threading.Lock()
+def _forget_threads() -> None:
+    """Start anew in a forked child: it inherits the objects but not their threads."""
+    global _pool, _pool_lock, _blas
+    _pool, _pool_lock, _blas = None, threading.Lock(), _SerialBlas()
 
 
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_forget_pool)
+    os.register_at_fork(after_in_child=_forget_threads)
 
 
 def _submit(work: Callable[[], None]) -> Any:
@@ -96,32 +97,48 @@ def run(work: Callable[[Ranges], None], n: int, chunk: int, threads: int) -> Non
             future.result()
 
 
-_blas_lock = threading.Lock()
-_blas_users = 0
-_blas_limit: Any = None
-_blas_controller: Any = None
+class _SerialBlas:
+    """Counts who wants BLAS held to one thread; the limit is the whole process's."""
+
+    def __init__(self) -> None:
+        self.lock = threading.Lock()
+        self._users = 0
+        self._limit: Any = None
+        # threadpoolctl lets only the thread that set OpenBLAS's limit lift it.
+        self._setter = ThreadPoolExecutor(1, "ann-blas")
+
+    def enter(self) -> None:
+        with self.lock:
+            if self._users == 0:
+                self._limit = self._setter.submit(_limit_blas).result()
+            self._users += 1
+
+    def leave(self) -> None:
+        with self.lock:
+            self._users -= 1
+            if self._users == 0:
+                self._setter.submit(self._limit.restore_original_limits).result()
+
+
+def _limit_blas() -> Any:
+    from threadpoolctl import threadpool_limits  # 20 ms, and only batches need it
+
+    return threadpool_limits(limits=1, user_api="blas")
+
+
+_blas = _SerialBlas()
 
 
 @contextmanager
 def serial_blas() -> Iterator[None]:
     """Hold BLAS to one thread: ours are the parallel ones, and blocks stay the same.
 
-    The limit is the process's, so it is counted: it begins with the first user and ends
-    with the last, whichever threads they are in.
+    The limit begins with the first user and ends with the last, whichever threads they
+    are in.
     """
-    global _blas_users, _blas_limit, _blas_controller
-    with _blas_lock:
-        if _blas_users == 0:
-            if _blas_controller is None:
-                from threadpoolctl import ThreadpoolController
-
-                _blas_controller = ThreadpoolController()
-            _blas_limit = _blas_controller.limit(limits=1, user_api="blas")
-        _blas_users += 1
+    held = _blas
+    held.enter()
     try:
         yield
     finally:
-        with _blas_lock:
-            _blas_users -= 1
-            if _blas_users == 0:
-                _blas_limit.restore_original_limits()
+        held.leave()

@@ -1,6 +1,7 @@
 """The only place where arrays and numbers from outside are cast and checked."""
 
 import math
+import numbers
 import operator
 from typing import Any
 
@@ -82,6 +83,30 @@ def new_ids(
     if len(twice):
         raise ValueError(f"ids must be unique, got {twice[0]} more than once")
     return array
+
+
+def one_of(value: Any, name: str, choices: tuple[int, ...]) -> int:
+    """Return ``value`` as an int among ``choices``; ValueError otherwise."""
+    number = integer(value, name, min(choices), max(choices))
+    if number not in choices:
+        raise ValueError(f"{name} must be one of {choices}, got {number}")
+    return number
+
+
+def real(value: Any, name: str, low: float) -> float:
+    """Return ``value`` as a finite float of at least ``low``.
+
+    Raises
+    ------
+    ValueError
+        Not a real number, not finite, or too small.
+    """
+    if isinstance(value, bool | np.bool_) or not isinstance(value, numbers.Real):
+        raise ValueError(f"{name} must be a real number, got {value!r}")
+    number = float(value)
+    if not (math.isfinite(number) and number >= low):
+        raise ValueError(f"{name} must be finite and >= {low:g}, got {number:g}")
+    return number
 
 
 def integer(

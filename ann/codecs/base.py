@@ -7,7 +7,7 @@ from typing import Any, ClassVar, Self
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ann import validation
+from ann import parallel, validation
 from ann.metrics import Metric
 
 Floats = NDArray[np.float32]
@@ -29,13 +29,22 @@ class Codec(ABC):
         """The constructor's parameters, with the codec's ``kind``."""
 
     @abstractmethod
-    def _fit(self, X: Floats) -> None: ...
+    def _fit(self, X: Floats, threads: int) -> None: ...
 
     @abstractmethod
-    def _encode(self, X: Floats) -> Codes: ...
+    def _encode(self, X: Floats, threads: int) -> Codes: ...
 
     @abstractmethod
-    def _decode(self, codes: Codes) -> Floats: ...
+    def _decode(self, codes: Codes, threads: int) -> Floats: ...
+
+    @abstractmethod
+    def _code_width(self) -> int:
+        """Return how many components a code has."""
+
+    @property
+    @abstractmethod
+    def _top(self) -> int:
+        """The largest value of a component."""
 
     @abstractmethod
     def pack(self, codes: Codes) -> NDArray[Any]:
@@ -63,8 +72,8 @@ class Codec(ABC):
         """Width of the vectors that the codec was trained on; None before."""
         return getattr(self, "_d", None)
 
-    def train(self, X: ArrayLike) -> Self:
-        """Learn from ``X`` (n, d) and return self.
+    def train(self, X: ArrayLike, *, threads: int | None = None) -> Self:
+        """Learn from ``X`` (n, d) and return self; on all threads by default.
 
         Raises
         ------
@@ -75,11 +84,11 @@ class Codec(ABC):
         if len(vectors) == 0:
             raise ValueError("X must have at least 1 row to train on, got 0")
         self.check_width(vectors.shape[1])
-        self._fit(vectors)
+        self._fit(vectors, _threads(threads))
         self._d = vectors.shape[1]
         return self
 
-    def encode(self, X: ArrayLike) -> Codes:
+    def encode(self, X: ArrayLike, *, threads: int | None = None) -> Codes:
         """Return the codes of ``X`` (n, d): uint8, one component a column.
 
         Raises
@@ -88,15 +97,28 @@ class Codec(ABC):
             Not trained, or ``X`` is not finite or of another width.
         """
         self._check_trained()
-        return self._encode(validation.vectors(X, "X", self.d))
+        vectors = validation.vectors(X, "X", self.d)
+        return self._encode(vectors, _threads(threads))
 
-    def decode(self, codes: ArrayLike) -> Floats:
-        """Return the (n, d) float32 vectors that codes stand for."""
+    def decode(self, codes: ArrayLike, *, threads: int | None = None) -> Floats:
+        """Return the (n, d) float32 vectors that codes stand for.
+
+        Raises
+        ------
+        ValueError
+            Not trained, or ``codes`` are no codes of this codec.
+        """
         self._check_trained()
-        array = np.ascontiguousarray(codes, dtype=np.uint8)
-        if array.ndim != 2:
-            raise ValueError(f"codes must have 2 dimensions, got shape {array.shape}")
-        return self._decode(array)
+        array, width = np.asarray(codes), self._code_width()
+        if array.dtype.kind not in "iu":
+            raise ValueError(f"codes must be integers, got dtype {array.dtype}")
+        if array.ndim != 2 or array.shape[1] != width:
+            raise ValueError(f"codes must have shape (n, {width}), got {array.shape}")
+        if array.size and (array.min() < 0 or array.max() > self._top):
+            worst = array.min() if array.min() < 0 else array.max()
+            raise ValueError(f"codes must be in [0, {self._top}], got {worst}")
+        plain = np.ascontiguousarray(array, dtype=np.uint8)
+        return self._decode(plain, _threads(threads))
 
     def check_width(self, d: int) -> None:
         """Raise ValueError if vectors of width ``d`` cannot be coded."""
@@ -127,6 +149,12 @@ class Codec(ABC):
     def __repr__(self) -> str:
         shown = (f"{k}={v!r}" for k, v in self.params.items() if k != "kind")
         return f"{type(self).__name__}({', '.join(shown)})"
+
+
+def _threads(threads: int | None) -> int:
+    if threads is None:
+        return parallel.available()
+    return validation.integer(threads, "threads", 1)
 
 
 def pack_nibbles(low: Codes, high: Codes) -> Codes:

@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ann.codecs.base import Codec, Codes, Floats
+from ann.kernels.stores import ROWS
 
 
 class Float32(Codec):
@@ -16,14 +17,21 @@ class Float32(Codec):
         """Nothing but the kind."""
         return {"kind": "Float32"}
 
-    def _fit(self, X: Floats) -> None:
+    def _fit(self, X: Floats, threads: int) -> None:
         pass
 
-    def _encode(self, X: Floats) -> Codes:
+    def _encode(self, X: Floats, threads: int) -> Codes:
         return X.view(np.uint8)
 
-    def _decode(self, codes: Codes) -> Floats:
+    def _decode(self, codes: Codes, threads: int) -> Floats:
         return codes.view(np.float32)
+
+    def _code_width(self) -> int:
+        return 4 * (self.d or 0)
+
+    @property
+    def _top(self) -> int:
+        return 255
 
     def pack(self, codes: Codes) -> NDArray[Any]:
         """Return the float32 rows again."""
@@ -35,8 +43,6 @@ class Float32(Codec):
 
     def store(self, packed: NDArray[Any], key: str) -> Any:
         """Return a store of rows."""
-        from ann.kernels.stores import ROWS
-
         return ROWS[key](packed)
 
     def query_size(self, d: int) -> int:

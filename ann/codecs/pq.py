@@ -9,8 +9,9 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from ann import parallel, validation
+from ann import kmeans, parallel, validation
 from ann.codecs.base import Codec, Codes, Floats, pack_nibbles
+from ann.kernels import cluster, rows, stores
 from ann.metrics import Metric
 
 _PER_CODEWORD = 256  # training vectors at most
@@ -58,10 +59,8 @@ class PQ(Codec):
     def __init__(
         self, m: int, nbits: int = 8, *, opq: bool = False, seed: int = 0
     ) -> None:
-        if nbits not in (4, 8):
-            raise ValueError(f"nbits must be 4 or 8, got {nbits!r}")
         self.m = validation.integer(m, "m", 1)
-        self.nbits = nbits
+        self.nbits = validation.one_of(nbits, "nbits", (8, 4))
         self.opq = bool(opq)
         self.seed = validation.integer(seed, "seed", 0)
 
@@ -112,7 +111,7 @@ class PQ(Codec):
 
     # --- training ---------------------------------------------------------------------
 
-    def _fit(self, X: Floats) -> None:
+    def _fit(self, X: Floats, threads: int) -> None:
         rng = np.random.default_rng(self.seed)
         most = _PER_CODEWORD * self.ksub
         if len(X) > most:
@@ -123,16 +122,17 @@ class PQ(Codec):
             # (orthogonal Procrustes), starting from the data's own axes.
             rotation = np.eye(X.shape[1], dtype=np.float32)
             for _ in range(_ROTATIONS):
-                rotated = X @ rotation
+                rotated = _rotated(X, rotation, threads)
                 codebooks = self._train_codebooks(
-                    rotated, codebooks, rng, _ROUND_ITERATIONS
+                    rotated, codebooks, rng, _ROUND_ITERATIONS, threads
                 )
-                decoded = _decode(_encode(rotated, codebooks), codebooks)
-                u, _, vt = np.linalg.svd(X.T @ decoded)
-                rotation = np.ascontiguousarray(u @ vt, dtype=np.float32)
+                decoded = _decode(_encode(rotated, codebooks, threads), codebooks)
+                with parallel.serial_blas():  # or the threads would show in the sum
+                    u, _, vt = np.linalg.svd(X.T @ decoded)
+                    rotation = np.ascontiguousarray(u @ vt, dtype=np.float32)
             self.rotation_ = rotation
-            X = X @ rotation
-        self.codebooks_ = self._train_codebooks(X, codebooks, rng, _ITERATIONS)
+            X = _rotated(X, rotation, threads)
+        self.codebooks_ = self._train_codebooks(X, codebooks, rng, _ITERATIONS, threads)
 
     def _train_codebooks(
         self,
@@ -140,10 +140,9 @@ class PQ(Codec):
         before: Floats | None,
         rng: np.random.Generator,
         iterations: int,
+        threads: int,
     ) -> Floats:
         """Run k-means in every subspace, from codebooks given or from k-means++."""
-        from ann import kmeans
-
         dsub = X.shape[1] // self.m
         seeds = rng.integers(2**63, size=self.m)
         codebooks = np.empty((self.m, self.ksub, dsub), np.float32)
@@ -163,27 +162,33 @@ class PQ(Codec):
 
                 codebooks[j] = kmeans.lloyd(part, centres, assign, iterations)
 
-        parallel.run(work, self.m, 1, parallel.available())
+        parallel.run(work, self.m, 1, threads)
         return codebooks
 
     # --- coding -----------------------------------------------------------------------
 
     def project(self, Q: Floats) -> Floats:
         """Return queries rotated as the codes are."""
-        return Q @ self.rotation_ if self.opq else Q
+        return _rotated(Q, self.rotation_, 1) if self.opq else Q
 
-    def _encode(self, X: Floats) -> Codes:
-        return _encode(self.project(X), self.codebooks_)
+    def _encode(self, X: Floats, threads: int) -> Codes:
+        if self.opq:
+            X = _rotated(X, self.rotation_, threads)
+        return _encode(X, self.codebooks_, threads)
 
-    def _decode(self, codes: Codes) -> Floats:
-        if codes.shape[1] != self.m:
-            raise ValueError(
-                f"codes must have m={self.m} columns, got {codes.shape[1]}"
-            )
-        if codes.size and codes.max() >= self.ksub:
-            raise ValueError(f"codes must be < ksub={self.ksub}, got {codes.max()}")
+    def _decode(self, codes: Codes, threads: int) -> Floats:
         decoded = _decode(codes, self.codebooks_)
-        return decoded @ self.rotation_.T if self.opq else decoded
+        if not self.opq:
+            return decoded
+        back = np.ascontiguousarray(self.rotation_.T)
+        return _rotated(decoded, back, threads)
+
+    def _code_width(self) -> int:
+        return self.m
+
+    @property
+    def _top(self) -> int:
+        return self.ksub - 1
 
     def pack(self, codes: Codes) -> NDArray[Any]:
         """Return (n, m) bytes, or for 4 bits (n, ceil(m / 2))."""
@@ -198,14 +203,11 @@ class PQ(Codec):
         """Undo ``pack``."""
         if self.nbits == 8:
             return packed
-        return np.stack([packed & 15, packed >> 4], axis=2).reshape(len(packed), -1)[
-            :, : self.m
-        ]
+        pairs = np.stack([packed & 15, packed >> 4], axis=2)
+        return pairs.reshape(len(packed), -1)[:, : self.m]
 
     def store(self, packed: NDArray[Any], key: str) -> Any:
         """Return the kernels' store."""
-        from ann.kernels import stores
-
         kind = {"l2": stores.TABLE_L2, "dot": stores.TABLE_DOT, "l1": stores.TABLE_L1}[
             key
         ]
@@ -225,12 +227,23 @@ class PQ(Codec):
         )
 
 
+def _rotated(X: Floats, rotation: Floats, threads: int) -> Floats:
+    """Return ``X @ rotation``, each row the same whatever the rows around it."""
+    out = np.empty_like(X)
+    columns = np.ascontiguousarray(rotation.T)
+
+    def work(ranges: parallel.Ranges) -> None:
+        for a, b in ranges:
+            rows.rotate(X[a:b], columns, out[a:b])
+
+    parallel.run(work, len(X), _ENCODE_CHUNK, threads)
+    return out
+
+
 def _nearest(
     X: Floats, first: int, codewords: Floats
 ) -> tuple[Floats, NDArray[np.int32]]:
     """Return each row's squared distance to, and number of, its nearest codeword."""
-    from ann.kernels import cluster
-
     keys, labels = np.empty(len(X), np.float32), np.empty(len(X), np.int32)
     words = np.ascontiguousarray(codewords.T)
     half_norms = np.square(codewords).sum(axis=1, dtype=np.float32) / 2
@@ -238,7 +251,7 @@ def _nearest(
     return keys, labels
 
 
-def _encode(X: Floats, codebooks: Floats) -> Codes:
+def _encode(X: Floats, codebooks: Floats, threads: int) -> Codes:
     m, _, dsub = codebooks.shape
     codes = np.empty((len(X), m), np.uint8)
 
@@ -247,7 +260,7 @@ def _encode(X: Floats, codebooks: Floats) -> Codes:
             for j in range(m):
                 codes[a:b, j] = _nearest(X[a:b], j * dsub, codebooks[j])[1]
 
-    parallel.run(work, len(X), _ENCODE_CHUNK, parallel.available())
+    parallel.run(work, len(X), _ENCODE_CHUNK, threads)
     return codes
 
 

@@ -5,7 +5,9 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
+from ann import validation
 from ann.codecs.base import Codec, Codes, Floats, pack_nibbles
+from ann.kernels import stores
 
 _SAMPLE = 65_536  # rows that training looks at, evenly spaced
 _SHARES = np.linspace(1.0, 0.4, 13, dtype=np.float32)  # of the range, tried in turn
@@ -41,9 +43,7 @@ class SQ(Codec):
     step_: Floats
 
     def __init__(self, bits: int = 8) -> None:
-        if bits not in (4, 8):
-            raise ValueError(f"bits must be 4 or 8, got {bits!r}")
-        self.bits = bits
+        self.bits = validation.one_of(bits, "bits", (8, 4))
 
     @property
     def params(self) -> dict[str, Any]:
@@ -54,15 +54,14 @@ class SQ(Codec):
     def _top(self) -> int:
         return int(2**self.bits - 1)
 
-    def _fit(self, X: Floats) -> None:
-        sample = X[:: max(1, len(X) // _SAMPLE)]
+    def _fit(self, X: Floats, threads: int) -> None:
+        sample = X[:: -(-len(X) // _SAMPLE)]
         low, high = sample.min(axis=0), sample.max(axis=0)
         middle, half = low / 2 + high / 2, high / 2 - low / 2
         least = np.full(X.shape[1], np.inf)
         for share in _SHARES:
-            self._try(
-                sample, middle - half * share, 2 * half * share / self._top, least
-            )
+            step = half * (2 * share / self._top)
+            self._try(sample, middle - half * share, step, least)
 
     def _try(self, sample: Floats, low: Floats, step: Floats, least: Floats) -> None:
         """Take a range for the components where its squared error is least so far."""
@@ -77,7 +76,7 @@ class SQ(Codec):
         self.low_ = low if first else np.where(better, low, self.low_)
         self.step_ = step if first else np.where(better, step, self.step_)
 
-    def _encode(self, X: Floats) -> Codes:
+    def _encode(self, X: Floats, threads: int) -> Codes:
         codes = np.empty(X.shape, np.uint8)
         for start in range(0, len(X), _BLOCK):
             block = X[start : start + _BLOCK]
@@ -86,12 +85,11 @@ class SQ(Codec):
             )
         return codes
 
-    def _decode(self, codes: Codes) -> Floats:
-        if codes.shape[1] != len(self.low_):
-            raise ValueError(
-                f"codes must have {len(self.low_)} columns, got {codes.shape[1]}"
-            )
+    def _decode(self, codes: Codes, threads: int) -> Floats:
         return self.low_ + self.step_ * codes.astype(np.float32)
+
+    def _code_width(self) -> int:
+        return len(self.low_)
 
     def pack(self, codes: Codes) -> NDArray[Any]:
         """Return (n, d) bytes, or for 4 bits (n, ceil(d / 2))."""
@@ -111,8 +109,6 @@ class SQ(Codec):
 
     def store(self, packed: NDArray[Any], key: str) -> Any:
         """Return the kernels' store."""
-        from ann.kernels import stores
-
         name = {"l2": "L2", "dot": "Dot", "l1": "L1"}[key] + f"SQ{self.bits}"
         d = len(self.low_)
         padding = (0, self.query_size(d) - 1 - d)
@@ -126,6 +122,7 @@ class SQ(Codec):
 
 def _rounded(X: Floats, low: Floats, step: Floats, top: int) -> Floats:
     """Return the nearest codes as float32; a component without spread has code 0."""
-    scale = np.divide(1, step, out=np.zeros_like(step), where=step > 0)
+    spread = step >= np.finfo(np.float32).tiny
+    scale = np.divide(1, step, out=np.zeros_like(step), where=spread)
     codes: Floats = np.clip(np.rint((X - low) * scale), 0, top)
     return codes

@@ -8,6 +8,8 @@ the vector level in force; a stale kernel cannot exist.
 
 import hashlib
 import os
+import shutil
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
@@ -63,19 +65,38 @@ def cache_folder() -> Path:
     return Path(base) / f"kernels-{digest.hexdigest()[:16]}-{SIMD_LEVEL}"
 
 
-_CACHE_FOLDER = str(cache_folder())
+def _prepare_folder(folder: Path) -> bool:
+    """Make the cache's folder, forget those unused for a month; False if it cannot be.
+
+    Numba would silently fall back to a folder that no hash of ours names.
+    """
+    try:
+        if not folder.exists():
+            for old in folder.parent.glob("kernels-*"):
+                if time.time() - old.stat().st_mtime > 30 * 86_400:
+                    shutil.rmtree(old, ignore_errors=True)
+        folder.mkdir(parents=True, exist_ok=True)
+        os.utime(folder)
+    except OSError:
+        return False
+    return os.access(folder, os.W_OK)
+
+
+_CACHE_FOLDER = cache_folder()
+_CACHE = os.environ.get("ANN_NUMBA_CACHE", "1") != "0" and _prepare_folder(
+    _CACHE_FOLDER
+)
 
 
 def kernel(function: Callable[..., Any]) -> Callable[..., Any]:
     """Compile lazily, release the GIL, cache on disk.
 
-    ``ANN_NUMBA_CACHE=0`` turns the disk cache off.
+    ``ANN_NUMBA_CACHE=0`` turns the disk cache off; so does a folder that is read-only.
     """
-    cache = os.environ.get("ANN_NUMBA_CACHE", "1") != "0"
     config: Any = numba.config
-    before, config.CACHE_DIR = config.CACHE_DIR, _CACHE_FOLDER
+    before, config.CACHE_DIR = config.CACHE_DIR, str(_CACHE_FOLDER)
     try:
-        return numba.njit(cache=cache, **_OPTIONS)(function)  # reads CACHE_DIR, once
+        return numba.njit(cache=_CACHE, **_OPTIONS)(function)  # reads CACHE_DIR, once
     finally:
         config.CACHE_DIR = before
 

@@ -97,7 +97,7 @@ def search_layer(graph, store, query, layer, node, key, ef, scratch):
     Parameters
     ----------
     graph, store : read-only
-    query : array               what ``begin`` or ``as_query`` returned
+    query : float32             what ``begin`` or ``as_query`` wrote
     layer : int
     node, key : int32, float32  where to begin, and its key
     ef : int                    size of the pool
@@ -156,7 +156,8 @@ def search_layer(graph, store, query, layer, node, key, ef, scratch):
 def search(graph, store, Q, ef, scratch, out_keys, out_ids, scored):
     """Search of each row of ``Q`` (Algorithm 5); results and counts are overwritten."""
     for r in range(Q.shape[0]):
-        query = begin(store, Q[r], scratch.buffer)
+        query = scratch.buffer
+        begin(store, Q[r], query)
         node = np.int32(graph.entry_point)
         key = score(store, query, node)
         node, key, above = descend(graph, store, query, graph.top, 1, node, key)
@@ -214,7 +215,8 @@ def insert_points(graph, store, points, levels, ef, M, scratch):
     scratch : Scratch           overwritten
     """
     for p in points:
-        query = as_query(store, p, scratch.buffer)
+        query = scratch.buffer
+        as_query(store, p, query)
         level = min(np.int64(levels[p]), graph.top)
         node = np.int32(graph.entry_point)
         key = score(store, query, node)
@@ -228,7 +230,7 @@ def insert_points(graph, store, points, levels, ef, M, scratch):
 
 
 @kernel
-def link_back(graph, store, layer, targets, starts, sources, scratch):
+def link_back(graph, store, layer, targets, starts, sources, capacity, scratch):
     """Add reverse edges, each target's together (Algorithm 1, lines 11 to 16).
 
     Where they do not fit into the row, it is chosen anew among old and new. A call
@@ -240,7 +242,8 @@ def link_back(graph, store, layer, targets, starts, sources, scratch):
     starts : (g + 1,) int64
     sources : int32             target t's new neighbours, in order of id, are
                                 ``sources[starts[t]:starts[t+1]]``
-    scratch : Scratch           overwritten
+    capacity : int              the most candidates that a target has
+    scratch : Scratch           overwritten; its pool holds ``capacity``
     """
     keys, ids = scratch.keys, scratch.ids
     links = graph.base if layer == 0 else graph.upper
@@ -261,8 +264,8 @@ def link_back(graph, store, layer, targets, starts, sources, scratch):
         size = 0
         for j in range(degree):
             key = between(store, target, row[j])
-            size, _ = insert(keys, ids, size, keys.size, key, row[j])
+            size, _ = insert(keys, ids, size, capacity, key, row[j])
         for s in range(first, last):
             key = between(store, target, sources[s])
-            size, _ = insert(keys, ids, size, keys.size, key, sources[s])
+            size, _ = insert(keys, ids, size, capacity, key, sources[s])
         select_neighbors(store, keys, ids, size, width, row)

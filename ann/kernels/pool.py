@@ -54,6 +54,14 @@ def insert(keys, ids, size, capacity, key, i):
 
 
 @kernel
+def clear(keys, ids):
+    """Fill a pool with missing neighbours, (+inf, −1): worse than any that may come."""
+    for j in range(keys.size):
+        keys[j] = INFINITY
+        ids[j] = NO_ID
+
+
+@kernel
 def package(keys, ids, size, out_keys, out_ids):
     """Copy the pool's best into result rows, padding with (+inf, −1)."""
     for j in range(out_ids.size):
@@ -63,3 +71,24 @@ def package(keys, ids, size, out_keys, out_ids):
         else:
             out_keys[j] = INFINITY
             out_ids[j] = NO_ID
+
+
+@kernel
+def settle_ties(distances, ids):
+    """Order each row's ids among equal distances.
+
+    ``distances`` (nq, k) float32, ascending; ``ids`` (nq, k) int64, changed in place.
+    Different keys may become one distance, and own ids arrive in any order.
+    """
+    nq, k = ids.shape
+    for r in range(nq):
+        for j in range(1, k):
+            i, at = ids[r, j], j
+            while (
+                at > 0
+                and distances[r, at - 1] == distances[r, j]
+                and ids[r, at - 1] > i
+            ):
+                ids[r, at] = ids[r, at - 1]
+                at -= 1
+            ids[r, at] = i

@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from ann.kernels import simd
 from ann.kernels._jit import kernel, reduction
 
 
@@ -37,3 +38,24 @@ def normalize(X, out):
         for j in range(X.shape[1]):
             out[i, j] = np.float32(X[i, j] * scale)
     return zero
+
+
+@kernel
+def first_longer(X, limit):
+    """Return the first row of ``X`` whose norm is above ``limit``, or −1."""
+    for i in range(X.shape[0]):
+        if not _square_norm(X, i) <= limit * limit:
+            return i
+    return -1
+
+
+@kernel
+def rotate(X, columns, out):
+    """Write each row's products with ``columns`` (d, d) to ``out``, (n, d) float32.
+
+    A matrix product would round a lone query otherwise than the same one in a batch.
+    """
+    n, d = X.shape
+    for i in range(n):
+        for j in range(columns.shape[0]):
+            out[i, j] = simd.dot(X, i * d, columns, j * d, d)

@@ -3,7 +3,7 @@
 A *store* holds a codec's arrays. Every search kernel is written once, against three
 functions, and Numba picks their code by the store's class at compile time:
 
-``begin(store, q, buffer)``      prepare a query; returns the array that ``score`` takes
+``begin(store, q, buffer)``      prepare a query: write what ``score`` takes
 ``score(store, query, i)``       key of stored vector ``i``: smaller is closer
 ``fetch(store, i)``              ask for vector ``i``'s memory ahead of its ``score``
 
@@ -26,7 +26,7 @@ LINE = 64  # bytes that one prefetch brings
 
 
 def begin(store, q, buffer):
-    """Prepare ``q`` (d,) float32 for ``score``; may write and return ``buffer``."""
+    """Write ``q`` (d,) float32 to ``buffer`` as ``score`` wants it."""
     raise NotImplementedError
 
 
@@ -46,7 +46,7 @@ def between(store, i, j):
 
 
 def as_query(store, i, buffer):
-    """Write stored vector ``i`` into ``buffer`` as a query, and return it."""
+    """Write stored vector ``i`` to ``buffer`` as a query."""
     raise NotImplementedError
 
 
@@ -81,7 +81,6 @@ ROWS = {"l2": L2Rows, "dot": DotRows, "l1": L1Rows}  # by the metric's key
 def _copy_query(store, q, buffer):
     for j in range(q.size):  # the buffer begins at a cache line, a user's query may not
         buffer[j] = q[j]
-    return buffer
 
 
 def _fetch_row(store, i):
@@ -94,7 +93,6 @@ def _copy_row(store, i, buffer):
     d = store.rows.shape[1]
     for j in range(d):
         buffer[j] = store.rows[i, j]
-    return buffer
 
 
 for _rows in ROWS.values():
@@ -197,7 +195,6 @@ def _begin_shift(store, q, buffer):
     """``buffer = low − q``: code·step + buffer is a component's difference."""
     for j in range(store.low.size):
         buffer[j] = store.low[j] - (q[j] if j < q.size else np.float32(0.0))
-    return buffer
 
 
 def _begin_scale(store, q, buffer):
@@ -208,7 +205,6 @@ def _begin_scale(store, q, buffer):
         buffer[j] = -qj * store.step[j]
         fixed -= qj * store.low[j]
     buffer[size] = fixed
-    return buffer
 
 
 def _fetch_codes(store, i):
@@ -303,7 +299,6 @@ def _begin_table(store, q, buffer):
             else:
                 for c in range(ksub):
                     table[c] += abs(word[c] - qt)
-    return buffer
 
 
 for _pq in (PQ8, PQ4):
@@ -337,20 +332,20 @@ def _pq4(store, query, i):
 
 
 class ResidualL2(NamedTuple):
-    """Codes of ``x − centroid`` under the squared Euclidean distance.
+    """Codes r̂ of ``x − centroid`` under the squared Euclidean distance.
 
-    ‖q − x̂‖² = (‖q‖² − 2⟨q, c⟩) + ‖x̂‖² − 2⟨q, r̂⟩: the first part belongs to the list,
-    the second to the vector, and only the last needs a table, one for all lists.
+    ‖q − c − r̂‖² = ‖q − c‖² + (‖r̂‖² + 2⟨c, r̂⟩) − 2⟨q, r̂⟩: the first part belongs to the
+    list, the second to the vector, and only the last needs a table, one for all lists.
+    ``c`` and ``q`` are taken from the centroids' mean, lest the last two cancel.
     """
 
     codes: PQ8 | PQ4  #: of kind TABLE_DOT
-    norms: np.ndarray  #: (n,) float32, ‖x̂‖²
+    cross: np.ndarray  #: (n,) float32, ‖r̂‖² + 2⟨c, r̂⟩
 
 
 @_begin(ResidualL2)
 def _begin_residual(store, q, buffer):
     begin(store.codes, q, buffer)
-    return buffer
 
 
 @_fetch(ResidualL2)
@@ -361,4 +356,4 @@ def _fetch_residual(store, i):
 @_score(ResidualL2)
 def _residual_l2(store, query, i):
     two = np.float32(2.0)
-    return store.norms[i] + two * score(store.codes, query, i)
+    return store.cross[i] + two * score(store.codes, query, i)

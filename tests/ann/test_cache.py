@@ -40,8 +40,8 @@ def test_a_kernel_edited_in_another_file_is_not_served_stale(tmp_path):
     np.testing.assert_allclose(distances, [0, 5**0.5, 7**0.5])
 
     with (kernels / "pool.py").open("a") as file:
-        file.write("\n\nID_MASK = np.int32(0)\n")
-    assert search()[0] == [0, 0, 0]
+        file.write("\n\nINFINITY = np.float32(-1)\n")  # no key is below that
+    assert search()[0] == [-1, -1, -1]
 
 
 EVERYTHING = """

@@ -90,9 +90,6 @@ def test_the_seed_decides(make):
     assert not equal(first, other)
 
 
-@pytest.mark.xfail(
-    strict=True, reason="training and rotating run on as many BLAS threads as there are"
-)
 def test_a_rotation_does_not_depend_on_the_threads_of_blas():
     X = gaussian(6000, 64)
     trained = []

@@ -299,11 +299,6 @@ def test_parts_are_as_good_as_the_whole(metric):
     assert min(recall[1:]) >= recall[0] - 0.05
 
 
-@pytest.mark.xfail(
-    strict=True,
-    reason="the first batch of a later add may be as large as the index allows: "
-    "its points, near each other, do not see each other",
-)
 def test_a_cluster_that_comes_later_is_well_connected():
     rng = np.random.default_rng(0)
     centre = 1.5 * rng.standard_normal(16)
@@ -425,11 +420,6 @@ def test_scratch_follows_the_pool_and_the_graph():
         )
 
 
-@pytest.mark.xfail(
-    strict=True,
-    reason="link_back takes the size of its pool from the scratch it happens to get, "
-    "and a search may have left a larger one",
-)
 @pytest.mark.parametrize("metric", ["l2", "l1"])
 def test_searches_between_additions_change_nothing(metric):
     """Hubs gather more reverse edges at once than a pool of ``4 M`` holds."""

@@ -167,7 +167,6 @@ def test_residual_codes_lose_less_than_codes_of_the_vectors():
     assert np.abs(residual - true).mean() < 0.9 * np.abs(flat - true).mean()
 
 
-@pytest.mark.xfail(strict=True, reason="the sum rounds below 0, and its root is NaN")
 def test_a_vector_that_is_coded_exactly_has_a_distance_not_below_zero():
     V = (gaussian(12, 6, seed=3) * 10)[np.random.default_rng(0).integers(12, size=400)]
     index = ann.IVF(nlist=2, codec=ann.PQ(m=3, nbits=4)).add(V)
@@ -181,12 +180,7 @@ def test_a_vector_that_is_coded_exactly_has_a_distance_not_below_zero():
     [
         0,
         100,
-        pytest.param(
-            10_000,
-            marks=pytest.mark.xfail(
-                strict=True, reason="‖x̂‖² and 2⟨q, x̂⟩ cancel in float32"
-            ),
-        ),
+        10_000,
     ],
 )
 def test_residual_scores_survive_an_offset(offset):

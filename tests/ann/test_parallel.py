@@ -136,11 +136,6 @@ def test_serial_blas_restores_the_limit_after_an_exception():
     assert blas_threads() == before
 
 
-@pytest.mark.xfail(
-    strict=True,
-    reason="threadpoolctl >= 3.8 lets only the thread that first limited OpenBLAS's "
-    "pthreads change the limit: it stays at 1 for good, or is not set at all",
-)
 def test_serial_blas_ends_with_its_last_user():
     before = blas_threads()
     first_in, second_in, first_out = (threading.Event() for _ in range(3))
