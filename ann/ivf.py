@@ -155,10 +155,11 @@ class IVF(Index):
             near = np.empty((nq, nprobe), np.float32)
             probes = np.empty((nq, nprobe), np.int32)
         projected = self._codec.project(Q if self._mean is None else Q - self._mean)
-        sizes = Q.shape[1], self._codec.query_size(Q.shape[1])
+        d = Q.shape[1]
+        query_size = max(d, self._codec.query_size(d))
 
         def work(ranges: parallel.Ranges) -> None:
-            buffers = query_buffers(1, sizes[0])[0], query_buffers(1, sizes[1], 1)[0]
+            buffers = query_buffers(2, query_size)
             for a, b in ranges:
                 scan.search_lists(
                     lists, Q[a:b], projected[a:b], batch, near[a:b], probes[a:b],

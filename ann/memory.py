@@ -48,18 +48,20 @@ def grown(array: NDArray[Any], used: int, more: NDArray[Any]) -> NDArray[Any]:
     return array
 
 
-_kept = threading.local()
+class _Kept(threading.local):
+    memory = aligned((0,), np.float32)
 
 
-def query_buffers(count: int, size: int, which: int = 0) -> NDArray[np.float32]:
+_kept = _Kept()
+
+
+def query_buffers(count: int, size: int) -> NDArray[np.float32]:
     """Return ``count`` buffers for prepared queries of ``size`` float32, one a row.
 
-    They are this thread's, number ``which`` of them, and kept from call to call:
-    whoever asks next on the same thread overwrites them. Rows begin at a cache line.
+    They are this thread's and kept from call to call: whoever asks next on the same
+    thread overwrites them. Rows begin at a cache line.
     """
-    width = -(-size // 16) * 16
-    memory: NDArray[np.float32] | None = getattr(_kept, f"memory{which}", None)
-    if memory is None or memory.size < count * width:
-        memory = aligned((count * width,), np.float32)
-        setattr(_kept, f"memory{which}", memory)
-    return memory[: count * width].reshape(count, width)
+    width = (size + 15) & ~15
+    if _kept.memory.size < count * width:
+        _kept.memory = aligned((count * width,), np.float32)
+    return _kept.memory[: count * width].reshape(count, width)

@@ -84,12 +84,12 @@ def search_lists(
     Q, projected : (nq, d) float32  queries, as centroids and as codes know them
     given : bool                whether ``probes`` are; else they are found here
     probe_keys, probes : (nq, nprobe) float32, int32    centroids' keys and numbers
-    buffers : float32, float32  scratch for a query of centroids and one of codes
+    buffers : (2, query size) float32   scratch
     keys, ids : (nq, k) float32, int32  overwritten: results
     scored : (nq,) int64        overwritten: vectors scored, centroids included
     """
     nlist, nprobe = lists.offsets.size - 1, probes.shape[1]
-    near, query = buffers
+    near, query = buffers[0], buffers[1]
     zero = np.float32(0.0)
     for r in range(Q.shape[0]):
         if not given:
