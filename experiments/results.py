@@ -214,14 +214,17 @@ def write_per_query(path: Path, records: Sequence[Record]) -> None:
             "recall_at_1": pa.float32(),
             "recall_at_5": pa.float32(),
             "recall_at_10": pa.float32(),
-            "distance_computations": pa.int64(),
+            "distance_computations": pa.int32(),
         }
     )
-    with atomic(path) as temporary, parquet.ParquetWriter(temporary, schema) as writer:
-        for record in records:
-            if record.samples and record.recalls is not None:
-                columns = _per_query(record, record.recalls)
-                writer.write_table(pa.table(columns, schema=schema))
+    tables = [
+        pa.table(_per_query(record, record.recalls), schema=schema)
+        for record in records
+        if record.samples and record.recalls is not None
+    ]
+    whole = pa.concat_tables(tables) if tables else schema.empty_table()
+    with atomic(path) as temporary:
+        parquet.write_table(whole, temporary, compression="zstd", compression_level=19)
 
 
 def write_json(path: Path, value: Mapping[str, Any]) -> None:

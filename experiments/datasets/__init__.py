@@ -116,7 +116,7 @@ def load(
     pool = vectors.train if vectors.test is None else vectors.test
     train = take(vectors.train, train_rows, f"{vectors.source}: train")
     test = take(pool, test_rows, f"{vectors.source}: test")
-    notes = [vectors.source]
+    notes = [_origin(vectors.source)]
     if train_rows is not None or test_rows is not None:
         notes.append(f"{len(train)} base vectors, {len(test)} queries, seed {seed}")
     as_stored = len(notes) == 1 and chosen == vectors.metric
@@ -175,6 +175,11 @@ def locate(name: str | Path) -> Path | None:
     path, folder = Path(name).expanduser(), os.environ.get("ANN_DATA")
     places = [path, Path(folder).expanduser() / path] if folder else [path]
     return next((place for place in places if place.is_file()), None)
+
+
+def _origin(source: str) -> str:
+    """Return a source as others may read it: a file by its name, not its folder."""
+    return source if "://" in source or not _is_path(source) else Path(source).name
 
 
 def _is_path(name: str) -> bool:

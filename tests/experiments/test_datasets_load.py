@@ -60,7 +60,7 @@ def test_a_file_without_queries(load, npy):
     check(found)
     assert (found.name, found.metric) == ("vectors", "cosine")
     assert (len(found.train), len(found.test)) == (360, 40)
-    assert found.source == f"{npy}; 360 base vectors, 40 queries, seed 0"
+    assert found.source == f"{npy.name}; 360 base vectors, 40 queries, seed 0"
     every = np.concatenate([found.train, found.test])
     assert np.array_equal(np.unique(every, axis=0), np.unique(X, axis=0))
     assert load(str(npy), metric="cosine").fingerprint == found.fingerprint
@@ -75,7 +75,7 @@ def test_a_file_with_truth(load, hdf5, monkeypatch):
     found = load(hdf5)
     check(found)
     assert searched == [16]  # the spot check of the file's truth
-    assert found.source == str(hdf5)
+    assert found.source == hdf5.name
     assert np.array_equal(found.train, X)
     assert np.array_equal(found.test, Q)
     load(hdf5)
