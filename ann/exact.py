@@ -17,7 +17,9 @@ from ann.metrics import row_norms
 
 QUERY_BLOCK, ROW_BLOCK = 256, 2048  # 2 MiB of products a thread
 SCAN_BLOCK = 16  # queries that share a tile of vectors
-FEWEST_FOR_BLAS = 8  # below this, reading every row once a query is as quick
+# Fewer queries are scanned: 10.5 against 15.3 ms for 16, 21.1 against 19.0 ms for 32,
+# on one thread and 50,000 x 192.
+FEWEST_FOR_BLAS = 24
 
 Floats = NDArray[np.float32]
 Norms = NDArray[np.float64]

@@ -19,8 +19,10 @@ from ann.kernels.stores import ROWS
 from ann.memory import aligned, grown
 
 _SEARCH_CHUNK, _INSERT_CHUNK, _LINK_CHUNK = 16, 16, 64
-_SHARE = 400  # a batch is at most one in so many of all points …
-_GROWTH = 32  # … and one in so many of those that this add has inserted
+# A batch is at most 1/400 of all points, and 1/32 of those that this add has inserted.
+# 1/50 and 1/8 left recall@10 at ef 20 at 0.941 instead of 0.944 (115,647 x 384; of
+# hnswlib 0.944), and were no quicker to build.
+_SHARE, _GROWTH = 400, 32
 
 
 class HNSW(Index):

