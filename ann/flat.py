@@ -48,9 +48,7 @@ class Flat(Index):
         return [self._packed, self._norms]
 
     def _insert(self, X: Floats, threads: int) -> None:
-        if not self._codec.is_trained:
-            self._codec.train(X, threads=threads)
-        packed = self._codec.pack(self._codec.encode(X, threads=threads))
+        packed = self._codec.pack(self._codes(X, threads))
         self._packed = grown(self._packed, self._ntotal, packed)
         if isinstance(self._codec, Float32):
             self._norms = grown(self._norms, self._ntotal, row_norms(X))

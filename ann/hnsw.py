@@ -216,17 +216,17 @@ class HNSW(Index):
         self._incomplete = True  # from here on, links may lead to what is not yet there
         self._make_room(levels)
         store = ROWS[self._metric.key](rows)
-        done = first
+        inserted = 0
         if self._graph.entry_point < 0:
             self._enter(order[0])
-            order, done = order[1:], 1
+            order, inserted = order[1:], 1
         while len(order):
-            size = max(1, min((done - first) // _GROWTH, n // _SHARE))
+            size = max(1, min(inserted // _GROWTH, n // _SHARE))
             if self._levels[order[0]] > self._graph.top:
                 size = 1  # a new top layer begins with one point, which all others find
             batch, order = np.sort(order[:size]), order[size:]
             self._insert_batch(store, batch, threads)
-            done += len(batch)
+            inserted += len(batch)
         self._store = self._codec.store(self._packed, self._metric.key)
         self._scratches.clear()
         self._incomplete = False
@@ -234,9 +234,7 @@ class HNSW(Index):
     def _rows_with(self, X: Floats, threads: int) -> Floats:
         """Store ``X``, and return the float32 rows of all vectors to build on."""
         first = self._ntotal
-        if not self._codec.is_trained:
-            self._codec.train(X, threads=threads)
-        packed = self._codec.pack(self._codec.encode(X, threads=threads))
+        packed = self._codec.pack(self._codes(X, threads))
         before = self._packed[:first]
         self._packed = grown(self._packed, first, packed)
         if isinstance(self._codec, Float32):
@@ -321,7 +319,4 @@ class HNSW(Index):
 
 
 def _no_links(n: int, width: int) -> NDArray[np.int32]:
-    links = aligned((n, width), np.int32)
-    links[:] = -1
-    filled: NDArray[np.int32] = links
-    return filled
+    return np.full((n, width), -1, np.int32)

@@ -158,7 +158,7 @@ class Index(ABC):
         self._require_complete()
         vectors = validation.vectors(X, "X", self._d)
         names = validation.new_ids(ids, len(vectors), self._ids, self._ntotal)
-        workers = self._threads(threads, parallel.available())
+        workers = validation.threads(threads, parallel.available())
         prepared = self._metric.prepare(vectors, "X")
         if self._ntotal + len(prepared) >= 2**31:
             raise ValueError(
@@ -190,7 +190,7 @@ class Index(ABC):
         array = np.asarray(Q)
         single = array.ndim == 1
         queries = validation.vectors(array[None] if single else array, "Q", self._d)
-        workers = self._threads(threads, 1 if single else parallel.available())
+        workers = validation.threads(threads, 1 if single else parallel.available())
         scored = _counts(distance_computations, len(queries))
         prepared = self._metric.prepare(queries, "Q")
         self._require_complete()
@@ -212,9 +212,11 @@ class Index(ABC):
 
     # --- the steps between ------------------------------------------------------------
 
-    @staticmethod
-    def _threads(threads: int | None, default: int) -> int:
-        return default if threads is None else validation.integer(threads, "threads", 1)
+    def _codes(self, X: Floats, threads: int) -> NDArray[np.uint8]:
+        """Return vectors as codes; the first ones train the codec."""
+        if not self._codec.is_trained:
+            self._codec.train(X, threads=threads)
+        return self._codec.encode(X, threads=threads)
 
     def _refined(
         self, Q: Floats, positions: NDArray[np.int32], k: int, threads: int

@@ -187,14 +187,14 @@ class IVF(Index):
 
     def _insert(self, X: Floats, threads: int) -> None:
         if self._ntotal == 0:
-            self._train(X, threads)
+            self._partition(X, threads)
         labels = self._assign(X, threads)
-        if not self._residual:
-            codes, cross = self._codec.encode(X, threads=threads), _NOTHING
-        else:
+        if self._residual:
             own = self._centroids[labels]
-            codes = self._codec.encode(X - own, threads=threads)
+            codes = self._codes(X - own, threads)
             cross = self._crosses(codes, own, threads)
+        else:
+            codes, cross = self._codes(X, threads), _NOTHING
         self._merge(labels, self._codec.pack(codes), cross)
 
     def _crosses(self, codes: NDArray[np.uint8], own: Floats, threads: int) -> Floats:
@@ -206,7 +206,8 @@ class IVF(Index):
         cross: Floats = np.einsum("ij,ij->i", residual, both)
         return cross
 
-    def _train(self, X: Floats, threads: int) -> None:
+    def _partition(self, X: Floats, threads: int) -> None:
+        """Find the centroids, of lists that are still empty."""
         n = len(X)
         nlist = self._nlist
         if nlist is None:
@@ -223,10 +224,6 @@ class IVF(Index):
         if self._residual and self._metric.key == "l2":
             self._mean = self._centroids.mean(axis=0)
         self._offsets = np.zeros(nlist + 1, np.int64)
-        if not self._codec.is_trained:
-            if self._residual:
-                X = X - self._centroids[self._assign(X, threads)]
-            self._codec.train(X, threads=threads)
 
     def _assign(self, X: Floats, threads: int) -> NDArray[np.int32]:
         key = "l2" if self._metric.name == "ip" else self._metric.key

@@ -56,14 +56,14 @@ def kmeans(
     -------
     centroids : (k, d) float32
     """
-    sample = _sample(X, PER_CENTROID * k, rng)
+    X = sample(X, PER_CENTROID * k, rng)
     key = "dot" if spherical else "l2"
 
     def assign(centroids: Floats) -> tuple[Floats, Labels]:
-        keys, labels = exact.search(key, centroids, sample, 1, threads)
+        keys, labels = exact.search(key, centroids, X, 1, threads)
         return keys[:, 0], labels[:, 0]
 
-    return lloyd(sample, _sample(sample, k, rng), assign, iterations, spherical)
+    return lloyd(X, sample(X, k, rng), assign, iterations, spherical)
 
 
 def start(X: Floats, k: int, rng: np.random.Generator) -> Floats:
@@ -114,7 +114,8 @@ def _farthest(X: Floats, errors: Floats, count: int) -> NDArray[np.intp]:
     return order[np.sort(first)[:count]]
 
 
-def _sample(X: Floats, most: int, rng: np.random.Generator) -> Floats:
+def sample(X: Floats, most: int, rng: np.random.Generator) -> Floats:
+    """Return ``X``, or ``most`` of its rows drawn without replacement, in order."""
     if len(X) <= most:
         return X
     return X[np.sort(rng.choice(len(X), most, replace=False))]

@@ -85,6 +85,11 @@ def new_ids(
     return array
 
 
+def threads(value: Any, default: int) -> int:
+    """Return how many threads to use: ``default`` for None, else at least 1."""
+    return default if value is None else integer(value, "threads", 1)
+
+
 def one_of(value: Any, name: str, choices: tuple[int, ...]) -> int:
     """Return ``value`` as an int among ``choices``; ValueError otherwise."""
     number = integer(value, name, min(choices), max(choices))

@@ -277,7 +277,7 @@ class PyNNDescent(Adapter):
         return "Graph"
 
     def __init__(self, metric: str, build: Build, seed: int) -> None:
-        names = {"l2": "euclidean", "cosine": "cosine", "l1": "manhattan"}
+        names = {"l2": "euclidean", "cosine": "cosine"}
         self._metric, self._build, self._seed = names[metric], build, seed
 
     def add(self, X: Vectors, threads: int) -> None:

@@ -5,12 +5,12 @@ from __future__ import annotations
 import hashlib
 import itertools
 import json
-import os
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from ann import parallel
 from experiments import datasets, indexes
 from experiments.adapter import Adapter, Params
 from experiments.config import Config, DatasetEntry, IndexEntry
@@ -97,14 +97,7 @@ def make(config: Config) -> Plan:
         _require_distinct("label", [build.label for build in builds])
         _require_distinct("build", [_built(build) for build in builds])
         experiments.append(Experiment(dataset, tuple(builds)))
-    return Plan(config, config.threads or available_cores(), tuple(experiments))
-
-
-def available_cores() -> int:
-    """Return how many cores this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
+    return Plan(config, config.threads or parallel.available(), tuple(experiments))
 
 
 def canonical(value: Any) -> str:

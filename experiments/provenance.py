@@ -13,9 +13,9 @@ from typing import Any
 
 import psutil
 
+from ann import parallel
 from experiments.config import Config
 from experiments.measure import clock_us
-from experiments.plan import available_cores
 from experiments.worker import thread_environment
 
 _LIBRARIES = (
@@ -95,7 +95,7 @@ def _machine() -> dict[str, Any]:
         "cpu": _cpu_model(),
         "cpu_microarchitecture": llvm.get_host_cpu_name(),
         "simd": sorted(f for f, on in features.items() if on and f.startswith(_SIMD)),
-        "cores": available_cores(),
+        "cores": parallel.available(),
         "cores_physical": psutil.cpu_count(logical=False),
         "memory_bytes": psutil.virtual_memory().total,
     }

@@ -84,7 +84,7 @@ class Codec(ABC):
         if len(vectors) == 0:
             raise ValueError("X must have at least 1 row to train on, got 0")
         self.check_width(vectors.shape[1])
-        self._fit(vectors, _threads(threads))
+        self._fit(vectors, validation.threads(threads, parallel.available()))
         self._d = vectors.shape[1]
         return self
 
@@ -98,7 +98,7 @@ class Codec(ABC):
         """
         self._check_trained()
         vectors = validation.vectors(X, "X", self.d)
-        return self._encode(vectors, _threads(threads))
+        return self._encode(vectors, validation.threads(threads, parallel.available()))
 
     def decode(self, codes: ArrayLike, *, threads: int | None = None) -> Floats:
         """Return the (n, d) float32 vectors that codes stand for.
@@ -118,7 +118,7 @@ class Codec(ABC):
             worst = array.min() if array.min() < 0 else array.max()
             raise ValueError(f"codes must be in [0, {self._top}], got {worst}")
         plain = np.ascontiguousarray(array, dtype=np.uint8)
-        return self._decode(plain, _threads(threads))
+        return self._decode(plain, validation.threads(threads, parallel.available()))
 
     def check_width(self, d: int) -> None:
         """Raise ValueError if vectors of width ``d`` cannot be coded."""
@@ -149,12 +149,6 @@ class Codec(ABC):
     def __repr__(self) -> str:
         shown = (f"{k}={v!r}" for k, v in self.params.items() if k != "kind")
         return f"{type(self).__name__}({', '.join(shown)})"
-
-
-def _threads(threads: int | None) -> int:
-    if threads is None:
-        return parallel.available()
-    return validation.integer(threads, "threads", 1)
 
 
 def pack_nibbles(low: Codes, high: Codes) -> Codes:

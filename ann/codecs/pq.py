@@ -113,9 +113,7 @@ class PQ(Codec):
 
     def _fit(self, X: Floats, threads: int) -> None:
         rng = np.random.default_rng(self.seed)
-        most = _PER_CODEWORD * self.ksub
-        if len(X) > most:
-            X = X[np.sort(rng.choice(len(X), most, replace=False))]
+        X = kmeans.sample(X, _PER_CODEWORD * self.ksub, rng)
         codebooks = None
         if self.opq:
             # Alternate: codebooks for the rotation, then the rotation for the codes

@@ -131,6 +131,13 @@ def rescore(store, Q, candidates, out_keys, out_ids):
 
 
 @kernel
+def _offer(store, q, i, keys, ids):
+    key = score(store, q, i)
+    if key <= keys[keys.size - 1]:
+        insert(keys, ids, keys.size, keys.size, key, np.int32(i))
+
+
+@kernel
 def merge_block(store, first, Q, dots, offset, scale, shift, slack, keys, ids):
     """Take a block of a matrix product into each query's pool, exactly.
 
@@ -149,26 +156,18 @@ def merge_block(store, first, Q, dots, offset, scale, shift, slack, keys, ids):
     slack : (nq,) float32       the query's share of the error
     keys, ids : (nq, k)         full pools (``clear``), updated
     """
-    count, k = dots.shape[1], keys.shape[1]
+    count, last = dots.shape[1], keys.shape[1] - 1
+    whole = count - count % 16
     for r in range(Q.shape[0]):
-        limit = keys[r, k - 1]
-        below = limit - offset[r] + slack[r]
-        whole = count - count % 16
+        below = keys[r, last] - offset[r] + slack[r]
         for j in range(0, whole, 16):
             bits = simd.below16(dots, r * count + j, shift, first + j, scale, below)
             while bits != 0:
                 i = first + j + simd.trailing_zeros(bits)
                 bits &= bits - np.uint32(1)
-                key = score(store, Q[r], i)
-                if key <= limit:
-                    insert(keys[r], ids[r], k, k, key, np.int32(i))
-                    limit = keys[r, k - 1]
-                    below = limit - offset[r] + slack[r]
+                _offer(store, Q[r], i, keys[r], ids[r])
+                below = keys[r, last] - offset[r] + slack[r]
         for j in range(whole, count):
-            i = first + j
-            if scale * dots[r, j] + shift[i] < below:
-                key = score(store, Q[r], i)
-                if key <= limit:
-                    insert(keys[r], ids[r], k, k, key, np.int32(i))
-                    limit = keys[r, k - 1]
-                    below = limit - offset[r] + slack[r]
+            if scale * dots[r, j] + shift[first + j] < below:
+                _offer(store, Q[r], first + j, keys[r], ids[r])
+                below = keys[r, last] - offset[r] + slack[r]

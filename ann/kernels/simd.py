@@ -1,8 +1,8 @@
 """Vector primitives written as LLVM IR, with a portable twin for each.
 
-The plain loop ``for i in range(d): t = a[i] - b[i]; s += t * t`` costs five to seven
-times the same sum written as four 16-lane accumulators: LLVM does not vectorise it
-well once it is inlined in a search. Each primitive here comes in three variants:
+A plain loop over numpy's indexing costs several times the same sum written as four
+16-lane accumulators: LLVM does not vectorise it once it wraps negative indices and is
+inlined in a search. Each primitive here comes in three variants:
 
 =========  ========================================================================
 avx512     16 float32 lanes
