@@ -52,7 +52,7 @@ def run(plan: Plan, out: Path, console: Console, command: str) -> list[Row]:
                 data = trial.load()
                 if data is None:
                     continue
-                stamp["datasets"].append(_identity(data))
+                stamp["datasets"].append(_identity(data, experiment.dataset.name))
                 with ExitStack() as stack:
                     trial.build(data, stack)
                     save()
@@ -217,11 +217,12 @@ class Trial:
         self._progress.print(f"{what}: {status}", style="yellow")
 
 
-def _identity(data: Dataset) -> dict[str, str]:
-    """Say which data these are."""
+def _identity(data: Dataset, name: str) -> dict[str, str]:
+    """Say which data these are; a file by its name, without this machine's folders."""
+    path = Path(name).expanduser()
     return {
         "name": data.name,
         "metric": data.metric,
         "fingerprint": data.fingerprint,
-        "source": data.source,
+        "source": data.source.replace(str(path), path.name),
     }
