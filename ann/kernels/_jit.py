@@ -40,7 +40,7 @@ def simd_level() -> str:
 
     features = binding.get_host_cpu_features()
     needs = {
-        "avx512": ("avx512f", "avx512bw", "avx512vl", "avx512dq"),
+        "avx512": ("avx512f", "avx512bw", "avx512vl", "avx512dq", "avx512vnni"),
         "avx2": ("avx2", "fma"),
         "portable": (),
     }

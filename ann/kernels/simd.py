@@ -25,112 +25,22 @@ from numba import types
 from numba.extending import intrinsic
 
 from ann.kernels._jit import SIMD_LEVEL, reduction
-
-F32 = ir.FloatType()
-I1, I8, I16, I32, I64 = (ir.IntType(bits) for bits in (1, 8, 16, 32, 64))
+from ann.kernels.emit import (
+    F32,
+    I1,
+    I8,
+    I16,
+    I32,
+    I64,
+    Lanes,
+    broadcast,
+    call,
+    loop,
+    pointer,
+    splat,
+)  # fmt: skip
 
 LANES = {"avx512": 16, "avx2": 8}
-
-
-# --- writing IR -----------------------------------------------------------------------
-
-
-def _splat(kind, lanes, value):
-    return ir.Constant(ir.VectorType(kind, lanes), [value] * lanes)
-
-
-def _call(builder, name, result, args, fastmath=()):
-    """Call an LLVM intrinsic by its full name, declared once per module.
-
-    llvmlite's ``declare_intrinsic`` knows no vector types.
-    """
-    function = builder.module.globals.get(name)
-    if function is None:
-        signature = ir.FunctionType(result, [a.type for a in args])
-        function = ir.Function(builder.module, signature, name)
-    return builder.call(function, args, fastmath=fastmath)
-
-
-def _pointer(context, builder, array_type, array, offset):
-    return builder.gep(
-        context.make_array(array_type)(context, builder, array).data, [offset]
-    )
-
-
-def _for(builder, start, stop, step, carried, body):
-    """``for i in range(start, stop, step): carried = body(i, carried)``, 0 times too.
-
-    ``stop - start`` must be a multiple of ``step``.
-    """
-    entry, function = builder.block, builder.function
-    head, inside, after = (
-        function.append_basic_block(s) for s in ("head", "body", "after")
-    )
-    builder.branch(head)
-    builder.position_at_end(head)
-    i = builder.phi(I64)
-    i.add_incoming(start, entry)
-    phis = [builder.phi(value.type) for value in carried]
-    for phi, value in zip(phis, carried, strict=True):
-        phi.add_incoming(value, entry)
-    builder.cbranch(builder.icmp_signed("<", i, stop), inside, after)
-    builder.position_at_end(inside)
-    out = body(i, phis)
-    i.add_incoming(builder.add(i, I64(step)), builder.block)
-    for phi, value in zip(phis, out, strict=True):
-        phi.add_incoming(value, builder.block)
-    builder.branch(head)
-    builder.position_at_end(after)
-    return phis
-
-
-def _broadcast(builder, value, lanes):
-    wide = ir.VectorType(value.type, lanes)
-    one = builder.insert_element(ir.Constant(wide, ir.Undefined), value, I32(0))
-    return builder.shuffle_vector(one, one, _splat(I32, lanes, 0))
-
-
-class _Lanes:
-    """Operations on float32 vectors of ``lanes`` elements."""
-
-    def __init__(self, builder, lanes):
-        self.builder, self.lanes = builder, lanes
-        self.vector = ir.VectorType(F32, lanes)
-
-    def load(self, pointer, index, mask=None):
-        """Elements ``pointer[index:index+lanes]``; lanes outside the mask read 0."""
-        b, element = self.builder, pointer.type.pointee
-        wide = ir.VectorType(element, self.lanes)
-        where = b.bitcast(b.gep(pointer, [index]), wide.as_pointer())
-        size, kind = (4, "f32") if element == F32 else (1, "i8")
-        if mask is None:
-            return b.load(where, align=size)
-        name = f"llvm.masked.load.v{self.lanes}{kind}.p0"
-        return _call(b, name, wide, [where, I32(size), mask, ir.Constant(wide, None)])
-
-    def floats(self, codes):
-        return self.builder.uitofp(codes, self.vector)
-
-    def mask(self, count):
-        """Lanes below ``count``."""
-        iota = ir.Constant(ir.VectorType(I64, self.lanes), list(range(self.lanes)))
-        return self.builder.icmp_signed(
-            "<", iota, _broadcast(self.builder, count, self.lanes)
-        )
-
-    def fma(self, a, b, c):
-        return _call(self.builder, f"llvm.fma.v{self.lanes}f32", self.vector, [a, b, c])
-
-    def add_square(self, t, acc):
-        return self.fma(t, t, acc)
-
-    def add_abs(self, t, acc):
-        size = _call(self.builder, f"llvm.fabs.v{self.lanes}f32", self.vector, [t])
-        return self.builder.fadd(acc, size)
-
-    def sum(self, a):
-        name = f"llvm.vector.reduce.fadd.v{self.lanes}f32"
-        return _call(self.builder, name, F32, [F32(0.0), a], fastmath=("reassoc",))
 
 
 # --- sums over a vector's components --------------------------------------------------
@@ -144,9 +54,9 @@ def _summation(lanes: int, n_parts: int, term: Callable[..., Any]) -> Any:
     """
 
     def generate(context, builder, signature, values):
-        v, length = _Lanes(builder, lanes), values[-1]
+        v, length = Lanes(builder, lanes), values[-1]
         named = zip(signature.args[:-1:2], values[:-1:2], values[1::2], strict=True)
-        parts = [_pointer(context, builder, *vector) for vector in named]
+        parts = [pointer(context, builder, *vector) for vector in named]
 
         def four(i, accs):  # four accumulators hide the adder's latency
             at = [builder.add(i, I64(lanes * step)) for step in range(4)]
@@ -159,10 +69,10 @@ def _summation(lanes: int, n_parts: int, term: Callable[..., Any]) -> Any:
 
         by_four = builder.and_(length, I64(-4 * lanes))
         by_one = builder.and_(length, I64(-lanes))
-        zeros = [_splat(F32, lanes, 0.0)] * 4
-        a, b, c, d = _for(builder, I64(0), by_four, 4 * lanes, zeros, four)
+        zeros = [splat(F32, lanes, 0.0)] * 4
+        a, b, c, d = loop(builder, I64(0), by_four, 4 * lanes, zeros, four)
         acc = builder.fadd(builder.fadd(a, b), builder.fadd(c, d))
-        (acc,) = _for(builder, by_four, by_one, lanes, [acc], one)
+        (acc,) = loop(builder, by_four, by_one, lanes, [acc], one)
         rest, before = builder.sub(length, by_one), builder.block
         with builder.if_then(builder.icmp_signed(">", rest, I64(0))):
             tail, inside = term(v, parts, by_one, v.mask(rest), acc), builder.block
@@ -222,8 +132,8 @@ def _affine_u8(add):
 
 
 def _nibbles(v, codes):
-    low = v.builder.and_(codes, _splat(I8, v.lanes, 15))
-    return v.floats(low), v.floats(v.builder.lshr(codes, _splat(I8, v.lanes, 4)))
+    low = v.builder.and_(codes, splat(I8, v.lanes, 15))
+    return v.floats(low), v.floats(v.builder.lshr(codes, splat(I8, v.lanes, 4)))
 
 
 def _dot_u4(v, parts, i, mask, acc):
@@ -254,7 +164,7 @@ def at(typingctx, array, index):
     """``array.flat[index]``, without numpy's wrap-around of negative indices."""
 
     def generate(context, builder, signature, args):
-        return builder.load(_pointer(context, builder, signature.args[0], *args))
+        return builder.load(pointer(context, builder, signature.args[0], *args))
 
     return array.dtype(array, types.int64), generate
 
@@ -371,12 +281,12 @@ def primitives(level: str) -> Primitives:
         (2, _l2sq),
         (2, _dot),
         (2, _l1),
-        (3, _affine_u8(_Lanes.add_square)),
+        (3, _affine_u8(Lanes.add_square)),
         (2, _dot_u8),
-        (3, _affine_u8(_Lanes.add_abs)),
-        (5, _affine_u4(_Lanes.add_square)),
+        (3, _affine_u8(Lanes.add_abs)),
+        (5, _affine_u4(Lanes.add_square)),
         (3, _dot_u4),
-        (5, _affine_u4(_Lanes.add_abs)),
+        (5, _affine_u4(Lanes.add_abs)),
     ]
     return Primitives(*(_summation(LANES[level], *term) for term in terms))
 
@@ -397,10 +307,10 @@ def prefetch(typingctx, array, index):
     """
 
     def generate(context, builder, signature, args):
-        where = _pointer(context, builder, signature.args[0], *args)
+        where = pointer(context, builder, signature.args[0], *args)
         hint = [I32(0), I32(2), I32(1)]  # to read; into L2; data
         where = builder.bitcast(where, I8.as_pointer())
-        _call(builder, "llvm.prefetch.p0", ir.VoidType(), [where, *hint])
+        call(builder, "llvm.prefetch.p0", ir.VoidType(), [where, *hint])
         return context.get_dummy_value()
 
     return types.void(array, types.int64), generate
@@ -412,11 +322,11 @@ def shift_right(typingctx, array, start, count):
 
     def generate(context, builder, signature, args):
         byte = I8.as_pointer()
-        source = _pointer(context, builder, signature.args[0], args[0], args[1])
+        source = pointer(context, builder, signature.args[0], args[0], args[1])
         size = builder.mul(args[2], I64(context.get_abi_sizeof(source.type.pointee)))
         to = builder.bitcast(builder.gep(source, [I64(1)]), byte)
         move = [to, builder.bitcast(source, byte), size, I1(0)]
-        _call(builder, "llvm.memmove.p0.p0.i64", ir.VoidType(), move)
+        call(builder, "llvm.memmove.p0.p0.i64", ir.VoidType(), move)
         return context.get_dummy_value()
 
     return types.void(array, types.int64, types.int64), generate
@@ -427,11 +337,11 @@ def below16(typingctx, a, a_start, b, b_start, scale, limit):
     """Bits of ``scale * a[i] + b[i] < limit`` for 16 elements, lowest bit first."""
 
     def generate(context, builder, signature, args):
-        v = _Lanes(builder, 16)
+        v = Lanes(builder, 16)
         parts = zip(signature.args[0:4:2], args[0:4:2], args[1:4:2], strict=True)
-        a, b = (v.load(_pointer(context, builder, *p), I64(0)) for p in parts)
-        key = v.fma(a, _broadcast(builder, args[4], 16), b)
-        bits = builder.fcmp_ordered("<", key, _broadcast(builder, args[5], 16))
+        a, b = (v.load(pointer(context, builder, *p), I64(0)) for p in parts)
+        key = v.fma(a, broadcast(builder, args[4], 16), b)
+        bits = builder.fcmp_ordered("<", key, broadcast(builder, args[5], 16))
         return builder.zext(builder.bitcast(bits, I16), I32)
 
     floats = types.float32, types.float32
@@ -448,16 +358,16 @@ def nearest_word(typingctx, x, start, words, bias, labels, keys, i):
     """
 
     def generate(context, builder, signature, args):
-        v = _Lanes(builder, 16)
+        v = Lanes(builder, 16)
         indices = ir.VectorType(I32, 16)
         iota = ir.Constant(indices, list(range(16)))
         x, bias = (
-            _pointer(context, builder, signature.args[p], args[p], offset)
+            pointer(context, builder, signature.args[p], args[p], offset)
             for p, offset in ((0, args[1]), (3, I64(0)))
         )
         shape = context.make_array(signature.args[2])(context, builder, args[2]).shape
         dsub, ksub = (builder.extract_value(shape, axis) for axis in (0, 1))
-        words = _pointer(context, builder, signature.args[2], args[2], I64(0))
+        words = pointer(context, builder, signature.args[2], args[2], I64(0))
 
         def columns(n_blocks):
             def body(c, best):
@@ -465,20 +375,20 @@ def nearest_word(typingctx, x, start, words, bias, labels, keys, i):
 
                 def add(t, sums):
                     xt = builder.load(builder.gep(x, [t]))
-                    xt = _broadcast(builder, builder.fneg(xt), 16)
+                    xt = broadcast(builder, builder.fneg(xt), 16)
                     row = builder.gep(words, [builder.mul(t, ksub)])
                     return [
                         v.fma(xt, v.load(row, where), total)
                         for where, total in zip(at, sums, strict=True)
                     ]
 
-                sums = _for(
+                sums = loop(
                     builder, I64(0), dsub, 1, [v.load(bias, w) for w in at], add
                 )
                 key, label = best
                 for where, total in zip(at, sums, strict=True):
                     less = builder.fcmp_ordered("<", total, key)
-                    lane = _broadcast(builder, builder.trunc(where, I32), 16)
+                    lane = broadcast(builder, builder.trunc(where, I32), 16)
                     key = builder.select(less, total, key)
                     label = builder.select(less, builder.add(lane, iota), label)
                 return [key, label]
@@ -486,15 +396,15 @@ def nearest_word(typingctx, x, start, words, bias, labels, keys, i):
             return body
 
         by_four = builder.and_(ksub, I64(-64))
-        worst = [_splat(F32, 16, float("inf")), _splat(I32, 16, 0)]
-        best = _for(builder, I64(0), by_four, 64, worst, columns(4))
-        key, label = _for(builder, by_four, ksub, 16, best, columns(1))
-        least = _call(builder, "llvm.vector.reduce.fmin.v16f32", F32, [key])
-        ties = builder.fcmp_ordered("==", key, _broadcast(builder, least, 16))
-        label = builder.select(ties, label, _splat(I32, 16, 2**31 - 1))
-        label = _call(builder, "llvm.vector.reduce.smin.v16i32", I32, [label])
+        worst = [splat(F32, 16, float("inf")), splat(I32, 16, 0)]
+        best = loop(builder, I64(0), by_four, 64, worst, columns(4))
+        key, label = loop(builder, by_four, ksub, 16, best, columns(1))
+        least = call(builder, "llvm.vector.reduce.fmin.v16f32", F32, [key])
+        ties = builder.fcmp_ordered("==", key, broadcast(builder, least, 16))
+        label = builder.select(ties, label, splat(I32, 16, 2**31 - 1))
+        label = call(builder, "llvm.vector.reduce.smin.v16i32", I32, [label])
         for array, value in ((4, label), (5, least)):
-            where = _pointer(
+            where = pointer(
                 context, builder, signature.args[array], args[array], args[6]
             )
             builder.store(value, where)
@@ -509,6 +419,6 @@ def trailing_zeros(typingctx, bits):
     """Index of the lowest set bit of a uint32 that is not 0."""
 
     def generate(context, builder, signature, args):
-        return builder.zext(_call(builder, "llvm.cttz.i32", I32, [args[0], I1(1)]), I64)
+        return builder.zext(call(builder, "llvm.cttz.i32", I32, [args[0], I1(1)]), I64)
 
     return types.int64(types.uint32), generate

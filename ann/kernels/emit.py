@@ -1,0 +1,112 @@
+"""Writing LLVM IR from Numba: the few words that every vector primitive is made of."""
+
+from llvmlite import ir
+
+F32 = ir.FloatType()
+I1, I8, I16, I32, I64 = (ir.IntType(bits) for bits in (1, 8, 16, 32, 64))
+
+
+def splat(kind, lanes, value):
+    """Return a constant vector of equal elements."""
+    return ir.Constant(ir.VectorType(kind, lanes), [value] * lanes)
+
+
+def call(builder, name, result, args, fastmath=()):
+    """Call an LLVM intrinsic by its full name, declared once per module.
+
+    llvmlite's ``declare_intrinsic`` knows no vector types.
+    """
+    function = builder.module.globals.get(name)
+    if function is None:
+        signature = ir.FunctionType(result, [a.type for a in args])
+        function = ir.Function(builder.module, signature, name)
+    return builder.call(function, args, fastmath=fastmath)
+
+
+def pointer(context, builder, array_type, array, offset):
+    """Return the address of ``array.flat[offset]``."""
+    return builder.gep(
+        context.make_array(array_type)(context, builder, array).data, [offset]
+    )
+
+
+def loop(builder, start, stop, step, carried, body):
+    """``for i in range(start, stop, step): carried = body(i, carried)``, 0 times too.
+
+    ``stop - start`` must be a multiple of ``step``.
+    """
+    entry, function = builder.block, builder.function
+    head, inside, after = (
+        function.append_basic_block(s) for s in ("head", "body", "after")
+    )
+    builder.branch(head)
+    builder.position_at_end(head)
+    i = builder.phi(I64)
+    i.add_incoming(start, entry)
+    phis = [builder.phi(value.type) for value in carried]
+    for phi, value in zip(phis, carried, strict=True):
+        phi.add_incoming(value, entry)
+    builder.cbranch(builder.icmp_signed("<", i, stop), inside, after)
+    builder.position_at_end(inside)
+    out = body(i, phis)
+    i.add_incoming(builder.add(i, I64(step)), builder.block)
+    for phi, value in zip(phis, out, strict=True):
+        phi.add_incoming(value, builder.block)
+    builder.branch(head)
+    builder.position_at_end(after)
+    return phis
+
+
+def broadcast(builder, value, lanes):
+    """Return a vector with ``value`` in every lane."""
+    wide = ir.VectorType(value.type, lanes)
+    one = builder.insert_element(ir.Constant(wide, ir.Undefined), value, I32(0))
+    return builder.shuffle_vector(one, one, splat(I32, lanes, 0))
+
+
+class Lanes:
+    """Operations on float32 vectors of ``lanes`` elements."""
+
+    def __init__(self, builder, lanes):
+        self.builder, self.lanes = builder, lanes
+        self.vector = ir.VectorType(F32, lanes)
+
+    def load(self, pointer, index, mask=None):
+        """Elements ``pointer[index:index+lanes]``; lanes outside the mask read 0."""
+        b, element = self.builder, pointer.type.pointee
+        wide = ir.VectorType(element, self.lanes)
+        where = b.bitcast(b.gep(pointer, [index]), wide.as_pointer())
+        size, kind = (4, "f32") if element == F32 else (1, "i8")
+        if mask is None:
+            return b.load(where, align=size)
+        name = f"llvm.masked.load.v{self.lanes}{kind}.p0"
+        return call(b, name, wide, [where, I32(size), mask, ir.Constant(wide, None)])
+
+    def floats(self, codes):
+        """Return unsigned integers as floats."""
+        return self.builder.uitofp(codes, self.vector)
+
+    def mask(self, count):
+        """Lanes below ``count``."""
+        iota = ir.Constant(ir.VectorType(I64, self.lanes), list(range(self.lanes)))
+        return self.builder.icmp_signed(
+            "<", iota, broadcast(self.builder, count, self.lanes)
+        )
+
+    def fma(self, a, b, c):
+        """Return ``a * b + c``, rounded once."""
+        return call(self.builder, f"llvm.fma.v{self.lanes}f32", self.vector, [a, b, c])
+
+    def add_square(self, t, acc):
+        """Return ``acc + t²``."""
+        return self.fma(t, t, acc)
+
+    def add_abs(self, t, acc):
+        """Return ``acc + |t|``."""
+        size = call(self.builder, f"llvm.fabs.v{self.lanes}f32", self.vector, [t])
+        return self.builder.fadd(acc, size)
+
+    def sum(self, a):
+        """Return the sum of all lanes."""
+        name = f"llvm.vector.reduce.fadd.v{self.lanes}f32"
+        return call(self.builder, name, F32, [F32(0.0), a], fastmath=("reassoc",))
