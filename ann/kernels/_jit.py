@@ -2,8 +2,8 @@
 
 Numba's disk cache does not notice an edit in *another* file: after a change in
 ``pool.py`` it would go on serving a beam search with the old pool compiled into it.
-So the cache lives in a folder named by a hash of this package's own sources and of
-the vector level in force; a stale kernel cannot exist.
+So the cache lives in a folder named by a hash of this package's own sources,
+the vector level in force and the tricks left out. A stale kernel cannot exist.
 """
 
 import hashlib
@@ -16,6 +16,8 @@ from typing import Any, TypeVar
 
 import numba
 from numba.extending import overload
+
+from ann.kernels.tricks import OFF
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -62,7 +64,8 @@ def cache_folder() -> Path:
     base = os.environ.get("NUMBA_CACHE_DIR") or os.path.join(
         os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache"), "ann"
     )
-    return Path(base) / f"kernels-{digest.hexdigest()[:16]}-{SIMD_LEVEL}"
+    variant = "-".join([SIMD_LEVEL, *(f"no-{name}" for name in sorted(OFF))])
+    return Path(base) / f"kernels-{digest.hexdigest()[:16]}-{variant}"
 
 
 def _prepare_folder(folder: Path) -> bool:

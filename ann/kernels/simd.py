@@ -39,6 +39,7 @@ from ann.kernels.emit import (
     pointer,
     splat,
 )  # fmt: skip
+from ann.kernels.tricks import on
 
 LANES = {"avx512": 16, "avx2": 8}
 
@@ -307,6 +308,8 @@ def prefetch(typingctx, array, index):
     """
 
     def generate(context, builder, signature, args):
+        if not on("prefetch"):
+            return context.get_dummy_value()
         where = pointer(context, builder, signature.args[0], *args)
         hint = [I32(0), I32(2), I32(1)]  # to read; into L2; data
         where = builder.bitcast(where, I8.as_pointer())
