@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ann import parallel, validation
-from ann.codecs import Codec, Float32
+from ann.codecs import SQ, Codec, Float32
 from ann.index import Floats, Index
 from ann.kernels import graph as kernels
 from ann.kernels.graph import Graph, Scratch
@@ -85,6 +85,9 @@ class HNSW(Index):
         )
         self._seed = validation.integer(seed, "seed", 0)
         self._packed = np.empty((0, 0), np.float32)  # the codec's stored form
+        self._squares = np.empty(
+            0, np.float32
+        )  # of norms: for the builder
         self._levels = np.empty(0, np.uint8)
         self._graph = Graph(
             base=np.empty((0, 2 * self._M), np.int32),
@@ -106,7 +109,7 @@ class HNSW(Index):
 
     def _arrays(self) -> list[NDArray[Any]]:
         links = [self._graph.base, self._graph.upper, self._graph.upper_row]
-        return [self._packed, self._levels, *links]
+        return [self._packed, self._squares, self._levels, *links]
 
     def search(
         self,
@@ -206,7 +209,7 @@ class HNSW(Index):
 
     def _insert(self, X: Floats, threads: int) -> None:
         first, n = self._ntotal, self._ntotal + len(X)
-        rows = self._rows_with(X, threads)
+        store = self._store_to_build_on(X, threads)
         rng = np.random.default_rng([self._seed, first])
         levels = self._draw_levels(rng, len(X))
         order = rng.permutation(len(X)).astype(np.int32)
@@ -215,7 +218,7 @@ class HNSW(Index):
         )
         self._incomplete = True  # from here on, links may lead to what is not yet there
         self._make_room(levels)
-        store = ROWS[self._metric.key](rows)
+        query_size = max(X.shape[1], self._codec.query_size(X.shape[1]))
         inserted = 0
         if self._graph.entry_point < 0:
             self._enter(order[0])
@@ -225,27 +228,38 @@ class HNSW(Index):
             if self._levels[order[0]] > self._graph.top:
                 size = 1  # a new top layer begins with one point, which all others find
             batch, order = np.sort(order[:size]), order[size:]
-            self._insert_batch(store, batch, threads)
+            self._insert_batch(store, batch, query_size, threads)
             inserted += len(batch)
         self._store = self._codec.store(self._packed, self._metric.key)
         self._scratches.clear()
         self._incomplete = False
 
-    def _rows_with(self, X: Floats, threads: int) -> Floats:
-        """Store ``X``, and return the float32 rows of all vectors to build on."""
-        first = self._ntotal
-        packed = self._codec.pack(self._codes(X, threads))
+    def _store_to_build_on(self, X: Floats, threads: int) -> Any:
+        """Take ``X`` in, and return all vectors as the graph's builder compares them.
+
+        These are the stored ones, where the codec can compare two of them.
+        """
+        first, key = self._ntotal, self._metric.key
+        codes = self._codes(X, threads)
         before = self._packed[:first]
-        self._packed = grown(self._packed, first, packed)
+        self._packed = grown(self._packed, first, self._codec.pack(codes))
+        if isinstance(self._codec, SQ):
+            store = self._codec.store(self._packed, key)
+            if key != "dot":
+                return store
+            squares = self._codec.square_norms(codes)
+            self._squares = grown(self._squares, first, squares)
+            return store._replace(squares=self._squares)
         if isinstance(self._codec, Float32):
-            return self._packed
-        if first == 0:
-            return X
-        if self._refine is not None:
-            return self._originals
-        return np.concatenate(
-            [self._codec.decode(self._codec.unpack(before), threads=threads), X]
-        )
+            rows = self._packed
+        elif first == 0:
+            rows = X
+        elif self._refine is not None:
+            rows = self._originals
+        else:
+            decoded = self._codec.decode(self._codec.unpack(before), threads=threads)
+            rows = np.concatenate([decoded, X])
+        return ROWS[key](rows)
 
     def _draw_levels(self, rng: np.random.Generator, n: int) -> NDArray[np.uint8]:
         """Draw each point's highest layer: floor(−ln(U) / ln M) (Sec. 4.1)."""
@@ -267,10 +281,11 @@ class HNSW(Index):
         top = int(self._levels[point])
         self._graph = self._graph._replace(entry_point=int(point), top=top)
 
-    def _insert_batch(self, store: Any, batch: NDArray[np.int32], threads: int) -> None:
+    def _insert_batch(
+        self, store: Any, batch: NDArray[np.int32], query_size: int, threads: int
+    ) -> None:
         """Insert points against the graph as it is, then link back to them."""
         graph, ef = self._graph, self._ef_construction
-        query_size = store.rows.shape[1]
 
         def search(ranges: parallel.Ranges) -> None:
             scratch = self._take_scratch(ef, query_size)

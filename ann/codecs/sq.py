@@ -6,20 +6,23 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ann import validation
-from ann.codecs.base import Codec, Codes, Floats, pack_nibbles
-from ann.kernels import stores
+from ann.codecs.base import Codec, Codes, Floats
+from ann.kernels import int8, stores
 
-_SAMPLE = 65_536  # rows that training looks at, evenly spaced
-_SHARES = np.linspace(1.0, 0.4, 13, dtype=np.float32)  # of the range, tried in turn
+_SAMPLE = 16_384  # rows that training looks at, evenly spaced
+_SHARES = np.geomspace(1.0, 0.05, 24, dtype=np.float32)  # of the range, tried in turn
 _BLOCK = 8192  # rows
+_WIDEST = 2**15  # components whose squared differences a 32-bit sum can hold
 
 
 class SQ(Codec):
-    """Scalar quantizer: ``x[j] ≈ low[j] + step[j] * code[j]``.
+    """Scalar quantizer: ``x[j] ≈ low[j] + step * code[j]``.
 
-    Each component has its own range, the interval around the middle of its values that
-    loses least in squared error; values outside are clipped. With 8 bits that is close
-    to the whole range, with 4 bits it leaves out the tails.
+    All components share one step, so that distances are sums of integers, which the
+    processor adds up four to a lane; the step is the one that loses least in squared
+    error, and values beyond the codes are clipped. With 8 bits that is close to the
+    widest component's range, with 4 bits it leaves out the tails. Components of very
+    different spread should be scaled alike first, or be refined.
 
     Parameters
     ----------
@@ -28,8 +31,15 @@ class SQ(Codec):
 
     Attributes
     ----------
-    low_, step_ : (d,) float32
+    low_ : (d,) float32
         After ``train``.
+    step_ : () float32
+
+    Notes
+    -----
+    A query is rounded too: to signed bytes for ``ip`` and ``cosine``, to the grid of
+    8-bit codes for ``l2`` and ``l1`` (with 4-bit codes as well, whose steps it divides
+    by 16).
 
     Examples
     --------
@@ -54,27 +64,24 @@ class SQ(Codec):
     def _top(self) -> int:
         return int(2**self.bits - 1)
 
+    def check_width(self, d: int) -> None:
+        """Raise ValueError above 32,768 components."""
+        super().check_width(d)
+        if d > _WIDEST:
+            raise ValueError(f"X must have at most {_WIDEST} columns for SQ, got {d}")
+
     def _fit(self, X: Floats, threads: int) -> None:
         sample = X[:: -(-len(X) // _SAMPLE)]
         low, high = sample.min(axis=0), sample.max(axis=0)
-        middle, half = low / 2 + high / 2, high / 2 - low / 2
-        least = np.full(X.shape[1], np.inf)
-        for share in _SHARES:
-            step = half * (2 * share / self._top)
-            self._try(sample, middle - half * share, step, least)
-
-    def _try(self, sample: Floats, low: Floats, step: Floats, least: Floats) -> None:
-        """Take a range for the components where its squared error is least so far."""
-        error = np.zeros(len(low))
-        for start in range(0, len(sample), _BLOCK):
-            block = sample[start : start + _BLOCK]
-            decoded = low + step * _rounded(block, low, step, self._top)
-            error += np.square(block - decoded).sum(axis=0)
-        better = error < least
-        least[better] = error[better]
-        first = not self.is_trained
-        self.low_ = low if first else np.where(better, low, self.low_)
-        self.step_ = step if first else np.where(better, step, self.step_)
+        widest = (high / 2 - low / 2).max()
+        mean = sample.mean(axis=0, dtype=np.float64).astype(np.float32)
+        least = np.inf
+        for centre in (low / 2 + high / 2, mean):
+            for reach in widest * _SHARES:
+                start, step = centre - reach, np.float32(reach * 2 / self._top)
+                error = _error(sample, start, step, self._top)
+                if error < least:
+                    least, self.low_, self.step_ = error, start, np.array(step)
 
     def _encode(self, X: Floats, threads: int) -> Codes:
         codes = np.empty(X.shape, np.uint8)
@@ -91,38 +98,57 @@ class SQ(Codec):
     def _code_width(self) -> int:
         return len(self.low_)
 
+    def _half(self) -> int:
+        """Return how many components begin a byte."""
+        d = self._code_width()
+        return d if self.bits == 8 else -(-d // 2)
+
+    def _row(self) -> int:
+        """Return the bytes of a stored code."""
+        return -(-self._half() // int8.STEP) * int8.STEP
+
     def pack(self, codes: Codes) -> NDArray[Any]:
-        """Return (n, d) bytes, or for 4 bits (n, ceil(d / 2))."""
-        if self.bits == 8:
-            return codes
-        h = -(-codes.shape[1] // 2)
-        high = np.zeros((len(codes), h), np.uint8)
-        high[:, : codes.shape[1] - h] = codes[:, h:]
-        return pack_nibbles(codes[:, :h], high)
+        """Return rows of d bytes, or for 4 bits ceil(d / 2), to a multiple of 16."""
+        packed, h = np.zeros((len(codes), self._row()), np.uint8), self._half()
+        packed[:, :h] = codes[:, :h]
+        packed[:, : codes.shape[1] - h] |= codes[:, h:] << np.uint8(4)
+        return packed
 
     def unpack(self, packed: NDArray[Any]) -> Codes:
         """Undo ``pack``."""
+        d, h = self._code_width(), self._half()
         if self.bits == 8:
-            return packed
-        d = len(self.low_)
-        return np.hstack([packed & 15, packed >> 4])[:, :d]
+            return packed[:, :d]
+        return np.hstack([packed[:, :h] & 15, packed[:, : d - h] >> 4])
 
     def store(self, packed: NDArray[Any], key: str) -> Any:
         """Return the kernels' store."""
-        name = {"l2": "L2", "dot": "Dot", "l1": "L1"}[key] + f"SQ{self.bits}"
-        d = len(self.low_)
-        padding = (0, self.query_size(d) - 1 - d)
-        low, step = np.pad(self.low_, padding), np.pad(self.step_, padding)
-        return getattr(stores, name)(packed, low, step)
+        grid = np.float32(self.step_ / (1 if self.bits == 8 else 16))
+        nothing = np.empty(0, np.float32)
+        return stores.SQ[self.bits, key](packed, self.low_, grid, self._half(), nothing)
+
+    def square_norms(self, codes: Codes) -> Floats:
+        """Return the squared norms of the vectors that codes stand for."""
+        norms = np.empty(len(codes), np.float32)
+        for start in range(0, len(codes), _BLOCK):
+            decoded = self._decode(codes[start : start + _BLOCK], 1)
+            np.einsum("ij,ij->i", decoded, decoded, out=norms[start : start + _BLOCK])
+        return norms
 
     def query_size(self, d: int) -> int:
-        """Return the width in whole bytes of codes, and one for a constant."""
-        return 1 + (d if self.bits == 8 else 2 * -(-d // 2))
+        """Return the room for a query's integers, and for a decoded vector."""
+        return stores.HEAD + self._row() + d
 
 
 def _rounded(X: Floats, low: Floats, step: Floats, top: int) -> Floats:
-    """Return the nearest codes as float32; a component without spread has code 0."""
+    """Return the nearest codes as float32; where there is no spread, 0."""
     spread = step >= np.finfo(np.float32).tiny
-    scale = np.divide(1, step, out=np.zeros_like(step), where=spread)
+    scale = np.float32(1 / step if spread else 0)
     codes: Floats = np.clip(np.rint((X - low) * scale), 0, top)
     return codes
+
+
+def _error(X: Floats, low: Floats, step: Floats, top: int) -> float:
+    """Return the sum of squares of what coding loses."""
+    lost = (X - low) - step * _rounded(X, low, step, top)
+    return float(np.einsum("ij,ij->", lost, lost, dtype=np.float64))

@@ -13,7 +13,7 @@ from ann.kernels._jit import kernel
 from ann.kernels.pool import EXPANDED, ID_MASK, NO_ID, insert, package
 from ann.kernels.stores import as_query, begin, between, fetch, score
 
-AHEAD = 8  # neighbours whose vectors are on their way while one is scored
+AHEAD = 16  # neighbours whose vectors are on their way while one is scored
 
 
 class Graph(NamedTuple):
