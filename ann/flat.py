@@ -86,7 +86,7 @@ class Flat(Index):
         return self._search(Q, k, threads, distance_computations)
 
     def _nearest(
-        self, Q: Floats, k: int, threads: int, scored: NDArray[np.int64], **search: Any
+        self, Q: Floats, k: int, threads: int, scored: NDArray[np.int64], effort: int
     ) -> tuple[Floats, NDArray[np.int32]]:
         n, key = self._ntotal, self._metric.key
         scored[:] = n

@@ -11,18 +11,15 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ann import parallel, validation
-from ann.codecs import SQ, Codec, Float32
+from ann.codecs import PQ, SQ, Codec, Float32
 from ann.index import Floats, Index
+from ann.insertion import Insertion, new_scratch
 from ann.kernels import graph as kernels
-from ann.kernels.graph import Graph, Scratch
-from ann.kernels.stores import ROWS
-from ann.memory import aligned, grown
+from ann.kernels.graph import Graph, Scratch, Walk
+from ann.kernels.stores import ROWS, Rotated
+from ann.memory import grown
 
-_SEARCH_CHUNK, _INSERT_CHUNK, _LINK_CHUNK = 16, 16, 64
-# A batch is at most 1/400 of all points, and 1/32 of those that this add has inserted.
-# 1/50 and 1/8 left recall@10 at ef 20 at 0.941 instead of 0.944 (115,647 x 384; of
-# hnswlib 0.944), and were no quicker to build.
-_SHARE, _GROWTH = 400, 32
+_SEARCH_CHUNK = 16
 
 
 class HNSW(Index):
@@ -68,6 +65,8 @@ class HNSW(Index):
     >>> ids, distances = index.search(Q, k=10, ef_search=64)
     """
 
+    _one_call = True
+
     def __init__(
         self,
         metric: str = "l2",
@@ -85,9 +84,7 @@ class HNSW(Index):
         )
         self._seed = validation.integer(seed, "seed", 0)
         self._packed = np.empty((0, 0), np.float32)  # the codec's stored form
-        self._squares = np.empty(
-            0, np.float32
-        )  # of norms: for the builder
+        self._squares = np.empty(0, np.float32)  # of norms: for the builder
         self._levels = np.empty(0, np.uint8)
         self._graph = Graph(
             base=np.empty((0, 2 * self._M), np.int32),
@@ -97,7 +94,6 @@ class HNSW(Index):
             top=-1,
         )
         self._store: Any = None  # what the kernels see of the codec
-        self._scratches: list[Scratch] = []  # not in use; list.pop is atomic
 
     @property
     def _build_params(self) -> dict[str, Any]:
@@ -153,85 +149,66 @@ class HNSW(Index):
             ef = validation.integer(ef_search, "ef_search", 1)
             if ef < k:
                 raise ValueError(f"ef_search must be >= k={k}, got {ef}")
-        return self._search(Q, k, threads, distance_computations, ef=ef)
+        ef = min(ef, max(1, self._ntotal))
+        return self._search(Q, k, threads, distance_computations, ef)
 
     def _nearest(
-        self, Q: Floats, k: int, threads: int, scored: NDArray[np.int64], **search: Any
+        self, Q: Floats, k: int, threads: int, scored: NDArray[np.int64], effort: int
     ) -> tuple[Floats, NDArray[np.int32]]:
-        ef = min(search["ef"], self._ntotal)
-        k = min(k, ef)
         keys, ids = np.empty((len(Q), k), np.float32), np.empty((len(Q), k), np.int32)
-        store, Q = self._store, self._codec.project(Q)
-        query_size = self._codec.query_size(Q.shape[1])
+        walk = self._structure()
 
         def work(ranges: parallel.Ranges) -> None:
-            scratch = self._take_scratch(ef, query_size)
+            workspace = self._borrow(k, effort)
             for a, b in ranges:
                 kernels.search(
-                    self._graph,
-                    store,
-                    Q[a:b],
-                    ef,
-                    scratch,
-                    keys[a:b],
-                    ids[a:b],
+                    walk, Q[a:b], effort, workspace.scratch, keys[a:b], ids[a:b],
                     scored[a:b],
-                )
-            self._scratches.append(scratch)
+                )  # fmt: skip
+            self._spare.append(workspace)
 
         parallel.run(work, len(Q), _SEARCH_CHUNK, threads)
         return keys, ids
 
-    def _take_scratch(self, pool: int, query_size: int) -> Scratch:
-        """Return working memory for one thread; the caller gives it back when done."""
-        n = len(self._graph.base)
-        while self._scratches:
-            try:
-                scratch = self._scratches.pop()
-            except IndexError:  # another thread was quicker
-                break
-            if (
-                len(scratch.visited) >= n
-                and len(scratch.keys) >= pool
-                and len(scratch.buffer) >= query_size
-            ):
-                return scratch
-        return Scratch(
-            visited=np.zeros(n, np.uint8),
-            epoch=np.zeros(1, np.uint8),
-            keys=np.empty(pool, np.float32),
-            ids=np.empty(pool, np.int32),
-            found=np.empty(2 * self._M, np.int32),
-            buffer=aligned((query_size,), np.float32),
-        )
+    def _structure(self) -> Walk:
+        return Walk(self._graph, self._store)
+
+    def _scratch(self, effort: int) -> Scratch:
+        n, width = self._graph.base.shape
+        return new_scratch(n, effort, width, self._query_size(self._d or 0))
+
+    def _query_size(self, d: int) -> int:
+        """Return the room for a query's prepared form, and to rotate or decode one."""
+        return d + self._codec.query_size(d)
+
+    def _fits(self, scratch: Scratch, effort: int) -> bool:
+        return len(scratch.keys) >= effort
 
     # --- building ---------------------------------------------------------------------
 
     def _insert(self, X: Floats, threads: int) -> None:
-        first, n = self._ntotal, self._ntotal + len(X)
+        first, d = self._ntotal, X.shape[1]
         store = self._store_to_build_on(X, threads)
         rng = np.random.default_rng([self._seed, first])
         levels = self._draw_levels(rng, len(X))
         order = rng.permutation(len(X)).astype(np.int32)
-        order = (
-            first + order[np.argsort(-levels[order].astype(np.int64), kind="stable")]
-        )
+        highest_first = np.argsort(-levels[order].astype(np.int64), kind="stable")
         self._incomplete = True  # from here on, links may lead to what is not yet there
         self._make_room(levels)
-        query_size = max(X.shape[1], self._codec.query_size(X.shape[1]))
-        inserted = 0
-        if self._graph.entry_point < 0:
-            self._enter(order[0])
-            order, inserted = order[1:], 1
-        while len(order):
-            size = max(1, min(inserted // _GROWTH, n // _SHARE))
-            if self._levels[order[0]] > self._graph.top:
-                size = 1  # a new top layer begins with one point, which all others find
-            batch, order = np.sort(order[:size]), order[size:]
-            self._insert_batch(store, batch, query_size, threads)
-            inserted += len(batch)
+        insertion = Insertion(
+            self._graph,
+            store,
+            self._levels[: first + len(X)],
+            self._M,
+            self._ef_construction,
+            self._query_size(d),
+            threads,
+        )
+        self._graph = insertion.insert(first + order[highest_first])
         self._store = self._codec.store(self._packed, self._metric.key)
-        self._scratches.clear()
+        if isinstance(self._codec, PQ) and self._codec.opq:
+            columns = np.ascontiguousarray(self._codec.rotation_.T)
+            self._store = Rotated(self._store, columns)
         self._incomplete = False
 
     def _store_to_build_on(self, X: Floats, threads: int) -> Any:
@@ -276,61 +253,6 @@ class HNSW(Index):
             upper=grown(graph.upper, used, _no_links(int(levels.sum()), self._M)),
             upper_row=grown(graph.upper_row, first, above.astype(np.int32)),
         )
-
-    def _enter(self, point: np.int32) -> None:
-        top = int(self._levels[point])
-        self._graph = self._graph._replace(entry_point=int(point), top=top)
-
-    def _insert_batch(
-        self, store: Any, batch: NDArray[np.int32], query_size: int, threads: int
-    ) -> None:
-        """Insert points against the graph as it is, then link back to them."""
-        graph, ef = self._graph, self._ef_construction
-
-        def search(ranges: parallel.Ranges) -> None:
-            scratch = self._take_scratch(ef, query_size)
-            for a, b in ranges:
-                kernels.insert_points(
-                    graph, store, batch[a:b], self._levels, ef, self._M, scratch
-                )
-            self._scratches.append(scratch)
-
-        parallel.run(search, len(batch), _INSERT_CHUNK, threads)
-        for layer in range(min(int(self._levels[batch].max()), graph.top) + 1):
-            self._link_back(store, batch, layer, threads)
-        highest = batch[np.argmax(self._levels[batch])]
-        if self._levels[highest] > graph.top:
-            self._enter(highest)
-
-    def _link_back(
-        self, store: Any, batch: NDArray[np.int32], layer: int, threads: int
-    ) -> None:
-        """Apply a batch's reverse edges on a layer, by target and in order of id."""
-        graph = self._graph
-        points = batch[self._levels[batch] >= layer]
-        if layer == 0:
-            links = graph.base[points]
-        else:
-            links = graph.upper[graph.upper_row[points] + layer - 1]
-        linked = links >= 0
-        targets = links[linked]
-        sources = np.repeat(points, linked.sum(axis=1))
-        order = np.argsort(targets, kind="stable")  # sources stay in order of id
-        sources = sources[order]
-        targets, starts = np.unique(targets[order], return_index=True)
-        starts = np.append(starts, len(sources))
-        capacity = int(np.diff(starts).max(initial=0)) + links.shape[1]
-
-        def work(ranges: parallel.Ranges) -> None:
-            scratch = self._take_scratch(capacity, 0)
-            for a, b in ranges:
-                kernels.link_back(
-                    graph, store, layer, targets[a:b], starts[a : b + 1], sources,
-                    capacity, scratch,
-                )  # fmt: skip
-            self._scratches.append(scratch)
-
-        parallel.run(work, len(targets), _LINK_CHUNK, threads)
 
 
 def _no_links(n: int, width: int) -> NDArray[np.int32]:

@@ -7,18 +7,24 @@ preparation by the metric, ids, refinement, presentation.
 
 import math
 from abc import ABC, abstractmethod
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ann import exact, parallel, validation
+from ann import parallel, validation
 from ann.codecs import Codec, Float32
-from ann.kernels import pool
-from ann.memory import grown
+from ann.kernels import answer
+from ann.kernels._jit import direct
+from ann.kernels.answer import Workspace
+from ann.kernels.stores import ROWS
+from ann.memory import aligned, grown
+from ann.metrics import LONGEST
 from ann.metrics import metric as metric_named
 
 Floats = NDArray[np.float32]
+_METRICS = ("l2", "ip", "cosine", "l1")  # as the kernels number them
+_FINISH_CHUNK = 16
 
 
 class Index(ABC):
@@ -36,6 +42,8 @@ class Index(ABC):
         With a codec: keep the original vectors too, and score the best ``refine * k``
         with them; at least 1. None keeps only codes.
     """
+
+    _one_call: ClassVar[bool] = False
 
     def __init__(self, metric: str, codec: Codec | None, refine: float | None) -> None:
         self._metric = metric_named(metric)
@@ -58,6 +66,8 @@ class Index(ABC):
         self._ids: NDArray[np.int64] | None = None  # None while they are 0, 1, 2, …
         self._originals = np.empty((0, 0), np.float32)  # prepared; only for refine
         self._incomplete = False  # an add is under way, or was broken off
+        self._direct: Any = None  # code and arguments that answer one query
+        self._spare: list[Workspace] = []  # not in use; list.pop is atomic
 
     # --- what a structure supplies ----------------------------------------------------
 
@@ -67,9 +77,21 @@ class Index(ABC):
 
     @abstractmethod
     def _nearest(
-        self, Q: Floats, k: int, threads: int, scored: NDArray[np.int64], **search: Any
+        self, Q: Floats, k: int, threads: int, scored: NDArray[np.int64], effort: int
     ) -> tuple[Floats, NDArray[np.int32]]:
         """Return keys and positions (nq, <= k) of prepared queries, closest first."""
+
+    def _structure(self) -> Any:
+        """Return all that the kernels need to search (see ``answer.nearest``)."""
+        raise NotImplementedError
+
+    def _scratch(self, effort: int) -> Any:
+        """Return working memory for one thread that searches."""
+        raise NotImplementedError
+
+    def _fits(self, scratch: Any, effort: int) -> bool:
+        """Whether working memory is large enough."""
+        return True
 
     @abstractmethod
     def _arrays(self) -> list[NDArray[Any]]:
@@ -176,6 +198,8 @@ class Index(ABC):
             self._ids = np.concatenate([before, names])
         self._d = prepared.shape[1]
         self._ntotal += len(prepared)
+        self._direct = None
+        self._spare.clear()
         return self
 
     def _search(
@@ -184,9 +208,13 @@ class Index(ABC):
         k: int,
         threads: int | None,
         distance_computations: NDArray[np.int64] | None,
-        **search: Any,
+        effort: int = 0,
     ) -> tuple[NDArray[np.int64], Floats]:
         k = validation.integer(k, "k", 1)
+        if threads is None and distance_computations is None and self._is_lone(Q):
+            answered = self._answer_one(Q, k, effort)  # type: ignore[arg-type]
+            if answered is not None:
+                return answered  # type: ignore[no-any-return]
         array = np.asarray(Q)
         single = array.ndim == 1
         queries = validation.vectors(array[None] if single else array, "Q", self._d)
@@ -194,21 +222,78 @@ class Index(ABC):
         scored = _counts(distance_computations, len(queries))
         prepared = self._metric.prepare(queries, "Q")
         self._require_complete()
+        ids = np.full((len(queries), k), -1, np.int64)
+        distances = np.full((len(queries), k), np.inf, np.float32)
         if self._ntotal and len(queries):
             found = min(self._candidates(k), self._ntotal)
-            keys, positions = self._nearest(prepared, found, workers, scored, **search)
-            if self._refine is not None:
-                scored += (positions >= 0).sum(axis=1)
-                keys, positions = self._refined(prepared, positions, k, workers)
+            keys, positions = self._nearest(prepared, found, workers, scored, effort)
+            final = self._final()
+
+            def work(ranges: parallel.Ranges) -> None:
+                for a, b in ranges:
+                    answer.finish_all(
+                        final, prepared[a:b], keys[a:b], positions[a:b],
+                        distances[a:b], ids[a:b], scored[a:b],
+                    )  # fmt: skip
+
+            parallel.run(work, len(queries), _FINISH_CHUNK, workers)
         else:
             scored[:] = 0
-            keys = np.empty((len(queries), 0), np.float32)
-            positions = np.empty((len(queries), 0), np.int32)
-        distances = self._metric.present(keys)
-        ids = self._named(positions)
-        pool.settle_ties(distances, ids)
-        ids, distances = _padded(ids, k, -1), _padded(distances, k, np.inf)
         return (ids[0], distances[0]) if single else (ids, distances)
+
+    # --- one query, in one kernel call ------------------------------------------------
+
+    def _is_lone(self, Q: ArrayLike) -> bool:
+        """Whether ``Q`` is one query that the kernels can take as it is."""
+        return (
+            self._one_call
+            and type(Q) is np.ndarray
+            and Q.dtype == np.float32
+            and Q.shape == (self._d,)
+            and Q.flags.carray
+            and not self._incomplete
+        )
+
+    def _answer_one(self, q: Floats, k: int, effort: int) -> Any:
+        """Return ids and distances, or None for a query that must be refused."""
+        found = min(self._candidates(k), self._ntotal)
+        workspace = self._borrow(found, effort)
+        ids, distances = np.empty(k, np.int64), np.empty(k, np.float32)
+        if self._direct is None:
+            structure, final = self._structure(), self._final()
+            code = direct(
+                answer.answer, structure, final, workspace, effort, found, q, distances,
+                ids,
+            )  # fmt: skip
+            self._direct = code, structure, final
+        code, structure, final = self._direct
+        status = code(structure, final, workspace, effort, found, q, distances, ids)
+        self._spare.append(workspace)
+        return (ids, distances) if status == answer.FINE else None
+
+    def _borrow(self, found: int, effort: int) -> Workspace:
+        """Return working memory for one thread; the caller puts it back when done."""
+        while self._spare:
+            try:
+                workspace = self._spare.pop()
+            except IndexError:  # another thread was quicker
+                break
+            if workspace.ids.size >= found and self._fits(workspace.scratch, effort):
+                return workspace
+        return Workspace(
+            query=aligned((self._d or 0,), np.float32),
+            keys=np.empty(found, np.float32),
+            ids=np.empty(found, np.int32),
+            scratch=self._scratch(effort),
+        )
+
+    def _final(self) -> answer.Final:
+        """Return what the kernels need to turn candidates into answers."""
+        originals = None
+        if self._refine is not None:
+            originals = ROWS[self._metric.key](self._originals)
+        metric = _METRICS.index(self._metric.name)
+        return answer.Final(metric, LONGEST, originals, self._ids)
 
     # --- the steps between ------------------------------------------------------------
 
@@ -218,22 +303,9 @@ class Index(ABC):
             self._codec.train(X, threads=threads)
         return self._codec.encode(X, threads=threads)
 
-    def _refined(
-        self, Q: Floats, positions: NDArray[np.int32], k: int, threads: int
-    ) -> tuple[Floats, NDArray[np.int32]]:
-        """Score the candidates with the original vectors and keep the best ``k``."""
-        originals = self._originals[: self._ntotal]
-        return exact.rescore(self._metric.key, originals, Q, positions, k, threads)
-
     def _candidates(self, k: int) -> int:
         """Return how many a structure has to find for ``k`` results."""
         return k if self._refine is None else math.ceil(k * self._refine)
-
-    def _named(self, positions: NDArray[np.int32]) -> NDArray[np.int64]:
-        """Return the users' ids of positions."""
-        if self._ids is None:
-            return positions.astype(np.int64)
-        return np.where(positions < 0, np.int64(-1), self._ids[positions])
 
     def _require_complete(self) -> None:
         if self._incomplete:
@@ -241,16 +313,6 @@ class Index(ABC):
                 "the index must be complete, but an add is under way or was broken "
                 "off: wait for it, or build the index anew"
             )
-
-
-def _padded(results: NDArray[Any], k: int, missing: float) -> NDArray[Any]:
-    """Return results (nq, <= k) as (nq, k)."""
-    nq, found = results.shape
-    if found == k:
-        return results
-    padded = np.full((nq, k), missing, results.dtype)
-    padded[:, :found] = results
-    return padded
 
 
 def _counts(out: NDArray[np.int64] | None, nq: int) -> NDArray[np.int64]:

@@ -140,12 +140,12 @@ class IVF(Index):
         if nprobe is None:
             nprobe = min(_DEFAULT_NPROBE, self.nlist or _DEFAULT_NPROBE)
         nprobe = validation.integer(nprobe, "nprobe", 1, self.nlist, "nlist=")
-        return self._search(Q, k, threads, distance_computations, nprobe=nprobe)
+        return self._search(Q, k, threads, distance_computations, nprobe)
 
     def _nearest(
-        self, Q: Floats, k: int, threads: int, scored: NDArray[np.int64], **search: Any
+        self, Q: Floats, k: int, threads: int, scored: NDArray[np.int64], effort: int
     ) -> tuple[Floats, NDArray[np.int32]]:
-        nq, nprobe, lists = len(Q), search["nprobe"], self._lists
+        nq, nprobe, lists = len(Q), effort, self._lists
         keys, ids = np.empty((nq, k), np.float32), np.empty((nq, k), np.int32)
         batch = nq >= exact.FEWEST_FOR_BLAS
         if batch:

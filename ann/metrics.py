@@ -30,7 +30,6 @@ _ALIASES = {
     "cityblock": "l1",
 }
 LONGEST = 1e18  # norm of a vector: the square of twice that fits into float32
-_ONE, _ZERO = np.float32(1.0), np.float32(0.0)
 
 
 @dataclass(frozen=True)
@@ -71,15 +70,6 @@ class Metric:
                 f"in row {zero}"
             )
         return prepared
-
-    def present(self, keys: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Return keys as distances; +inf stays +inf."""
-        if self.name == "l2":
-            return np.sqrt(np.maximum(keys, _ZERO))  # sums of codes may round below 0
-        if self.name == "cosine":  # a rounded −1.0000001 must not become negative
-            keys = keys + _ONE
-            np.maximum(keys, _ZERO, out=keys)
-        return keys
 
 
 def metric(name: str) -> Metric:

@@ -50,7 +50,7 @@ class SQ(Codec):
 
     _learned: ClassVar[tuple[str, ...]] = ("low_", "step_")
     low_: Floats
-    step_: Floats
+    step_: Floats  # of no dimension
 
     def __init__(self, bits: int = 8) -> None:
         self.bits = validation.one_of(bits, "bits", (8, 4))
@@ -136,11 +136,11 @@ class SQ(Codec):
         return norms
 
     def query_size(self, d: int) -> int:
-        """Return the room for a query's integers, and for a decoded vector."""
-        return stores.HEAD + self._row() + d
+        """Return the room for a query's integers, 16 bits each at most."""
+        return stores.HEAD + self._row()
 
 
-def _rounded(X: Floats, low: Floats, step: Floats, top: int) -> Floats:
+def _rounded(X: Floats, low: Floats, step: Any, top: int) -> Floats:
     """Return the nearest codes as float32; where there is no spread, 0."""
     spread = step >= np.finfo(np.float32).tiny
     scale = np.float32(1 / step if spread else 0)
@@ -148,7 +148,7 @@ def _rounded(X: Floats, low: Floats, step: Floats, top: int) -> Floats:
     return codes
 
 
-def _error(X: Floats, low: Floats, step: Floats, top: int) -> float:
+def _error(X: Floats, low: Floats, step: Any, top: int) -> float:
     """Return the sum of squares of what coding loses."""
     lost = (X - low) - step * _rounded(X, low, step, top)
     return float(np.einsum("ij,ij->", lost, lost, dtype=np.float64))

@@ -104,6 +104,16 @@ def kernel(function: Callable[..., Any]) -> Callable[..., Any]:
         config.CACHE_DIR = before
 
 
+def direct(function: Any, *arguments: Any) -> Callable[..., Any]:
+    """Return a kernel's machine code for arguments of exactly these types.
+
+    Its dispatcher looks at the type of every argument at every call: 2.1 µs for a
+    kernel that takes 14 arrays in named tuples, of which 0.2 are the call.
+    """
+    code: Callable[..., Any] = function.compile(tuple(map(numba.typeof, arguments)))
+    return code
+
+
 # Sums of floats may be reassociated, which lets LLVM vectorise them; nothing else of
 # fastmath is on, so that infinity sentinels and NaN keep their meaning.
 reduction: Any = numba.njit(fastmath={"reassoc", "contract"}, **_OPTIONS)

@@ -4,12 +4,13 @@ The graph is two int32 tables. ``base`` has one row of up to M0 neighbours per v
 ``upper`` one row of up to M per vector and layer above. Rows end with −1.
 """
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from ann.kernels import simd
 from ann.kernels._jit import kernel
+from ann.kernels.answer import nearest, nearest_of
 from ann.kernels.pool import EXPANDED, ID_MASK, NO_ID, insert, package
 from ann.kernels.stores import as_query, begin, between, fetch, score
 
@@ -152,18 +153,31 @@ def search_layer(graph, store, query, layer, node, key, ef, scratch):
     return size, scored
 
 
+class Walk(NamedTuple):
+    """What a search needs of an index: its links, and how vectors are scored."""
+
+    graph: Graph
+    store: Any
+
+
+@nearest_of(Walk)
+def _nearest(walk, q, ef, scratch, keys, ids):
+    """Algorithm 5."""
+    graph, store, query = walk.graph, walk.store, scratch.buffer
+    begin(store, q, query)
+    node = np.int32(graph.entry_point)
+    key = score(store, query, node)
+    node, key, above = descend(graph, store, query, graph.top, 1, node, key)
+    size, below = search_layer(graph, store, query, 0, node, key, ef, scratch)
+    package(scratch.keys, scratch.ids, size, keys, ids)
+    return 1 + above + below
+
+
 @kernel
-def search(graph, store, Q, ef, scratch, out_keys, out_ids, scored):
-    """Search of each row of ``Q`` (Algorithm 5); results and counts are overwritten."""
+def search(walk, Q, ef, scratch, keys, ids, scored):
+    """``nearest`` for each row of ``Q``; results and counts are overwritten."""
     for r in range(Q.shape[0]):
-        query = scratch.buffer
-        begin(store, Q[r], query)
-        node = np.int32(graph.entry_point)
-        key = score(store, query, node)
-        node, key, above = descend(graph, store, query, graph.top, 1, node, key)
-        size, below = search_layer(graph, store, query, 0, node, key, ef, scratch)
-        package(scratch.keys, scratch.ids, size, out_keys[r], out_ids[r])
-        scored[r] = 1 + above + below
+        scored[r] = nearest(walk, Q[r], ef, scratch, keys[r], ids[r])
 
 
 @kernel

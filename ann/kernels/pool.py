@@ -22,10 +22,10 @@ def insert(keys, ids, size, capacity, key, i):
 
     Parameters
     ----------
-    keys, ids : (>= capacity,) float32, int32   overwritten
+    keys, ids : (>= capacity,) float32, integers    overwritten
     size : int                  members now
     capacity : int              members at most
-    key, i : float32, int32
+    key, i : float32, integer
 
     Returns
     -------
@@ -71,24 +71,3 @@ def package(keys, ids, size, out_keys, out_ids):
         else:
             out_keys[j] = INFINITY
             out_ids[j] = NO_ID
-
-
-@kernel
-def settle_ties(distances, ids):
-    """Order each row's ids among equal distances.
-
-    ``distances`` (nq, k) float32, ascending; ``ids`` (nq, k) int64, changed in place.
-    Different keys may become one distance, and own ids arrive in any order.
-    """
-    nq, k = ids.shape
-    for r in range(nq):
-        for j in range(1, k):
-            i, at = ids[r, j], j
-            while (
-                at > 0
-                and distances[r, at - 1] == distances[r, j]
-                and ids[r, at - 1] > i
-            ):
-                ids[r, at] = ids[r, at - 1]
-                at -= 1
-            ids[r, at] = i

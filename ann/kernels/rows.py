@@ -7,18 +7,27 @@ from ann.kernels._jit import kernel, reduction
 
 
 @reduction
-def _square_norm(X, i):
+def square_norm(x):
+    """Return the squared norm of ``x`` (d,) float32, summed in float64."""
     total = 0.0
-    for j in range(X.shape[1]):
-        total += np.float64(X[i, j]) * np.float64(X[i, j])
+    for j in range(x.size):
+        total += np.float64(x[j]) * np.float64(x[j])
     return total
+
+
+@kernel
+def normalize_row(x, square, out):
+    """Write ``x`` to ``out``, both (d,) float32, scaled by 1 / sqrt(square)."""
+    scale = 1.0 / np.sqrt(square)
+    for j in range(x.size):
+        out[j] = np.float32(x[j] * scale)
 
 
 @kernel
 def norms(X, out):
     """Write the Euclidean norm of each row of ``X`` (n, d) to ``out`` (n,) float64."""
     for i in range(X.shape[0]):
-        out[i] = np.sqrt(_square_norm(X, i))
+        out[i] = np.sqrt(square_norm(X[i]))
 
 
 @kernel
@@ -31,12 +40,10 @@ def normalize(X, out):
     """
     zero = -1
     for i in range(X.shape[0]):
-        norm = np.sqrt(_square_norm(X, i))
-        scale = 1.0 / norm if norm > 0.0 else 1.0
-        if norm == 0.0 and zero < 0:
+        square = square_norm(X[i])
+        if square == 0.0 and zero < 0:
             zero = i
-        for j in range(X.shape[1]):
-            out[i, j] = np.float32(X[i, j] * scale)
+        normalize_row(X[i], square if square > 0.0 else 1.0, out[i])
     return zero
 
 
@@ -44,18 +51,24 @@ def normalize(X, out):
 def first_longer(X, limit):
     """Return the first row of ``X`` whose norm is above ``limit``, or −1."""
     for i in range(X.shape[0]):
-        if not _square_norm(X, i) <= limit * limit:
+        if not square_norm(X[i]) <= limit * limit:
             return i
     return -1
 
 
 @kernel
-def rotate(X, columns, out):
-    """Write each row's products with ``columns`` (d, d) to ``out``, (n, d) float32.
+def rotate_row(x, columns, out):
+    """Write the products of ``x`` (d,) with ``columns`` (d, d) to ``out`` (d,).
 
     A matrix product would round a lone query otherwise than the same one in a batch.
     """
-    n, d = X.shape
-    for i in range(n):
-        for j in range(columns.shape[0]):
-            out[i, j] = simd.dot(X, i * d, columns, j * d, d)
+    d = x.size
+    for j in range(d):
+        out[j] = simd.dot(x, 0, columns, j * d, d)
+
+
+@kernel
+def rotate(X, columns, out):
+    """``rotate_row`` for each row of ``X`` (n, d) float32."""
+    for i in range(X.shape[0]):
+        rotate_row(X[i], columns, out[i])
