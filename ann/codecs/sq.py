@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from ann import validation
 from ann.codecs.base import Codec, Codes, Floats
-from ann.kernels import int8, stores
+from ann.kernels import int8, sq
 
 _SAMPLE = 16_384  # rows that training looks at, evenly spaced
 _SHARES = np.geomspace(1.0, 0.05, 24, dtype=np.float32)  # of the range, tried in turn
@@ -87,9 +87,8 @@ class SQ(Codec):
         codes = np.empty(X.shape, np.uint8)
         for start in range(0, len(X), _BLOCK):
             block = X[start : start + _BLOCK]
-            codes[start : start + _BLOCK] = _rounded(
-                block, self.low_, self.step_, self._top
-            )
+            coded = _rounded(block, self.low_, self.step_, self._top)
+            codes[start : start + _BLOCK] = coded
         return codes
 
     def _decode(self, codes: Codes, threads: int) -> Floats:
@@ -125,7 +124,7 @@ class SQ(Codec):
         """Return the kernels' store."""
         grid = np.float32(self.step_ / (1 if self.bits == 8 else 16))
         nothing = np.empty(0, np.float32)
-        return stores.SQ[self.bits, key](packed, self.low_, grid, self._half(), nothing)
+        return sq.STORES[self.bits, key](packed, self.low_, grid, self._half(), nothing)
 
     def square_norms(self, codes: Codes) -> Floats:
         """Return the squared norms of the vectors that codes stand for."""
@@ -137,7 +136,7 @@ class SQ(Codec):
 
     def query_size(self, d: int) -> int:
         """Return the room for a query's integers, 16 bits each at most."""
-        return stores.HEAD + self._row()
+        return sq.HEAD + self._row()
 
 
 def _rounded(X: Floats, low: Floats, step: Any, top: int) -> Floats:

@@ -73,18 +73,12 @@ class Lanes:
 
     def load(self, pointer, index, mask=None):
         """Elements ``pointer[index:index+lanes]``; lanes outside the mask read 0."""
-        b, element = self.builder, pointer.type.pointee
-        wide = ir.VectorType(element, self.lanes)
+        b, wide = self.builder, self.vector
         where = b.bitcast(b.gep(pointer, [index]), wide.as_pointer())
-        size, kind = (4, "f32") if element == F32 else (1, "i8")
         if mask is None:
-            return b.load(where, align=size)
-        name = f"llvm.masked.load.v{self.lanes}{kind}.p0"
-        return call(b, name, wide, [where, I32(size), mask, ir.Constant(wide, None)])
-
-    def floats(self, codes):
-        """Return unsigned integers as floats."""
-        return self.builder.uitofp(codes, self.vector)
+            return b.load(where, align=4)
+        name = f"llvm.masked.load.v{self.lanes}f32.p0"
+        return call(b, name, wide, [where, I32(4), mask, ir.Constant(wide, None)])
 
     def mask(self, count):
         """Lanes below ``count``."""
@@ -96,10 +90,6 @@ class Lanes:
     def fma(self, a, b, c):
         """Return ``a * b + c``, rounded once."""
         return call(self.builder, f"llvm.fma.v{self.lanes}f32", self.vector, [a, b, c])
-
-    def add_square(self, t, acc):
-        """Return ``acc + t²``."""
-        return self.fma(t, t, acc)
 
     def add_abs(self, t, acc):
         """Return ``acc + |t|``."""

@@ -47,114 +47,60 @@ LANES = {"avx512": 16, "avx2": 8}
 # --- sums over a vector's components --------------------------------------------------
 
 
-def _summation(lanes: int, n_parts: int, term: Callable[..., Any]) -> Any:
-    """Return an intrinsic ``f(a, a_start, b, b_start, …, length) -> float32``.
+def _summation(lanes: int, term: Callable[..., Any]) -> Any:
+    """Return an intrinsic ``f(a, a_start, b, b_start, length) -> float32``.
 
-    It is the sum over ``i < length`` of what ``term(v, parts, i, mask, acc)`` adds to
-    ``acc``, ``parts`` being the pointers to the named vectors.
+    It is the sum over ``i < length`` of what ``term(v, a, b, acc)`` adds to ``acc``,
+    ``a`` and ``b`` being ``lanes`` elements of each.
     """
 
     def generate(context, builder, signature, values):
-        v, length = Lanes(builder, lanes), values[-1]
-        named = zip(signature.args[:-1:2], values[:-1:2], values[1::2], strict=True)
-        parts = [pointer(context, builder, *vector) for vector in named]
+        v, length, kinds = Lanes(builder, lanes), values[4], signature.args
+        x = pointer(context, builder, kinds[0], values[0], values[1])
+        y = pointer(context, builder, kinds[2], values[2], values[3])
+
+        def add(i, acc, mask=None):
+            return term(v, v.load(x, i, mask), v.load(y, i, mask), acc)
 
         def four(i, accs):  # four accumulators hide the adder's latency
             at = [builder.add(i, I64(lanes * step)) for step in range(4)]
-            return [
-                term(v, parts, j, None, acc) for j, acc in zip(at, accs, strict=True)
-            ]
-
-        def one(i, accs):
-            return [term(v, parts, i, None, accs[0])]
+            return [add(j, acc) for j, acc in zip(at, accs, strict=True)]
 
         by_four = builder.and_(length, I64(-4 * lanes))
         by_one = builder.and_(length, I64(-lanes))
         zeros = [splat(F32, lanes, 0.0)] * 4
         a, b, c, d = loop(builder, I64(0), by_four, 4 * lanes, zeros, four)
         acc = builder.fadd(builder.fadd(a, b), builder.fadd(c, d))
-        (acc,) = loop(builder, by_four, by_one, lanes, [acc], one)
+        (acc,) = loop(
+            builder, by_four, by_one, lanes, [acc], lambda i, accs: [add(i, accs[0])]
+        )
         rest, before = builder.sub(length, by_one), builder.block
         with builder.if_then(builder.icmp_signed(">", rest, I64(0))):
-            tail, inside = term(v, parts, by_one, v.mask(rest), acc), builder.block
+            tail, inside = add(by_one, acc, v.mask(rest)), builder.block
         total = builder.phi(acc.type)
         total.add_incoming(acc, before)
         total.add_incoming(tail, inside)
         return v.sum(total)
 
-    def typed(*arguments):
-        exact = [types.int64 if i % 2 else t for i, t in enumerate(arguments[:-1])]
-        return types.float32(*exact, types.int64), generate
-
-    # Numba's intrinsics take no *args, so each number of parts is spelled out.
     @intrinsic
-    def two(typingctx, a, i, b, j, length):
-        return typed(a, i, b, j, length)
+    def total(typingctx, a, i, b, j, length):
+        i64 = types.int64
+        return types.float32(a, i64, b, i64, i64), generate
 
-    @intrinsic
-    def three(typingctx, a, i, b, j, c, k, length):
-        return typed(a, i, b, j, c, k, length)
-
-    @intrinsic
-    def five(typingctx, a, i, b, j, c, k, e, m, f, n, length):
-        return typed(a, i, b, j, c, k, e, m, f, n, length)
-
-    return {2: two, 3: three, 5: five}[n_parts]
+    return total
 
 
-def _l2sq(v, parts, i, mask, acc):
-    a, b = (v.load(p, i, mask) for p in parts)
-    return v.add_square(v.builder.fsub(a, b), acc)
+def _l2sq(v, a, b, acc):
+    difference = v.builder.fsub(a, b)
+    return v.fma(difference, difference, acc)
 
 
-def _dot(v, parts, i, mask, acc):
-    a, b = (v.load(p, i, mask) for p in parts)
+def _dot(v, a, b, acc):
     return v.fma(a, b, acc)
 
 
-def _l1(v, parts, i, mask, acc):
-    a, b = (v.load(p, i, mask) for p in parts)
+def _l1(v, a, b, acc):
     return v.add_abs(v.builder.fsub(a, b), acc)
-
-
-def _dot_u8(v, parts, i, mask, acc):
-    codes, q = (v.load(p, i, mask) for p in parts)
-    return v.fma(v.floats(codes), q, acc)
-
-
-def _affine_u8(add):
-    """``add(codes * step + shift)``, the parts being codes, step, shift."""
-
-    def term(v, parts, i, mask, acc):
-        codes, step, shift = (v.load(p, i, mask) for p in parts)
-        return add(v, v.fma(v.floats(codes), step, shift), acc)
-
-    return term
-
-
-def _nibbles(v, codes):
-    low = v.builder.and_(codes, splat(I8, v.lanes, 15))
-    return v.floats(low), v.floats(v.builder.lshr(codes, splat(I8, v.lanes, 4)))
-
-
-def _dot_u4(v, parts, i, mask, acc):
-    codes, q_low, q_high = (v.load(p, i, mask) for p in parts)
-    low, high = _nibbles(v, codes)
-    return v.fma(high, q_high, v.fma(low, q_low, acc))
-
-
-def _affine_u4(add):
-    """``add(low * step + shift)`` and the same for high nibbles."""
-
-    def term(v, parts, i, mask, acc):
-        codes, step_low, step_high, low_shift, high_shift = (
-            v.load(p, i, mask) for p in parts
-        )
-        low, high = _nibbles(v, codes)
-        acc = add(v, v.fma(low, step_low, low_shift), acc)
-        return add(v, v.fma(high, step_high, high_shift), acc)
-
-    return term
 
 
 # --- the portable twins: the same sums as plain loops ---------------------------------
@@ -195,104 +141,25 @@ def _plain_l1(a, i, b, j, length):
     return total
 
 
-@reduction
-def _plain_l2sq_u8(c, i, step, j, shift, k, length):
-    total = np.float32(0.0)
-    for t in range(length):
-        x = np.float32(at(c, i + t)) * at(step, j + t) + at(shift, k + t)
-        total += x * x
-    return total
-
-
-@reduction
-def _plain_l1_u8(c, i, step, j, shift, k, length):
-    total = np.float32(0.0)
-    for t in range(length):
-        total += abs(np.float32(at(c, i + t)) * at(step, j + t) + at(shift, k + t))
-    return total
-
-
-@reduction
-def _plain_l2sq_u4(c, i, step0, j0, step1, j1, shift0, k0, shift1, k1, length):
-    total = np.float32(0.0)
-    for t in range(length):
-        code = at(c, i + t)
-        low = np.float32(code & 15) * at(step0, j0 + t) + at(shift0, k0 + t)
-        high = np.float32(code >> 4) * at(step1, j1 + t) + at(shift1, k1 + t)
-        total += low * low + high * high
-    return total
-
-
-@reduction
-def _plain_l1_u4(c, i, step0, j0, step1, j1, shift0, k0, shift1, k1, length):
-    total = np.float32(0.0)
-    for t in range(length):
-        code = at(c, i + t)
-        low = np.float32(code & 15) * at(step0, j0 + t) + at(shift0, k0 + t)
-        high = np.float32(code >> 4) * at(step1, j1 + t) + at(shift1, k1 + t)
-        total += abs(low) + abs(high)
-    return total
-
-
-@reduction
-def _plain_dot_u4(c, i, q0, j0, q1, j1, length):
-    total = np.float32(0.0)
-    for t in range(length):
-        code = at(c, i + t)
-        total += np.float32(code & 15) * at(q0, j0 + t)
-        total += np.float32(code >> 4) * at(q1, j1 + t)
-    return total
-
-
 # --- the choice -----------------------------------------------------------------------
 
 
 class Primitives(NamedTuple):
-    """One variant of every sum; ``d`` counts elements of the first array.
-
-    ``f(a, start, b, start, …, d)``; u8 parts are codes, u4 parts two codes a byte.
-    """
+    """One variant of every sum: ``f(a, a_start, b, b_start, d) -> float32``."""
 
     l2sq: Any  #: Σ (a − b)²
     dot: Any  #: Σ a·b
     l1: Any  #: Σ |a − b|
-    l2sq_u8: Any  #: Σ (code·step + shift)²
-    dot_u8: Any  #: Σ code·q
-    l1_u8: Any  #: Σ |code·step + shift|
-    l2sq_u4: Any  #: the same, parts: codes, step low, high, shift low, high
-    dot_u4: Any  #: parts: codes, q low, q high
-    l1_u4: Any
 
 
 def primitives(level: str) -> Primitives:
     """Return the variant of a vector level: ``avx512``, ``avx2`` or ``portable``."""
     if level == "portable":
-        return Primitives(
-            _plain_l2sq,
-            _plain_dot,
-            _plain_l1,
-            _plain_l2sq_u8,
-            _plain_dot,
-            _plain_l1_u8,
-            _plain_l2sq_u4,
-            _plain_dot_u4,
-            _plain_l1_u4,
-        )
-    terms = [
-        (2, _l2sq),
-        (2, _dot),
-        (2, _l1),
-        (3, _affine_u8(Lanes.add_square)),
-        (2, _dot_u8),
-        (3, _affine_u8(Lanes.add_abs)),
-        (5, _affine_u4(Lanes.add_square)),
-        (3, _dot_u4),
-        (5, _affine_u4(Lanes.add_abs)),
-    ]
-    return Primitives(*(_summation(LANES[level], *term) for term in terms))
+        return Primitives(_plain_l2sq, _plain_dot, _plain_l1)
+    return Primitives(*(_summation(LANES[level], term) for term in (_l2sq, _dot, _l1)))
 
 
-l2sq, dot, l1, l2sq_u8, dot_u8, l1_u8, l2sq_u4, dot_u4, l1_u4 = primitives(SIMD_LEVEL)
+l2sq, dot, l1 = primitives(SIMD_LEVEL)
 
 
 # --- memory and bits: generic LLVM, right on every processor --------------------------

@@ -1,0 +1,220 @@
+"""Scalar quantization: component j is ``low[j] + grid * u[j]``, u on a grid of 256."""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from ann.kernels import int8
+from ann.kernels._jit import kernel
+from ann.kernels.stores import (
+    as_query_of,
+    begin,
+    begin_of,
+    between_of,
+    fetch_codes,
+    fetch_of,
+    score_of,
+)  # fmt: skip
+
+
+class Codes(NamedTuple):
+    """What the stores of scalar quantization hold.
+
+    A query is prepared as two float32, ``constant`` and ``factor``, and, from element
+    16 on, an integer per component. A key is ``constant + factor · sum``, of an integer
+    sum over codes and query.
+
+    4-bit codes are the points 0, 16, … 240 of the grid, two a byte: component j in the
+    low half of byte j, component half + j in its high half.
+    """
+
+    codes: np.ndarray  #: (n, w) uint8, w a multiple of 16, padded with zeros
+    low: np.ndarray  #: (d,) float32
+    grid: np.float32  #: distance between neighbouring points
+    half: int  #: components in bytes' low halves: ceil(d / 2); for 8 bits d
+    squares: np.ndarray  #: (n,) float32, squared norms; only ``between`` for dot
+
+
+class L2SQ8(Codes):
+    """8-bit codes under the squared Euclidean distance."""
+
+
+class DotSQ8(Codes):
+    """8-bit codes under the negated dot product."""
+
+
+class L1SQ8(Codes):
+    """8-bit codes under the Manhattan distance."""
+
+
+class L2SQ4(Codes):
+    """4-bit codes under the squared Euclidean distance."""
+
+
+class DotSQ4(Codes):
+    """4-bit codes under the negated dot product."""
+
+
+class L1SQ4(Codes):
+    """4-bit codes under the Manhattan distance."""
+
+
+STORES = {
+    (8, "l2"): L2SQ8,
+    (8, "dot"): DotSQ8,
+    (8, "l1"): L1SQ8,
+    (4, "l2"): L2SQ4,
+    (4, "dot"): DotSQ4,
+    (4, "l1"): L1SQ4,
+}
+HEAD = 16  # float32 before a prepared query's integers: a cache line
+_MIDDLE, _TOP = np.float32(128.0), np.float32(255.0)  # of the grid
+_ZERO, _ONE = np.float32(0.0), np.float32(1.0)
+
+
+@kernel
+def _inverse(step):
+    return _ONE / step if step > _ZERO else _ZERO
+
+
+@kernel
+def _clear_query(store, buffer, size):
+    """Zero the integers of ``size`` bytes that a query is padded with."""
+    n = HEAD + store.codes.shape[1] * size // 2  # two components a byte at most
+    for j in range(HEAD, n):
+        buffer[j] = _ZERO
+
+
+@kernel
+def _put_signed(q, start, stop, at, inverse, buffer):
+    """Write components as signed bytes; return the sum of what they come to."""
+    total = _ZERO
+    for j in range(start, stop):
+        code = np.rint(q[j] * inverse)
+        total += code
+        int8.put(buffer, HEAD, at + j - start, np.int8(code))
+    return total
+
+
+def _begin_dot(store, q, buffer):
+    """Write the query as signed bytes, in steps of its largest component / 127.
+
+    −⟨q, x⟩ = −⟨q, low⟩ − grid·⟨q, u⟩. What rounding the query loses is made up for at
+    the middle of the grid, where most codes are.
+    """
+    d, width = q.size, store.codes.shape[1]
+    largest = low = total = _ZERO
+    for j in range(d):
+        largest = max(largest, abs(q[j]))
+        total += q[j]
+        low += q[j] * store.low[j]
+    step = largest / np.float32(127.0)
+    inverse = _inverse(step)
+    _clear_query(store, buffer, 1)
+    written = _put_signed(q, 0, store.half, 0, inverse, buffer)
+    written += _put_signed(q, store.half, d, width, inverse, buffer)
+    buffer[0] = -(low + store.grid * _MIDDLE * (total - step * written))
+    buffer[1] = -store.grid * step
+
+
+@kernel
+def _put_words(q, low, start, stop, at, inverse, buffer):
+    for j in range(start, stop):
+        point = np.rint((q[j] - low[j]) * inverse)
+        point = min(max(point, -_TOP), _TOP + _TOP)
+        int8.put(buffer, HEAD, at + j - start, np.int16(point))
+
+
+def _begin_square(store, q, buffer):
+    """Write the query as 16-bit points of the grid, up to its width outside of it."""
+    inverse = _inverse(store.grid)
+    _clear_query(store, buffer, 2)
+    _put_words(q, store.low, 0, store.half, 0, inverse, buffer)
+    width = store.codes.shape[1]
+    _put_words(q, store.low, store.half, q.size, width, inverse, buffer)
+    buffer[0], buffer[1] = _ZERO, store.grid * store.grid
+
+
+@kernel
+def _put_bytes(q, low, start, stop, at, inverse, buffer):
+    """Write components as points of the grid; return how far they lie outside."""
+    outside = _ZERO
+    for j in range(start, stop):
+        exact = (q[j] - low[j]) * inverse
+        inside = min(max(exact, _ZERO), _TOP)
+        outside += abs(exact - inside)
+        int8.put(buffer, HEAD, at + j - start, np.uint8(np.rint(inside)))
+    return outside
+
+
+def _begin_absolute(store, q, buffer):
+    """Write the query as points of the grid; what lies outside adds to every key."""
+    inverse = _inverse(store.grid)
+    _clear_query(store, buffer, 1)
+    outside = _put_bytes(q, store.low, 0, store.half, 0, inverse, buffer)
+    width = store.codes.shape[1]
+    outside += _put_bytes(q, store.low, store.half, q.size, width, inverse, buffer)
+    buffer[0], buffer[1] = store.grid * outside, store.grid
+
+
+def _decode_row(store, i, buffer):
+    """Prepare a stored vector, decoded behind where its integers will be."""
+    d, width = store.low.size, store.codes.shape[1]
+    row, first = i * width, HEAD + width  # 16 bits a component, two components a byte
+    four = store.half < d
+    for j in range(d):
+        if j >= store.half:
+            u = int8.u8(store.codes, row, j - store.half) & 0xF0
+        elif four:
+            u = (int8.u8(store.codes, row, j) << 4) & 0xF0
+        else:
+            u = int8.u8(store.codes, row, j)
+        buffer[first + j] = store.low[j] + store.grid * np.float32(u)
+    begin(store, buffer[first : first + d], buffer)
+
+
+def _scored_by(total):
+    def score(store, query, i):
+        width = store.codes.shape[1]
+        found = total(store.codes, i * width, query, HEAD, width)
+        return query[0] + query[1] * np.float32(found)
+
+    return score
+
+
+def _apart_by(total, squared):
+    def between(store, i, j):
+        width = store.codes.shape[1]
+        found = total(store.codes, i * width, store.codes, j * width, width)
+        factor = store.grid * store.grid if squared else store.grid
+        return factor * np.float32(found)
+
+    return between
+
+
+def _dot_between(total):
+    """−⟨x, y⟩ = (‖x − y‖² − ‖x‖² − ‖y‖²) / 2, where the lows cancel."""
+
+    def between(store, i, j):
+        width = store.codes.shape[1]
+        found = total(store.codes, i * width, store.codes, j * width, width)
+        apart = store.grid * store.grid * np.float32(found)
+        return np.float32(0.5) * (apart - store.squares[i] - store.squares[j])
+
+    return between
+
+
+_SQ_CODE = {
+    L2SQ8: (_begin_square, int8.square_u8, _apart_by(int8.square_u8_u8, True)),
+    L2SQ4: (_begin_square, int8.square_u4, _apart_by(int8.square_u4_u4, True)),
+    DotSQ8: (_begin_dot, int8.dot_u8, _dot_between(int8.square_u8_u8)),
+    DotSQ4: (_begin_dot, int8.dot_u4, _dot_between(int8.square_u4_u4)),
+    L1SQ8: (_begin_absolute, int8.absolute_u8, _apart_by(int8.absolute_u8, False)),
+    L1SQ4: (_begin_absolute, int8.absolute_u4, _apart_by(int8.absolute_u4_u4, False)),
+}
+for _sq, (_prepare, _total, _apart) in _SQ_CODE.items():
+    begin_of(_sq)(_prepare)
+    score_of(_sq)(_scored_by(_total))
+    fetch_of(_sq)(fetch_codes)
+    between_of(_sq)(_apart)
+    as_query_of(_sq)(_decode_row)
