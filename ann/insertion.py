@@ -33,6 +33,7 @@ def new_scratch(n: int, pool: int, width: int, query_size: int) -> Scratch:
         keys=np.empty(pool, np.float32),
         ids=np.empty(pool, np.int32),
         found=np.empty(width, np.int32),
+        found_keys=np.empty(width + 16, np.float32),
         buffer=aligned((query_size,), np.float32),
     )
 

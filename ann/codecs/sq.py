@@ -9,7 +9,7 @@ from ann import validation
 from ann.codecs.base import Codec, Codes, Floats
 from ann.kernels import int8, sq
 
-_SAMPLE = 16_384  # rows that training looks at, evenly spaced
+_SAMPLE, _TRIED = 65_536, 2048  # rows for the range, and to try steps on
 _SHARES = np.geomspace(1.0, 0.05, 24, dtype=np.float32)  # of the range, tried in turn
 _BLOCK = 8192  # rows
 _WIDEST = 2**15  # components whose squared differences a 32-bit sum can hold
@@ -71,7 +71,7 @@ class SQ(Codec):
             raise ValueError(f"X must have at most {_WIDEST} columns for SQ, got {d}")
 
     def _fit(self, X: Floats, threads: int) -> None:
-        sample = X[:: -(-len(X) // _SAMPLE)]
+        sample, tried = _evenly(X, _SAMPLE), _evenly(X, _TRIED)
         low, high = sample.min(axis=0), sample.max(axis=0)
         widest = (high / 2 - low / 2).max()
         mean = sample.mean(axis=0, dtype=np.float64).astype(np.float32)
@@ -79,7 +79,7 @@ class SQ(Codec):
         for centre in (low / 2 + high / 2, mean):
             for reach in widest * _SHARES:
                 start, step = centre - reach, np.float32(reach * 2 / self._top)
-                error = _error(sample, start, step, self._top)
+                error = _error(tried, start, step, self._top)
                 if error < least:
                     least, self.low_, self.step_ = error, start, np.array(step)
 
@@ -137,6 +137,11 @@ class SQ(Codec):
     def query_size(self, d: int) -> int:
         """Return the room for a query's integers, 16 bits each at most."""
         return sq.HEAD + self._row()
+
+
+def _evenly(X: Floats, most: int) -> Floats:
+    """Return at most so many rows, evenly spaced."""
+    return X[:: -(-len(X) // most)]
 
 
 def _rounded(X: Floats, low: Floats, step: Any, top: int) -> Floats:

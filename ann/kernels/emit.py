@@ -64,6 +64,20 @@ def broadcast(builder, value, lanes):
     return builder.shuffle_vector(one, one, splat(I32, lanes, 0))
 
 
+def move_masked(builder, source, target, mask):
+    """Copy the elements in a mask from one address to another."""
+    element, lanes = source.type.pointee, mask.type.count
+    wide = ir.VectorType(element, lanes)
+    kind = {ir.FloatType(): "f32", I32: "i32", I64: "i64"}[element]
+    where, to = (builder.bitcast(p, wide.as_pointer()) for p in (source, target))
+    align, nothing = I32(4), ir.Constant(wide, None)
+    name = f"v{lanes}{kind}.p0"
+    load = f"llvm.masked.load.{name}"
+    values = call(builder, load, wide, [where, align, mask, nothing])
+    store = f"llvm.masked.store.{name}"
+    call(builder, store, ir.VoidType(), [values, to, align, mask])
+
+
 class Lanes:
     """Operations on float32 vectors of ``lanes`` elements."""
 

@@ -13,6 +13,8 @@ from ann.kernels._jit import kernel
 ID_MASK = np.int32(0x7FFFFFFF)
 EXPANDED = np.int32(-0x80000000)  # the sign bit
 NO_ID = np.int32(-1)
+# Keys that are compared one and all: steps of a binary search cannot be predicted.
+COUNTED = 256
 INFINITY = np.float32(np.inf)
 
 
@@ -36,18 +38,18 @@ def insert(keys, ids, size, capacity, key, i):
         if key > worst or (key == worst and i > (ids[size - 1] & ID_MASK)):
             return size, capacity
     low, high = 0, size
-    while low < high:
+    while high - low > COUNTED:
         middle = (low + high) >> 1
-        k = keys[middle]
-        if k < key or (k == key and (ids[middle] & ID_MASK) < i):
+        if keys[middle] < key:
             low = middle + 1
         else:
             high = middle
+    low += simd.count_below(keys, low, high - low, key)
+    while low < size and keys[low] == key and (ids[low] & ID_MASK) < i:
+        low += 1
     if size < capacity:
         size += 1
-    moved = size - 1 - low
-    simd.shift_right(keys, low, moved)
-    simd.shift_right(ids, low, moved)
+    simd.shift_right(keys, ids, low, size - 1)
     keys[low] = key
     ids[low] = i
     return size, low
