@@ -190,9 +190,9 @@ def _label(
     varying: list[str],
 ) -> str:
     """Return the curve's name: the config's own, or one made of what it set."""
-    name = adapter.kind if adapter.library == "ann" else adapter.library
-    if adapter.library == "faiss":
-        name = f"faiss {adapter.kind}"
+    kinds = [kind for library, kind in indexes.KINDS if library == adapter.library]
+    name = adapter.library if len(kinds) == 1 else f"{adapter.library} {adapter.kind}"
+    name = name.removeprefix("ann ")
     keys = varying if given else named
     parts = [_short(key, getattr(params, key)) for key in keys]
     return " ".join([given or name, *parts])

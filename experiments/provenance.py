@@ -27,6 +27,9 @@ _LIBRARIES = (
     "faiss-cpu",
     "hnswlib",
     "pynndescent",
+    "rabitqlib",
+    "scalable-vs",
+    "usearch",
 )
 _SIMD = ("sse4", "avx", "fma", "f16c", "amx", "neon", "sve", "dotprod", "fullfp16")
 
