@@ -5,9 +5,12 @@ from __future__ import annotations
 import signal
 import sys
 from pathlib import Path
-from typing import Annotated, NoReturn
+from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
+
+if TYPE_CHECKING:
+    from rich.console import Console
 
 app = typer.Typer(
     help="Run experiments on approximate nearest neighbour search.",
@@ -65,6 +68,7 @@ def run(
         raise SystemExit(130) from None
     for table in report.summary([read_run(out)], console.width):
         console.print(table)
+    _ratios(out, console, [])
     for line in report.problems(rows):
         print(line, file=sys.stderr)
     try:
@@ -99,6 +103,27 @@ def show(
 
 
 @app.command()
+def ratios(
+    directory: Annotated[Path, typer.Argument(help="A result directory.")],
+    pair: Annotated[
+        list[str] | None,
+        typer.Option(help="OURS:PEER, two labels; by default those of the config."),
+    ] = None,
+) -> None:
+    """Print how many times faster ours is than a peer at equal recall."""
+    from rich.console import Console
+
+    pairs = [each.split(":", 1) for each in pair or ()]
+    if any(len(labels) < 2 for labels in pairs):
+        _stop(f"a pair must be OURS:PEER, got {pair}")
+    try:
+        if not _ratios(directory, Console(), [(a, b) for a, b in pairs]):
+            _stop("no pair reaches a common recall in rounds.csv", 1)
+    except (OSError, ValueError) as error:
+        _stop(str(error))
+
+
+@app.command()
 def plot(
     dirs: Dirs,
     out: Annotated[
@@ -126,6 +151,25 @@ def datasets() -> None:
 def main() -> None:
     """Run the command; the entry point of the console script."""
     app()
+
+
+def _ratios(out: Path, console: Console, pairs: list[tuple[str, str]]) -> bool:
+    """Print the table of ratios and write it; say whether there was one."""
+    from experiments import ratios as comparing
+    from experiments import report, results
+    from experiments.plots.rows import read_run
+
+    run, rounds = read_run(out), comparing.read_rounds(out)
+    found = {}
+    for group in dict.fromkeys(point.group for point in run.points):
+        chosen = pairs or comparing.pairs_of(run, group)
+        if lines := list(comparing.compare(run, rounds, group, chosen)):
+            threads = max(point.threads for point in run.points)
+            console.print(report.ratios(group, lines, threads))
+            found[group.dataset] = lines
+    if found:
+        comparing.write(out / results.RATIOS, found)
+    return bool(found)
 
 
 def _draw(dirs: list[Path], out: Path) -> None:

@@ -12,6 +12,7 @@ import ann.metrics
 from experiments.strict import ConfigError, Strict, check
 
 Name = Annotated[str, Field(pattern=r"^[\w.-]+$")]
+Pair = Annotated[list[str], Field(min_length=2, max_length=2)]
 
 
 class DatasetEntry(Strict):
@@ -45,6 +46,7 @@ class Config(Strict):
     ``k`` neighbours are asked for, at least the ten that recall@10 needs. ``rounds``
     is how often every point is measured, ``threads`` serves builds and batches (all
     cores when absent), and ``timeout_s`` ends a build or a measurement that hangs.
+    ``compare`` names pairs of labels, ours and a peer, for the table of ratios.
     """
 
     name: Name
@@ -53,6 +55,7 @@ class Config(Strict):
     rounds: int = Field(3, ge=1)
     threads: int | None = Field(None, ge=1)
     timeout_s: float | None = Field(None, gt=0)
+    compare: list[Pair] = Field(default_factory=list)
     dataset: list[DatasetEntry] = Field(min_length=1)
     index: list[IndexEntry] = Field(min_length=1)
 

@@ -97,6 +97,12 @@ def make(config: Config) -> Plan:
         _require_distinct("label", [build.label for build in builds])
         _require_distinct("build", [_built(build) for build in builds])
         experiments.append(Experiment(dataset, tuple(builds)))
+    labels = {build.label for each in experiments for build in each.builds}
+    for i, pair in enumerate(config.compare):
+        for label in pair:
+            if label not in labels:
+                hint = unknown("label", label, sorted(labels))
+                raise ConfigError(f"compare[{i}]: {hint}")
     return Plan(config, config.threads or parallel.available(), tuple(experiments))
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from rich import box
@@ -12,16 +12,25 @@ from rich.console import Group as Stack
 from rich.table import Table
 from rich.text import Text
 
+from experiments.frontier import COARSE, Reading, read_at
 from experiments.plan import Plan, written
 from experiments.plots.curves import Curve, curves
-from experiments.plots.rows import Group, Point, Run
+from experiments.plots.rows import NAN, Group, Point, Run
+from experiments.ratios import TARGETS, Comparison, Ratio
 from experiments.results import Row
 
-TARGETS = (0.90, 0.95, 0.99)
 MOST_CORES = 1.05  # processor time over wall time; more is not a single thread
 _NOTE = (
-    "p50, p99: one query at a time on one thread, at the fastest setting with at least "
-    "that recall@10; – where there is none."
+    "p50, p99: one query at a time on one thread, at that recall@10: read between the "
+    "two settings around it, the logarithm linear in recall. – where the recall was "
+    "not reached; ≤ where the quickest setting already has more; ~ where the two "
+    f"settings are more than {COARSE} apart."
+)
+_RATIO_NOTE = (
+    "Times faster than the peer at equal recall@10; the ratio of the medians over "
+    "rounds measured in turns, and under it the least and the greatest of single "
+    "rounds. 1t: a batch on one thread. p99/p50: ours, and the peer's. Read between "
+    "settings as the table above; ≤, ~: as there, for either side."
 )
 _WIDE = 110  # columns of a terminal that has room for more
 
@@ -47,14 +56,14 @@ def _grid(searches: list[dict[str, Any]]) -> str:
 
 
 def summary(runs: Sequence[Run], width: int) -> Iterator[Stack]:
-    """Yield a table per dataset: each curve's fastest setting at each recall."""
+    """Yield a table per dataset: each curve read at the recalls of interest."""
     wide = width >= _WIDE
     for group, members in _groups(runs):
         table = _table()
         table.add_column("index", overflow="fold")
-        headers = ["best\nrecall", *(f"p50 µs\n≥ {t:.2f}" for t in TARGETS)]
+        headers = ["best\nrecall", *(f"p50 µs\n@ {t:.2f}" for t in TARGETS)]
         if wide:
-            headers += ["p99 µs\n≥ 0.95", "QPS\n≥ 0.95", "compile\ns"]
+            headers += ["p99 µs\n@ 0.95", "QPS\n@ 0.95", "compile\ns"]
         for header in (*headers, "build\ns", "index\nMB"):
             table.add_column(header, justify="right", no_wrap=True)
         for curve in members:
@@ -81,6 +90,46 @@ def details(runs: Sequence[Run], width: int) -> Iterator[Stack]:
         yield Stack(_title(group, members), table)
 
 
+def ratios(group: Group, comparisons: Sequence[Comparison], threads: int) -> Stack:
+    """Return the table of one data set's comparisons."""
+    table = _table()
+    table.add_column("ours / peer", overflow="fold")
+    headers = ["recall", "p50\nµs", "peer's\nµs", "p50\n×", "p99\n×", "QPS 1t\n×"]
+    headers += [f"QPS {threads}t\n×"] * (threads > 1) + ["p99/p50", "build\n×"]
+    for header in headers:
+        table.add_column(header, justify="right", no_wrap=True)
+    before = None
+    for each in comparisons:
+        pair = f"{each.ours}\n/ {each.peer}"
+        if pair != before:
+            table.add_section()
+        table.add_row("" if pair == before else pair, *_ratio_cells(each, threads))
+        before = pair
+    title = f"\n{group.dataset}: ours against peers"
+    return Stack(Text(title), table, Text(_RATIO_NOTE))
+
+
+def _ratio_cells(each: Comparison, threads: int) -> Iterator[str]:
+    yield f"{each.mark}{each.recall:.2f}"
+    yield from map(_round, (each.p50_us_ours, each.p50_us_peer))
+    yield from map(_times, (each.p50, each.p99, each.qps_1thread))
+    if threads > 1:
+        yield _times(each.qps)
+    ours, peer = (
+        each.p99_us_ours / each.p50_us_ours,
+        each.p99_us_peer / each.p50_us_peer,
+    )
+    yield f"{_fixed(ours, 1)}, {_fixed(peer, 1)}"
+    yield _fixed(each.build, 2)
+
+
+def _times(ratio: Ratio) -> str:
+    if math.isnan(ratio.median):
+        return "–"
+    span = f"\n{_fixed(ratio.low, 2)}–{_fixed(ratio.high, 2)}"
+    return _fixed(ratio.median, 2) + span * (ratio.low < ratio.high)
+
+
 def problems(rows: Sequence[Row]) -> Iterator[str]:
     """Yield a line for everything that failed, was skipped or was not timed fairly."""
     for status, count in Counter((r.label, r.status) for r in rows).items():
@@ -105,11 +154,10 @@ def _cells(curve: Curve, wide: bool) -> Iterator[str]:
     first = curve.points[0]
     yield _fixed(max(point.recall.get(10, 0) for point in curve.points), 4)
     for target in TARGETS:
-        yield _round(_latency(_fastest(curve, target), "p50"))
+        yield _read(curve, target, lambda point: _latency(point, "p50"))
     if wide:
-        chosen = _fastest(curve, 0.95)
-        yield _round(_latency(chosen, "p99"))
-        yield _round(_qps(chosen))
+        yield _read(curve, 0.95, lambda point: _latency(point, "p99"))
+        yield _read(curve, 0.95, _qps)
         yield _fixed(first.compile_s, 1)
     yield _fixed(first.build_s, 1)
     yield _fixed(first.index_bytes / 1e6, 1)
@@ -124,17 +172,26 @@ def _numbers(point: Point) -> Iterator[str]:
     yield _round(point.distance_computations)
 
 
-def _fastest(curve: Curve, target: float) -> Point | None:
-    reaching = [point for point in curve.points if point.recall.get(10, 0) >= target]
-    return min(reaching, key=lambda point: _latency(point, "p50"), default=None)
+def _read(curve: Curve, target: float, measure: Callable[[Point], float]) -> str:
+    reading = reading_at(curve, target)
+    if reading is None:
+        return "–"
+    text = _round(reading.of([measure(point) for point in curve.points]))
+    return text if text == "–" else reading.mark + text
 
 
-def _latency(point: Point | None, percentile: str) -> float:
-    return point.latency_us.get(percentile, math.nan) if point else math.nan
+def reading_at(curve: Curve, target: float) -> Reading | None:
+    """Return where a recall@10 lies on the frontier of a curve's p50."""
+    recalls = [point.recall.get(10, NAN) for point in curve.points]
+    return read_at(target, recalls, [_latency(point, "p50") for point in curve.points])
 
 
-def _qps(point: Point | None) -> float:
-    return point.qps[max(point.qps)] if point and point.qps else math.nan
+def _latency(point: Point, percentile: str) -> float:
+    return point.latency_us.get(percentile, NAN)
+
+
+def _qps(point: Point) -> float:
+    return point.qps[max(point.qps)] if point.qps else NAN
 
 
 def _title(group: Group, members: Sequence[Curve]) -> Text:

@@ -20,8 +20,11 @@ if TYPE_CHECKING:
     from experiments.measure import Built, Sample
 
 ROWS, PER_QUERY, PROVENANCE = "rows.csv", "per_query.parquet", "provenance.json"
+ROUNDS, RATIOS = "rounds.csv", "ratios.csv"
 FIGURES, FAILURES = "figures", "failures.log"
-OUTPUTS = (ROWS, PER_QUERY, PROVENANCE, FIGURES, FAILURES)
+OUTPUTS = (ROWS, ROUNDS, RATIOS, PER_QUERY, PROVENANCE, FIGURES, FAILURES)
+
+ROUND_MEASURES = ("p50_us", "p99_us", "qps", "qps_1thread")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,9 +91,15 @@ class Record:
     point: Point
     built: Built | None = None
     samples: list[Sample] = field(default_factory=list)
+    turns: list[int] = field(default_factory=list)  # of the samples, in the run
     recalls: NDArray[np.float64] | None = None
     computations: NDArray[np.int64] | None = None
     failure: str | None = None
+
+    @property
+    def recall_at_10(self) -> float:
+        """The mean so far; 0 before the first sample."""
+        return 0.0 if self.recalls is None else float(self.recalls[:, -1].mean())
 
     @property
     def latency_us(self) -> NDArray[np.float64]:
@@ -201,6 +210,24 @@ def write_rows(path: Path, rows: Sequence[Row]) -> None:
             writer.writerow([_cell(getattr(row, column)) for column in columns])
 
 
+def write_rounds(path: Path, records: Sequence[Record]) -> None:
+    """Write ``rounds.csv``: one line per point and round.
+
+    ``turn`` counts the measurements of a data set, so it tells what was measured when.
+    """
+    with atomic(path) as temporary, temporary.open("w", newline="") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        names = ("row_id", "label", "search_params", "round", "turn", *ROUND_MEASURES)
+        writer.writerow(names)
+        for record in records:
+            point, label = record.point, record.build.label
+            setting = canonical(written(point.search))
+            turns = zip(record.turns, record.samples, strict=True)
+            for number, (turn, sample) in enumerate(turns):
+                cells = map(_cell, _round(sample))
+                writer.writerow([point.row_id, label, setting, number, turn, *cells])
+
+
 def write_per_query(path: Path, records: Sequence[Record]) -> None:
     """Write ``per_query.parquet``: one line per point and query."""
     import pyarrow as pa
@@ -247,6 +274,13 @@ def _per_query(record: Record, recalls: NDArray[np.float64]) -> dict[str, Any]:
             [None] * nq if record.computations is None else record.computations
         ),
     }
+
+
+def _round(sample: Sample) -> tuple[float | None, ...]:
+    """Return the measures of one round, in the order of ROUND_MEASURES."""
+    latency, nq = sample.latency_us, len(sample.latency_us)
+    p50, p99 = float(np.median(latency)), _percentile(latency, 99)
+    return p50, p99, nq / sample.batch_s, nq / sample.batch_1_s
 
 
 def _percentile(values: NDArray[np.float64], percent: int) -> float | None:

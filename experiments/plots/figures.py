@@ -10,8 +10,9 @@ from typing import NamedTuple
 
 import matplotlib as mpl
 
+from experiments.frontier import frontier, read_at
 from experiments.plots.costs import draw_build, draw_memory
-from experiments.plots.curves import Curve, frontier, knee
+from experiments.plots.curves import Curve, knee
 from experiments.plots.panel import Corner, Panel, Spot
 from experiments.plots.rows import NAN, Point, read_runs
 from experiments.plots.scales import (
@@ -193,7 +194,7 @@ def _draw_tradeoff(kind: Tradeoff, scene: Scene, stem: Path) -> list[Path]:
         panel.better(kind.better)
     view, traces = traced[0]
     _name_knees(sheet.panels[0], traces, axis, k)
-    goal = f"{view.title} at recall@{k} of at least {GOAL}:"
+    goal = f"{view.title} at recall@{k} = {GOAL}:"
     words = in_words(kind.title, facts, [goal, *(_told(kind, t) for t in traces)])
     path = stem.with_name(f"{stem.name}-{kind.stem}")
     return sheet.canvas.save(path, kind.title, words)
@@ -230,10 +231,10 @@ def _name_knees(
 
 def _told(kind: Tradeoff, trace: Trace) -> str:
     """Describe a curve in words."""
-    measured = zip(trace.points, trace.values, strict=True)
-    reached = [value for point, value in measured if point.recall[kind.k] >= GOAL]
-    if reached:
-        best = min(reached) if kind.better == "lower right" else max(reached)
-        return f"{trace.curve.label}: {kind.unit(best)}."
-    most = max(point.recall[kind.k] for point in trace.points)
+    recalls = [point.recall[kind.k] for point in trace.points]
+    sign = 1 if kind.better == "lower right" else -1
+    reading = read_at(GOAL, recalls, [sign * value for value in trace.values])
+    if reading:
+        return f"{trace.curve.label}: {kind.unit(reading.of(trace.values))}."
+    most = max(recalls)
     return f"{trace.curve.label}: not reached, best recall {most:.3f}."

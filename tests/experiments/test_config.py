@@ -179,6 +179,22 @@ def test_two_curves_cannot_share_a_label(tmp_path):
         read(tmp_path, f"{entry}8\n{entry}9")
 
 
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("compare = [['Flat', 'hnswlb']]", "compare.0.: unknown label 'hnswlb', did"),
+        ("compare = [['Flat']]", "at least 2 items"),
+        ("compare = [['Flat', 'hnswlib', 'x']]", "at most 2 items"),
+    ],
+)
+def test_only_labels_of_the_config_are_compared(tmp_path, text, says):
+    indexes = "[[index]]\nkind = 'Flat'\n[[index]]\nkind = 'HNSW'\n"
+    indexes += "library = 'hnswlib'\n"
+    with pytest.raises(ConfigError, match=says):
+        read(tmp_path, indexes, head=text + HEAD)
+    read(tmp_path, indexes, head="compare = [['Flat', 'hnswlib']]" + HEAD)
+
+
 def test_one_index_is_not_built_twice(tmp_path):
     entry = '[[index]]\nkind = "HNSW"\nlabel = '
     with pytest.raises(
@@ -248,8 +264,21 @@ def test_our_codecs_are_those_of_the_library(name):
     model.model_validate({"m": 4} if name == "PQ" else {})
 
 
-def test_the_quick_config_is_valid():
+@pytest.mark.parametrize(
+    "name", ["quick", "patches", "speed-patches", "speed-synthetic"]
+)
+def test_the_configs_are_valid(name):
     from importlib.resources import files
 
-    path = files("experiments.configs") / "quick.toml"
+    path = files("experiments.configs") / f"{name}.toml"
+    assert plan.make(config.load(path)).n_points > 10
+
+
+@pytest.mark.parametrize("name", ["wordnet", "speed-wordnet"])
+def test_configs_of_a_file_are_valid_where_it_is(name, tmp_path, monkeypatch):
+    from importlib.resources import files
+
+    (tmp_path / "wordnet-minilm-384-angular.hdf5").touch()
+    monkeypatch.setenv("ANN_DATA", str(tmp_path))
+    path = files("experiments.configs") / f"{name}.toml"
     assert plan.make(config.load(path)).n_points > 10

@@ -95,6 +95,8 @@ def test_what_cannot_be_measured_says_why(monkeypatch):
     hnswlib = indexes.KINDS["hnswlib", "HNSW"]
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     assert indexes.why_not(hnswlib, "l2").endswith("pip install hnswlib")
+    svs = indexes.KINDS["svs", "Vamana"]
+    assert indexes.why_not(svs, "l2").endswith("pip install scalable-vs")
     faiss = indexes.KINDS["faiss", "Flat"]
     assert indexes.why_not(faiss, "l2").endswith("pip install faiss-cpu")
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: name)
