@@ -28,7 +28,7 @@ Rounds = Mapping[str, Mapping[str, Sequence[float]]]  # row_id, measure, round
 
 
 class Ratio(NamedTuple):
-    """A ratio above 1 where ours is the faster, and the span of the rounds' own."""
+    """Above 1 where ours is the faster; of the medians, and its span over rounds."""
 
     median: float
     low: float
@@ -177,8 +177,8 @@ def _compare(
         rounds = zip(ours.each(measure, a), peer.each(measure, b), strict=False)
         up = measure.startswith("qps")
         singles = [_over(*pair) if up else _over(*pair[::-1]) for pair in rounds]
-        known = [single for single in singles if not math.isnan(single)]
         median = _over(*sides) if up else _over(*sides[::-1])
+        known = [each for each in (median, *singles) if not math.isnan(each)]
         return Ratio(median, min(known, default=NAN), max(known, default=NAN))
 
     return Comparison(
