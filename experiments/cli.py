@@ -4,13 +4,20 @@ from __future__ import annotations
 
 import signal
 import sys
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, NoReturn
+from typing import TYPE_CHECKING, Annotated, NoReturn, TypeVar
 
 import typer
 
 if TYPE_CHECKING:
     from rich.console import Console
+
+    from experiments.config import Study
+    from experiments.plan import Plan
+    from experiments.results import Row
+
+S = TypeVar("S", bound="Study")
 
 app = typer.Typer(
     help="Run experiments on approximate nearest neighbour search.",
@@ -21,18 +28,21 @@ app = typer.Typer(
 Dirs = Annotated[
     list[Path], typer.Argument(help="Result directories.", metavar="DIR...")
 ]
+OutOption = Annotated[
+    Path | None, typer.Option(help="Where to write; results/NAME by default.")
+]
+DryRunOption = Annotated[bool, typer.Option("--dry-run", help="Show the plan.")]
+ForceOption = Annotated[
+    bool, typer.Option("--force", help="Use a directory that holds another run.")
+]
 
 
 @app.command()
 def run(
     config: Annotated[Path, typer.Argument(help="A TOML file.")],
-    out: Annotated[
-        Path | None, typer.Option(help="Where to write; results/NAME by default.")
-    ] = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show the plan.")] = False,
-    force: Annotated[
-        bool, typer.Option("--force", help="Use a directory that holds another run.")
-    ] = False,
+    out: OutOption = None,
+    dry_run: DryRunOption = False,
+    force: ForceOption = False,
 ) -> None:
     """Build and measure everything a config names."""
     from rich.console import Console
@@ -40,43 +50,52 @@ def run(
     from experiments import config as configs
     from experiments import plan as plans
     from experiments import report
-    from experiments.strict import ConfigError
 
     console = Console()
-    try:
-        loaded = configs.load(config)
-        plan = plans.make(loaded)
-    except ConfigError as error:
-        _stop(str(error))
+    plan = _planned(config, configs.Config, plans.make)
     if dry_run:
         console.print(report.planned(plan))
         return
-    from experiments import results, runner
+    out = out or Path("results") / plan.config.name
+    rows = _measured(plan, out, force, console)
     from experiments.plots.rows import read_run
-    from experiments.provenance import command_line
 
-    out = out or Path("results") / loaded.name
-    try:
-        results.claim(out, loaded.name, force)
-    except OSError as error:
-        _stop(str(error))
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
-    try:
-        rows = runner.run(plan, out, console, command_line())
-    except KeyboardInterrupt:
-        print(f"interrupted; what was measured is in {out}", file=sys.stderr)
-        raise SystemExit(130) from None
     for table in report.summary([read_run(out)], console.width):
         console.print(table)
     _ratios(out, console, [])
-    for line in report.problems(rows):
-        print(line, file=sys.stderr)
-    try:
-        _draw([out], out / "figures")
-    except Exception as error:
-        _stop(f"{error!r}; the rows are safe, draw them with: ann plot {out}", 1)
-    if any(row.status.startswith("failed") for row in rows):
-        raise SystemExit(1)
+    _finish(rows, out, lambda: _draw([out], out / "figures"), f"ann plot {out}")
+
+
+@app.command()
+def ablation(
+    config: Annotated[
+        Path, typer.Argument(help="A TOML file; or an earlier study's directory.")
+    ],
+    out: OutOption = None,
+    dry_run: DryRunOption = False,
+    force: ForceOption = False,
+) -> None:
+    """Measure indexes of ours with everything on, and without each trick alone."""
+    from rich.console import Console
+
+    from experiments import config as configs
+    from experiments import report
+    from experiments.ablation import variants
+
+    console = Console()
+    if config.is_dir():
+        try:
+            _taken_apart(config, console)
+        except (OSError, ValueError) as error:
+            _stop(str(error))
+        return
+    plan = _planned(config, configs.Ablation, variants.make)
+    if dry_run:
+        console.print(report.planned(plan))
+        return
+    out = out or Path("results") / plan.config.name
+    rows = _measured(plan, out, force, console)
+    _finish(rows, out, lambda: _taken_apart(out, console), f"ann ablation {out}")
 
 
 @app.command()
@@ -151,6 +170,66 @@ def datasets() -> None:
 def main() -> None:
     """Run the command; the entry point of the console script."""
     app()
+
+
+def _planned(path: Path, schema: type[S], make: Callable[[S], Plan]) -> Plan:
+    """Read a config and expand it, or stop with what is wrong in it."""
+    from experiments import config as configs
+    from experiments.strict import ConfigError
+
+    try:
+        return make(configs.load(path, schema))
+    except ConfigError as error:
+        _stop(str(error))
+
+
+def _measured(plan: Plan, out: Path, force: bool, console: Console) -> list[Row]:
+    """Run a plan into a directory; an interrupt ends the program."""
+    from experiments import results, runner
+    from experiments.provenance import command_line
+
+    try:
+        results.claim(out, plan.config.name, force)
+    except OSError as error:
+        _stop(str(error))
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        return runner.run(plan, out, console, command_line())
+    except KeyboardInterrupt:
+        print(f"interrupted; what was measured is in {out}", file=sys.stderr)
+        raise SystemExit(130) from None
+
+
+def _finish(rows: list[Row], out: Path, draw: Callable[[], None], again: str) -> None:
+    """Say what went wrong, draw, and exit with 1 where something failed."""
+    from experiments import report
+
+    for line in report.problems(rows):
+        print(line, file=sys.stderr)
+    try:
+        draw()
+    except Exception as error:
+        _stop(f"{error!r}; the rows are safe, draw them with: {again}", 1)
+    if any(row.status.startswith("failed") for row in rows):
+        raise SystemExit(1)
+
+
+def _taken_apart(out: Path, console: Console) -> None:
+    """Print, write and draw what a study's files say."""
+    from experiments import ratios, report, results
+    from experiments.ablation import figure
+    from experiments.ablation import table as tables
+    from experiments.plots.rows import read_run
+
+    run = read_run(out)
+    table = tables.lines(run, ratios.read_rounds(out))
+    if not table:
+        raise ValueError(f"{out} must hold an ablation, got rows of another kind")
+    threads = max(point.threads for point in run.points)
+    for stack in report.ablation(table, threads):
+        console.print(stack)
+    tables.write(out / results.ABLATION, table)
+    print(f"{len(figure.draw(run, table, out / 'figures'))} figures in {out}/figures")
 
 
 def _ratios(out: Path, console: Console, pairs: list[tuple[str, str]]) -> bool:

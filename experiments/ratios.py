@@ -176,8 +176,8 @@ def _compare(
         sides = (ours.median(measure, a), peer.median(measure, b))
         rounds = zip(ours.each(measure, a), peer.each(measure, b), strict=False)
         up = measure.startswith("qps")
-        singles = [_over(*pair) if up else _over(*pair[::-1]) for pair in rounds]
-        median = _over(*sides) if up else _over(*sides[::-1])
+        singles = [over(*pair) if up else over(*pair[::-1]) for pair in rounds]
+        median = over(*sides) if up else over(*sides[::-1])
         known = [each for each in (median, *singles) if not math.isnan(each)]
         return Ratio(median, min(known, default=NAN), max(known, default=NAN))
 
@@ -194,9 +194,10 @@ def _compare(
         p99=ratio("p99_us"),
         qps_1thread=ratio("qps_1thread"),
         qps=ratio("qps"),
-        build=_over(peer.build_s, ours.build_s),
+        build=over(peer.build_s, ours.build_s),
     )
 
 
-def _over(above: float, below: float) -> float:
+def over(above: float, below: float) -> float:
+    """Return a quotient, NaN where there is none."""
     return above / below if below > 0 else NAN

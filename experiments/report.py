@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import groupby
 from typing import Any
 
 from rich import box
@@ -12,6 +13,8 @@ from rich.console import Group as Stack
 from rich.table import Table
 from rich.text import Text
 
+from experiments.ablation.table import Line
+from experiments.ablation.variants import WHOLE
 from experiments.frontier import COARSE, Reading, read_at
 from experiments.plan import Plan, written
 from experiments.plots.curves import Curve, curves
@@ -32,6 +35,12 @@ _RATIO_NOTE = (
     "rounds. 1t: a batch on one thread. p99/p50: ours, and the peer's. Read between "
     "settings as the table above; ≤, ~: as there, for either side."
 )
+_ABLATED = (
+    "×: over the index with everything on, the ratio of the medians over rounds "
+    "measured in turns; below p50's, the least and the greatest of single rounds, and "
+    "≈ where they disagree about which of the two is quicker. A time above 1 is longer without "
+    "the trick. kB read: vectors and centroids, by a model on the counters."
+)
 _WIDE = 110  # columns of a terminal that has room for more
 
 
@@ -44,7 +53,9 @@ def planned(plan: Plan) -> Stack:
     for experiment in plan.experiments:
         for build in experiment.builds:
             searches = [written(point.search) for point in build.points]
-            table.add_row(experiment.dataset.name, build.label, _grid(searches))
+            first = build is experiment.builds[0]
+            name = experiment.dataset.name if first else ""
+            table.add_row(name, build.label, _grid(searches))
     title = f"{plan.config.name}: {plan.n_points} points, {plan.threads} threads"
     return Stack(Text(title), table)
 
@@ -121,6 +132,38 @@ def _ratio_cells(each: Comparison, threads: int) -> Iterator[str]:
     )
     yield f"{_fixed(ours, 1)}, {_fixed(peer, 1)}"
     yield _fixed(each.build, 2)
+
+
+def ablation(lines: Sequence[Line], threads: int) -> Iterator[Stack]:
+    """Yield a table per data set of a study: each index with and without its tricks."""
+    for dataset, group in groupby(lines, lambda line: line.dataset):
+        table = _table()
+        table.add_column("index / variant", overflow="fold")
+        headers = ["p50\nµs", "p50\n×", "p99\n×", "QPS 1t\n×"]
+        headers += [f"QPS {threads}t\n×"] * (threads > 1)
+        headers += ["build\n×", "recall\n@10", "scored", "kB\nread", "index\nMB"]
+        for header in headers:
+            table.add_column(header, justify="right", no_wrap=True)
+        for index, variants in groupby(group, lambda line: line.index):
+            table.add_section()
+            table.add_row(index)
+            for line in variants:
+                table.add_row(f"  {line.variant}", *_ablation_cells(line, threads))
+        yield Stack(Text(f"\n{dataset}: what each trick pays"), table, Text(_ABLATED))
+
+
+def _ablation_cells(line: Line, threads: int) -> Iterator[str]:
+    whole = line.variant == WHOLE
+    yield _round(line.p50_us)
+    span = "" if whole else f"\n{line.p50.low:.2f}–{line.p50.high:.2f}"
+    yield f"{'≈ ' if line.is_noise and not whole else ''}{line.p50.median:.2f}{span}"
+    rates = [line.qps_1thread, *[line.qps] * (threads > 1)]
+    yield from (_fixed(ratio.median, 2) for ratio in (line.p99, *rates))
+    yield _fixed(line.build, 2)
+    yield _fixed(line.recall_at_10, 4)
+    yield _round(line.distance_computations)
+    yield _round(line.bytes_read / 1e3)
+    yield _fixed(line.index_bytes / 1e6, 1)
 
 
 def _times(ratio: Ratio) -> str:

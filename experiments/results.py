@@ -20,9 +20,10 @@ if TYPE_CHECKING:
     from experiments.measure import Built, Sample
 
 ROWS, PER_QUERY, PROVENANCE = "rows.csv", "per_query.parquet", "provenance.json"
-ROUNDS, RATIOS = "rounds.csv", "ratios.csv"
+ROUNDS, RATIOS, ABLATION = "rounds.csv", "ratios.csv", "ablation.csv"
 FIGURES, FAILURES = "figures", "failures.log"
-OUTPUTS = (ROWS, ROUNDS, RATIOS, PER_QUERY, PROVENANCE, FIGURES, FAILURES)
+DERIVED = (RATIOS, ABLATION, FIGURES)
+OUTPUTS = (ROWS, ROUNDS, PER_QUERY, PROVENANCE, FAILURES, *DERIVED)
 
 ROUND_MEASURES = ("p50_us", "p99_us", "qps", "qps_1thread")
 
@@ -112,8 +113,9 @@ class Record:
     def row(self) -> Row:
         """Return this point's row as it stands."""
         build = self.build
+        threads = {"threads": build.threads} if build.threads else {}
         return Row(
-            **self.common,
+            **{**self.common, **threads},
             library=build.adapter.library,
             family=build.adapter.family(build.params),
             index=build.adapter.spelling(build.params),

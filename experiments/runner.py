@@ -147,7 +147,8 @@ class Trial:
                     train=train,
                     test=test,
                     k=config.k,
-                    threads=self._plan.threads,
+                    threads=build.threads or self._plan.threads,
+                    environment=build.environment,
                 )
                 log = folder / f"{build.build_id}.log"
                 worker = Worker(job, log, config.timeout_s)

@@ -15,7 +15,7 @@ nq = 50
 def read(tmp_path, text, head=HEAD):
     path = tmp_path / "c.toml"
     path.write_text(head + text)
-    return plan.make(config.load(path))
+    return plan.make(config.load(path, config.Config))
 
 
 def only(plan):
@@ -104,7 +104,7 @@ def test_a_dataset_that_does_not_exist_is_found_before_the_run(tmp_path, name, s
 
 def test_a_missing_file_is_a_config_error(tmp_path):
     with pytest.raises(ConfigError, match="No such file"):
-        config.load(tmp_path / "absent.toml")
+        config.load(tmp_path / "absent.toml", config.Config)
 
 
 def test_lists_are_grids_in_build_and_in_search(tmp_path):
@@ -271,7 +271,7 @@ def test_the_configs_are_valid(name):
     from importlib.resources import files
 
     path = files("experiments.configs") / f"{name}.toml"
-    assert plan.make(config.load(path)).n_points > 10
+    assert plan.make(config.load(path, config.Config)).n_points > 10
 
 
 @pytest.mark.parametrize("name", ["wordnet", "speed-wordnet"])
@@ -281,4 +281,4 @@ def test_configs_of_a_file_are_valid_where_it_is(name, tmp_path, monkeypatch):
     (tmp_path / "wordnet-minilm-384-angular.hdf5").touch()
     monkeypatch.setenv("ANN_DATA", str(tmp_path))
     path = files("experiments.configs") / f"{name}.toml"
-    assert plan.make(config.load(path)).n_points > 10
+    assert plan.make(config.load(path, config.Config)).n_points > 10
