@@ -99,6 +99,37 @@ def ablation(
 
 
 @app.command()
+def bulk(
+    config: Annotated[Path, typer.Argument(help="A TOML file.")],
+    out: OutOption = None,
+    force: ForceOption = False,
+) -> None:
+    """Measure exact search of a batch and k-means beside FAISS and scikit-learn."""
+    from rich.console import Console
+
+    from experiments import bulk as bulks
+    from experiments import config as configs
+    from experiments import plan, report, results
+    from experiments.provenance import command_line
+    from experiments.strict import ConfigError
+
+    console = Console()
+    try:
+        loaded = configs.load(config, configs.Bulk)
+        plan.require_datasets(loaded)
+    except ConfigError as error:
+        _stop(str(error))
+    out = out or Path("results") / loaded.name
+    try:
+        results.claim(out, loaded.name, force)
+        lines = bulks.run(loaded, out, console, command_line())
+    except (OSError, ValueError) as error:
+        _stop(str(error))
+    for table in report.bulk(lines):
+        console.print(table)
+
+
+@app.command()
 def show(
     dirs: Dirs,
     every: Annotated[

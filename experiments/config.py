@@ -98,6 +98,20 @@ class AblationEntry(Strict):
     variant: list[Variant] = Field(default_factory=list)
 
 
+class Bulk(Study):
+    """A config of work in bulk.
+
+    Exact search of ``queries`` at once under each of ``metrics``, and k-means with each
+    number of ``clusters``: so many ``iterations`` on ``per_cluster`` vectors a cluster.
+    """
+
+    queries: int = Field(1000, ge=1)
+    metrics: list[Literal["l2", "cosine"]] = Field(default_factory=list)
+    clusters: list[Annotated[int, Field(ge=2)]] = Field(default_factory=list)
+    iterations: int = Field(10, ge=1)
+    per_cluster: int = Field(256, ge=1, le=256)
+
+
 class Ablation(Study):
     """A config of indexes to take apart, one trick at a time."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -13,6 +14,7 @@ from rich.console import Group as Stack
 from rich.table import Table
 from rich.text import Text
 
+from experiments import bulk as bulks
 from experiments.ablation.table import Line
 from experiments.ablation.variants import WHOLE
 from experiments.frontier import COARSE, Reading, read_at
@@ -38,8 +40,12 @@ _RATIO_NOTE = (
 _ABLATED = (
     "×: over the index with everything on, the ratio of the medians over rounds "
     "measured in turns; below p50's, the least and the greatest of single rounds, and "
-    "≈ where they disagree about which of the two is quicker. A time above 1 is longer without "
-    "the trick. kB read: vectors and centroids, by a model on the counters."
+    "≈ where they disagree about which of the two is quicker. A time above 1 is longer "
+    "without the trick. kB read: vectors and centroids, by a model on the counters."
+)
+_BULK = (
+    "Rounds in turns, all threads. ours ×: how many times faster ours is, the ratio of "
+    "the medians, and under it the least and the greatest of single rounds."
 )
 _WIDE = 110  # columns of a terminal that has room for more
 
@@ -164,6 +170,34 @@ def _ablation_cells(line: Line, threads: int) -> Iterator[str]:
     yield _round(line.distance_computations)
     yield _round(line.bytes_read / 1e3)
     yield _fixed(line.index_bytes / 1e6, 1)
+
+
+def bulk(lines: Sequence[bulks.Line]) -> Iterator[Stack]:
+    """Yield a table per data set of work in bulk."""
+    for _, group in groupby(lines, lambda line: (line.dataset, line.n, line.d)):
+        table = _table()
+        table.add_column("work", overflow="fold")
+        for header in ("library", "median s", "least", "greatest", "ours ×", "quality"):
+            table.add_column(header, justify="right", no_wrap=True)
+        before = None
+        for line in group:
+            setting = json.loads(line.setting)
+            words = ", ".join(f"{key} {value:,}" for key, value in setting.items())
+            metric = line.metric if line.task == "exact search" else ""
+            work = f"{line.task} {metric}".rstrip() + f"\n{words}"
+            if work != before:
+                table.add_section()
+            times = (line.median_s, line.least_s, line.greatest_s)
+            table.add_row(
+                "" if work == before else work,
+                line.library,
+                *map(_round, times),
+                _times(line.ours) if line.library != bulks.OURS else "",
+                f"{line.quality} {line.value:.6g}",
+            )
+            before = work
+        title = f"\n{line.dataset}: n={line.n:,} d={line.d}, {line.threads} threads"
+        yield Stack(Text(title), table, Text(_BULK))
 
 
 def _times(ratio: Ratio) -> str:

@@ -21,9 +21,10 @@ if TYPE_CHECKING:
 
 ROWS, PER_QUERY, PROVENANCE = "rows.csv", "per_query.parquet", "provenance.json"
 ROUNDS, RATIOS, ABLATION = "rounds.csv", "ratios.csv", "ablation.csv"
+BULK = "bulk.csv"
 FIGURES, FAILURES = "figures", "failures.log"
 DERIVED = (RATIOS, ABLATION, FIGURES)
-OUTPUTS = (ROWS, ROUNDS, PER_QUERY, PROVENANCE, FAILURES, *DERIVED)
+OUTPUTS = (ROWS, ROUNDS, BULK, PER_QUERY, PROVENANCE, FAILURES, *DERIVED)
 
 ROUND_MEASURES = ("p50_us", "p99_us", "qps", "qps_1thread")
 

@@ -23,9 +23,9 @@ WIDTH, EDGE, BAR, HEAD, GAP = 9.5, 0.15, 0.24, 0.34, 0.22  # inches
 COLUMNS = (0.75, 0.8, 0.85)  # inches: times, p50, recall
 _TITLE = "What each trick pays: latency of a query without it"
 _NOTE = (
-    "Bars, from 1: p50 of one query at a time on one thread, over that of the index with "
-    "everything on; the ratio of medians over rounds measured in turns. Lines: the "
-    "least and the greatest of single rounds. Pale: rounds disagree about which of "
+    "Bars, from 1: p50 of one query at a time on one thread, over that of the index "
+    "with everything on; the ratio of medians over rounds measured in turns. Lines: "
+    "the least and the greatest of single rounds. Pale: rounds disagree about which of "
     "the two is quicker."
 )
 

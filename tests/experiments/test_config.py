@@ -282,3 +282,17 @@ def test_configs_of_a_file_are_valid_where_it_is(name, tmp_path, monkeypatch):
     monkeypatch.setenv("ANN_DATA", str(tmp_path))
     path = files("experiments.configs") / f"{name}.toml"
     assert plan.make(config.load(path, config.Config)).n_points > 10
+
+
+def test_the_configs_of_the_studies_are_valid(tmp_path, monkeypatch):
+    from importlib.resources import files
+
+    from experiments.ablation import variants
+
+    (tmp_path / "wordnet-minilm-384-angular.hdf5").touch()
+    monkeypatch.setenv("ANN_DATA", str(tmp_path))
+    configs = files("experiments.configs")
+    ablation = config.load(configs / "ablation-wordnet.toml", config.Ablation)
+    assert variants.make(ablation).n_points > 20
+    bulk = config.load(configs / "bulk-wordnet.toml", config.Bulk)
+    assert plan.require_datasets(bulk) == ["wordnet-minilm-384-angular.hdf5"]
