@@ -168,7 +168,7 @@ def ratios(
         _stop(f"a pair must be OURS:PEER, got {pair}")
     try:
         if not _ratios(directory, Console(), [(a, b) for a, b in pairs]):
-            _stop("no pair reaches a common recall in rounds.csv", 1)
+            _stop(f"no two curves with rounds reach a common recall in {directory}", 1)
     except (OSError, ValueError) as error:
         _stop(str(error))
 
