@@ -142,7 +142,7 @@ def _ratio_cells(each: Comparison, threads: int) -> Iterator[str]:
 
 def ablation(lines: Sequence[Line], threads: int) -> Iterator[Stack]:
     """Yield a table per data set of a study: each index with and without its tricks."""
-    for dataset, group in groupby(lines, lambda line: line.dataset):
+    for (dataset, metric, n), group in groupby(lines, lambda line: line.data):
         table = _table()
         table.add_column("index / variant", overflow="fold")
         headers = ["p50\nµs", "p50\n×", "p99\n×", "QPS 1t\n×"]
@@ -155,7 +155,8 @@ def ablation(lines: Sequence[Line], threads: int) -> Iterator[Stack]:
             table.add_row(index)
             for line in variants:
                 table.add_row(f"  {line.variant}", *_ablation_cells(line, threads))
-        yield Stack(Text(f"\n{dataset}: what each trick pays"), table, Text(_ABLATED))
+        title = f"\n{dataset} ({metric}): n={n:,}, what each trick pays"
+        yield Stack(Text(title), table, Text(_ABLATED))
 
 
 def _ablation_cells(line: Line, threads: int) -> Iterator[str]:

@@ -26,6 +26,8 @@ class Line:
     """
 
     dataset: str
+    metric: str
+    n: int
     index: str
     variant: str
     p50_us: float
@@ -38,6 +40,11 @@ class Line:
     distance_computations: float
     bytes_read: float
     index_bytes: float
+
+    @property
+    def data(self) -> tuple[str, str, int]:
+        """What lines of one table share."""
+        return self.dataset, self.metric, self.n
 
     @property
     def is_noise(self) -> bool:
@@ -72,6 +79,8 @@ def _line(
 
     return Line(
         dataset=point.group.dataset,
+        metric=point.group.metric,
+        n=point.group.n,
         index=index,
         variant=variant,
         p50_us=point.latency_us.get("p50", math.nan),
