@@ -257,7 +257,7 @@ def _taken_apart(out: Path, console: Console) -> None:
     if not table:
         raise ValueError(f"{out} must hold an ablation, got rows of another kind")
     threads = max(point.threads for point in run.points)
-    for stack in report.ablation(table, threads):
+    for stack in report.ablation(table, threads, console.width):
         console.print(stack)
     tables.write(out / results.ABLATION, table)
     print(f"{len(figure.draw(run, table, out / 'figures'))} figures in {out}/figures")
@@ -275,7 +275,7 @@ def _ratios(out: Path, console: Console, pairs: list[tuple[str, str]]) -> bool:
         chosen = pairs or comparing.pairs_of(run, group)
         if lines := list(comparing.compare(run, rounds, group, chosen)):
             threads = max(point.threads for point in run.points)
-            console.print(report.ratios(group, lines, threads))
+            console.print(report.ratios(group, lines, threads, console.width))
             found[group.dataset] = lines
     if found:
         comparing.write(out / results.RATIOS, found)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import groupby
 from typing import Any
 
@@ -21,7 +21,7 @@ from experiments.frontier import COARSE, Reading, read_at
 from experiments.plan import Plan, written
 from experiments.plots.curves import Curve, curves
 from experiments.plots.rows import NAN, Group, Point, Run
-from experiments.ratios import TARGETS, Comparison, Ratio
+from experiments.ratios import TARGETS, Comparison, Ratio, over
 from experiments.results import Row
 
 MOST_CORES = 1.05  # processor time over wall time; more is not a single thread
@@ -47,6 +47,7 @@ _BULK = (
     "Rounds in turns, all threads. ours ×: how many times faster ours is, the ratio of "
     "the medians, and under it the least and the greatest of single rounds."
 )
+_WIDE_ONLY = ("QPS 1t\n×", "p99/p50", "build\n×", "index\nMB", "peer's\nµs")
 _WIDE = 110  # columns of a terminal that has room for more
 
 
@@ -107,70 +108,81 @@ def details(runs: Sequence[Run], width: int) -> Iterator[Stack]:
         yield Stack(_title(group, members), table)
 
 
-def ratios(group: Group, comparisons: Sequence[Comparison], threads: int) -> Stack:
+def ratios(
+    group: Group, comparisons: Sequence[Comparison], threads: int, width: int
+) -> Stack:
     """Return the table of one data set's comparisons."""
     table = _table()
     table.add_column("ours / peer", overflow="fold")
-    headers = ["recall", "p50\nµs", "peer's\nµs", "p50\n×", "p99\n×", "QPS 1t\n×"]
-    headers += [f"QPS {threads}t\n×"] * (threads > 1) + ["p99/p50", "build\n×"]
-    for header in headers:
-        table.add_column(header, justify="right", no_wrap=True)
+    headers = _headers(table, _ratio_cells(comparisons[0], threads), width)
     before = None
     for each in comparisons:
         pair = f"{each.ours}\n/ {each.peer}"
         if pair != before:
             table.add_section()
-        table.add_row("" if pair == before else pair, *_ratio_cells(each, threads))
+        cells = _ratio_cells(each, threads)
+        table.add_row("" if pair == before else pair, *(cells[h] for h in headers))
         before = pair
     title = f"\n{group.dataset}: ours against peers"
     return Stack(Text(title), table, Text(_RATIO_NOTE))
 
 
-def _ratio_cells(each: Comparison, threads: int) -> Iterator[str]:
-    yield f"{each.mark}{each.recall:.2f}"
-    yield from map(_round, (each.p50_us_ours, each.p50_us_peer))
-    yield from map(_times, (each.p50, each.p99, each.qps_1thread))
-    if threads > 1:
-        yield _times(each.qps)
-    ours, peer = (
-        each.p99_us_ours / each.p50_us_ours,
-        each.p99_us_peer / each.p50_us_peer,
-    )
-    yield f"{_fixed(ours, 1)}, {_fixed(peer, 1)}"
-    yield _fixed(each.build, 2)
+def _ratio_cells(each: Comparison, threads: int) -> dict[str, str]:
+    ours = over(each.p99_us_ours, each.p50_us_ours)
+    peer = over(each.p99_us_peer, each.p50_us_peer)
+    several = {f"QPS {threads}t\n×": _times(each.qps)} if threads > 1 else {}
+    return {
+        "recall": f"{each.mark}{each.recall:.2f}",
+        "p50\nµs": _round(each.p50_us_ours),
+        "peer's\nµs": _round(each.p50_us_peer),
+        "p50\n×": _times(each.p50),
+        "p99\n×": _times(each.p99),
+        "QPS 1t\n×": _times(each.qps_1thread),
+        **several,
+        "p99/p50": f"{_fixed(ours, 1)}, {_fixed(peer, 1)}",
+        "build\n×": _fixed(each.build, 2),
+    }
 
 
-def ablation(lines: Sequence[Line], threads: int) -> Iterator[Stack]:
+def ablation(lines: Sequence[Line], threads: int, width: int) -> Iterator[Stack]:
     """Yield a table per data set of a study: each index with and without its tricks."""
     for (dataset, metric, n), group in groupby(lines, lambda line: line.data):
         table = _table()
         table.add_column("index / variant", overflow="fold")
-        headers = ["p50\nµs", "p50\n×", "p99\n×", "QPS 1t\n×"]
-        headers += [f"QPS {threads}t\n×"] * (threads > 1)
-        headers += ["build\n×", "recall\n@10", "scored", "kB\nread", "index\nMB"]
-        for header in headers:
-            table.add_column(header, justify="right", no_wrap=True)
+        headers = _headers(table, _ablation_cells(lines[0], threads), width)
         for index, variants in groupby(group, lambda line: line.index):
             table.add_section()
             table.add_row(index)
             for line in variants:
-                table.add_row(f"  {line.variant}", *_ablation_cells(line, threads))
+                cells = _ablation_cells(line, threads)
+                table.add_row(f"  {line.variant}", *(cells[h] for h in headers))
         title = f"\n{dataset} ({metric}): n={n:,}, what each trick pays"
         yield Stack(Text(title), table, Text(_ABLATED))
 
 
-def _ablation_cells(line: Line, threads: int) -> Iterator[str]:
-    whole = line.variant == WHOLE
-    yield _round(line.p50_us)
-    span = "" if whole else f"\n{line.p50.low:.2f}–{line.p50.high:.2f}"
-    yield f"{'≈ ' if line.is_noise and not whole else ''}{line.p50.median:.2f}{span}"
-    rates = [line.qps_1thread, *[line.qps] * (threads > 1)]
-    yield from (_fixed(ratio.median, 2) for ratio in (line.p99, *rates))
-    yield _fixed(line.build, 2)
-    yield _fixed(line.recall_at_10, 4)
-    yield _round(line.distance_computations)
-    yield _round(line.bytes_read / 1e3)
-    yield _fixed(line.index_bytes / 1e6, 1)
+def _ablation_cells(line: Line, threads: int) -> dict[str, str]:
+    noise = line.is_noise and line.variant != WHOLE
+    qps = {f"QPS {threads}t\n×": _fixed(line.qps.median, 2)} if threads > 1 else {}
+    return {
+        "p50\nµs": _round(line.p50_us),
+        "p50\n×": f"{'≈ ' if noise else ''}{_times(line.p50)}",
+        "p99\n×": _fixed(line.p99.median, 2),
+        "QPS 1t\n×": _fixed(line.qps_1thread.median, 2),
+        **qps,
+        "build\n×": _fixed(line.build, 2),
+        "recall\n@10": _fixed(line.recall_at_10, 4),
+        "scored": _round(line.distance_computations),
+        "kB\nread": _round(line.bytes_read / 1e3),
+        "index\nMB": _fixed(line.index_bytes / 1e6, 1),
+    }
+
+
+def _headers(table: Table, cells: Iterable[str], width: int) -> list[str]:
+    """Add the columns that the terminal has room for; return their headers."""
+    headers = [h for h in cells if width >= _WIDE or h not in _WIDE_ONLY]
+    for header in headers:
+        table.add_column(header, justify="right", no_wrap=True)
+    return headers
 
 
 def bulk(lines: Sequence[bulks.Line]) -> Iterator[Stack]:

@@ -1,11 +1,13 @@
 import csv
+import io
 import json
 
 import pytest
+from rich.console import Console
 from test_report import point
 from typer.testing import CliRunner
 
-from experiments import config, ratios, results
+from experiments import config, ratios, report, results
 from experiments.ablation import figure, table, variants
 from experiments.cli import app
 from experiments.plots.rows import read_run
@@ -127,6 +129,18 @@ def test_each_variant_stands_beside_the_whole(study):
     assert not prefetch.is_noise
     assert avx2.p50 == pytest.approx((0.95, 0.95, 1.1))
     assert avx2.is_noise
+
+
+@pytest.mark.parametrize("width", [80, 110])
+def test_the_table_fits_and_marks_noise(study, width):
+    file = io.StringIO()
+    for stack in report.ablation(lines(study), 2, width):
+        Console(file=file, width=width).print(stack)
+    text = file.getvalue()
+    assert max(map(len, text.splitlines())) <= width
+    assert "…" not in text
+    assert "≈ 0.95" in next(row for row in text.splitlines() if "SIMD avx2" in row)
+    assert "≈" not in next(row for row in text.splitlines() if "prefetch" in row)
 
 
 def test_rows_without_a_whole_are_no_study(study):

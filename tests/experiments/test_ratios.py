@@ -93,13 +93,22 @@ def test_a_damaged_file_says_which(directory):
         ratios.read_rounds(directory)
 
 
-def test_the_table_fits_and_shows_both_sides(directory):
+@pytest.mark.parametrize("width", [80, 110])
+def test_the_table_fits(directory, width):
+    group = read_run(directory).points[0].group
+    file = io.StringIO()
+    table = report.ratios(group, comparisons(directory), 2, width)
+    Console(file=file, width=width).print(table)
+    assert max(map(len, file.getvalue().splitlines())) <= width
+    assert "…" not in file.getvalue()
+
+
+def test_the_table_shows_both_sides(directory):
     lines = comparisons(directory)
     group = read_run(directory).points[0].group
     file = io.StringIO()
-    Console(file=file, width=110).print(report.ratios(group, lines, 2))
+    Console(file=file, width=110).print(report.ratios(group, lines, 2, 110))
     text = file.getvalue()
-    assert max(map(len, text.splitlines())) <= 110
     row = next(line for line in text.splitlines() if OURS in line)
     assert row.split()[3:] == [
         *("0.90", "44.0", "100", "2.27", "2.27", "2.27", "2.27", "2.0,", "2.0", "2.50")
