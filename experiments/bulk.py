@@ -8,12 +8,11 @@ the clock starts where a library leaves that to its user.
 
 from __future__ import annotations
 
-import csv
 import gc
 import importlib.util
 import statistics
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
@@ -25,7 +24,6 @@ from threadpoolctl import threadpool_limits
 from ann import parallel
 from experiments import datasets, provenance, results
 from experiments.config import Bulk
-from experiments.datasets.cache import atomic
 from experiments.peers.common import normalised
 from experiments.plan import canonical
 from experiments.progress import Progress
@@ -91,12 +89,12 @@ def run(config: Bulk, out: Path, console: Console, command: str) -> list[Line]:
             for contest in contests(config, threads, progress):
                 progress.doing(contest.task)
                 table += measure(contest, config.rounds, threads, config.seed)
-                write(out / results.BULK, table)
+                results.write_table(out / results.BULK, table)
                 progress.done()
         stamp["status"] = "finished"
     finally:
         stamp["ended"] = provenance.now()
-        write(out / results.BULK, table)
+        results.write_table(out / results.BULK, table)
         results.write_json(out / results.PROVENANCE, stamp)
     return table
 
@@ -296,24 +294,6 @@ def _line(
         quality=contest.quality,
         value=value,
     )
-
-
-def write(path: Path, table: Sequence[Line]) -> None:
-    """Write ``bulk.csv``."""
-    with atomic(path) as temporary, temporary.open("w", newline="") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        header: list[str] = []
-        for column in fields(Line):
-            header.append(column.name)
-            if column.type == "Ratio":
-                header += [f"{column.name}_low", f"{column.name}_high"]
-        writer.writerow(header)
-        for line in table:
-            cells: list[Any] = []
-            for column in fields(Line):
-                value = getattr(line, column.name)
-                cells += value if isinstance(value, Ratio) else (value,)
-            writer.writerow([f"{c:.5g}" if isinstance(c, float) else c for c in cells])
 
 
 def _has(module: str) -> bool:

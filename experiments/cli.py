@@ -259,26 +259,26 @@ def _taken_apart(out: Path, console: Console) -> None:
     threads = max(point.threads for point in run.points)
     for stack in report.ablation(table, threads, console.width):
         console.print(stack)
-    tables.write(out / results.ABLATION, table)
+    results.write_table(out / results.ABLATION, table)
     print(f"{len(figure.draw(run, table, out / 'figures'))} figures in {out}/figures")
 
 
 def _ratios(out: Path, console: Console, pairs: list[tuple[str, str]]) -> bool:
-    """Print the table of ratios and write it; say whether there was one."""
+    """Print the table of ratios and write the config's; say whether there is one."""
     from experiments import ratios as comparing
     from experiments import report, results
     from experiments.plots.rows import read_run
 
     run, rounds = read_run(out), comparing.read_rounds(out)
-    found = {}
+    found = []
     for group in dict.fromkeys(point.group for point in run.points):
         chosen = pairs or comparing.pairs_of(run, group)
         if lines := list(comparing.compare(run, rounds, group, chosen)):
             threads = max(point.threads for point in run.points)
             console.print(report.ratios(group, lines, threads, console.width))
-            found[group.dataset] = lines
-    if found:
-        comparing.write(out / results.RATIOS, found)
+            found += lines
+    if found and not pairs:
+        results.write_table(out / results.RATIOS, found)
     return bool(found)
 
 

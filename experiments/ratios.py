@@ -13,11 +13,10 @@ import csv
 import math
 import statistics
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
-from experiments.datasets.cache import atomic
 from experiments.frontier import Reading, read_at
 from experiments.plots.curves import Curve, curves
 from experiments.plots.rows import NAN, Group, Run
@@ -43,6 +42,7 @@ class Comparison:
     recall, "~" where its neighbouring settings are more than 0.01 of recall apart.
     """
 
+    dataset: str
     ours: str
     peer: str
     recall: float
@@ -102,7 +102,7 @@ def compare(
         for target in TARGETS:
             a, b = ours.read(target), peer.read(target)
             if a is not None and b is not None:
-                yield _compare(ours, peer, a, b, target)
+                yield _compare(group.dataset, ours, peer, a, b, target)
 
 
 def pairs_of(run: Run, group: Group) -> list[tuple[str, str]]:
@@ -114,29 +114,6 @@ def pairs_of(run: Run, group: Group) -> list[tuple[str, str]]:
     peers = [curve.label for curve in found if curve.library != "ann"]
     ours = [curve.label for curve in found if curve.library == "ann"]
     return [(a, b) for a in ours for b in peers]
-
-
-def write(path: Path, datasets: Mapping[str, Sequence[Comparison]]) -> None:
-    """Write ``ratios.csv``, a line for every comparison of every data set."""
-    with atomic(path) as temporary, temporary.open("w", newline="") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        header = ["dataset"]
-        for column in fields(Comparison):
-            name = column.name
-            header.append(name)
-            if column.type == "Ratio":
-                header += [f"{name}_low", f"{name}_high"]
-        writer.writerow(header)
-        for dataset, comparisons in datasets.items():
-            for each in comparisons:
-                writer.writerow([dataset, *_cells(each)])
-
-
-def _cells(comparison: Comparison) -> Iterator[str | float]:
-    for column in fields(Comparison):
-        value = getattr(comparison, column.name)
-        for cell in value if isinstance(value, Ratio) else (value,):
-            yield f"{cell:.4g}" if isinstance(cell, float) else cell
 
 
 class _Side:
@@ -169,7 +146,7 @@ class _Side:
 
 
 def _compare(
-    ours: _Side, peer: _Side, a: Reading, b: Reading, target: float
+    dataset: str, ours: _Side, peer: _Side, a: Reading, b: Reading, target: float
 ) -> Comparison:
     def ratio(measure: str) -> Ratio:
         """Ours over the peer's for a rate, the peer's over ours for a latency."""
@@ -182,6 +159,7 @@ def _compare(
         return Ratio(median, min(known, default=NAN), max(known, default=NAN))
 
     return Comparison(
+        dataset=dataset,
         ours=ours.label,
         peer=peer.label,
         recall=target,

@@ -161,7 +161,7 @@ def ablation(lines: Sequence[Line], threads: int, width: int) -> Iterator[Stack]
 
 
 def _ablation_cells(line: Line, threads: int) -> dict[str, str]:
-    noise = line.is_noise and line.variant != WHOLE
+    noise = line.within_noise and line.variant != WHOLE
     qps = {f"QPS {threads}t\n×": _fixed(line.qps.median, 2)} if threads > 1 else {}
     return {
         "p50\nµs": _round(line.p50_us),

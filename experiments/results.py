@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -229,6 +229,29 @@ def write_rounds(path: Path, records: Sequence[Record]) -> None:
             for number, (turn, sample) in enumerate(turns):
                 cells = map(_cell, _round(sample))
                 writer.writerow([point.row_id, label, setting, number, turn, *cells])
+
+
+def write_table(path: Path, lines: Sequence[Any]) -> None:
+    """Write dataclasses as a CSV file, whole or not at all.
+
+    A field that holds a ratio becomes three columns: it, its least and its greatest.
+    """
+    flat = [dict(_columns(line)) for line in lines]
+    with atomic(path) as temporary, temporary.open("w", newline="") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(flat[0] if flat else ())
+        for columns in flat:
+            writer.writerow(map(_cell, columns.values()))
+
+
+def _columns(line: Any) -> Iterator[tuple[str, Any]]:
+    for column in fields(line):
+        value = getattr(line, column.name)
+        if isinstance(value, tuple):
+            names = (column.name, f"{column.name}_low", f"{column.name}_high")
+            yield from zip(names, value, strict=True)
+        else:
+            yield column.name, value
 
 
 def write_per_query(path: Path, records: Sequence[Record]) -> None:

@@ -127,7 +127,7 @@ class _Chart:
 
     def _bar(self, line: Line, y: float) -> None:
         colour = self._colours.get(line.index, OTHER_COLOUR)
-        paint = shade(colour, 0.6) if line.is_noise else colour
+        paint = shade(colour, 0.6) if line.within_noise else colour
         look: dict[str, Any] = {"height": BAR * 0.66, "color": paint, "lw": 0}
         self._ax.barh(y, line.p50.median - 1, left=1, **look)
         span = [line.p50.low, line.p50.high]

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import csv
 import math
 import statistics
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
-from pathlib import Path
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from experiments.ablation.variants import BETWEEN, WHOLE
-from experiments.datasets.cache import atomic
 from experiments.plots import rows
 from experiments.ratios import Ratio, Rounds, over
 
@@ -40,16 +37,12 @@ class Line:
     distance_computations: float
     bytes_read: float
     index_bytes: float
+    within_noise: bool
 
     @property
     def data(self) -> tuple[str, str, int]:
         """What lines of one table share."""
         return self.dataset, self.metric, self.n
-
-    @property
-    def is_noise(self) -> bool:
-        """Whether rounds disagree about the variant being quicker or slower."""
-        return self.p50.low <= 1 <= self.p50.high
 
 
 def lines(run: rows.Run, rounds: Rounds) -> list[Line]:
@@ -77,6 +70,7 @@ def _line(
         singles = [over(a, b) for a, b in zip(ours, theirs, strict=False)]
         return Ratio(median, min(median, *singles), max(median, *singles))
 
+    p50 = ratio("p50_us")
     return Line(
         dataset=point.group.dataset,
         metric=point.group.metric,
@@ -84,7 +78,7 @@ def _line(
         index=index,
         variant=variant,
         p50_us=point.latency_us.get("p50", math.nan),
-        p50=ratio("p50_us"),
+        p50=p50,
         p99=ratio("p99_us"),
         qps_1thread=ratio("qps_1thread"),
         qps=ratio("qps"),
@@ -93,6 +87,7 @@ def _line(
         distance_computations=point.distance_computations,
         bytes_read=bytes_read(point),
         index_bytes=point.index_bytes,
+        within_noise=p50.low <= 1 <= p50.high,
     )
 
 
@@ -126,22 +121,3 @@ def _stored_bytes(codec: Mapping[str, Any] | None, d: int) -> float:
         case {"kind": "PQ", "m": m, "nbits": nbits}:
             return float(m) * float(nbits) / 8
     return math.nan
-
-
-def write(path: Path, table: Sequence[Line]) -> None:
-    """Write ``ablation.csv``, a line for every variant."""
-    with atomic(path) as temporary, temporary.open("w", newline="") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        header: list[str] = []
-        for column in fields(Line):
-            name = column.name
-            header += [name]
-            header += [f"{name}_low", f"{name}_high"] * (column.type == "Ratio")
-        writer.writerow([*header, "within_noise"])
-        for line in table:
-            cells: list[Any] = []
-            for column in fields(Line):
-                value = getattr(line, column.name)
-                cells += value if isinstance(value, Ratio) else (value,)
-            shown = [f"{c:.5g}" if isinstance(c, float) else c for c in cells]
-            writer.writerow([*shown, line.is_noise])

@@ -126,9 +126,9 @@ def test_each_variant_stands_beside_the_whole(study):
     assert prefetch.p50 == pytest.approx((1.5, 1.5, 1.5))
     assert prefetch.qps.median == pytest.approx(1 / 1.5)
     assert prefetch.build == 2
-    assert not prefetch.is_noise
+    assert not prefetch.within_noise
     assert avx2.p50 == pytest.approx((0.95, 0.95, 1.1))
-    assert avx2.is_noise
+    assert avx2.within_noise
 
 
 @pytest.mark.parametrize("width", [80, 110])
@@ -150,7 +150,7 @@ def test_rows_without_a_whole_are_no_study(study):
 
 def test_the_study_is_written_and_drawn(study):
     found = lines(study)
-    table.write(study / "ablation.csv", found)
+    results.write_table(study / "ablation.csv", found)
     with (study / "ablation.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
     assert [row["variant"] for row in rows] == list(P50S)

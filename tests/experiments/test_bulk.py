@@ -80,16 +80,16 @@ def test_libraries_take_turns_in_an_order_of_each_round_s_own(monkeypatch):
     contest = Contest(
         Data, "work", {"k": 1}, {name: call(name) for name in names}, "length", len
     )
-    lines = list(measure(contest, rounds=8, threads=1, seed=0))
+    lines = list(measure(contest, rounds=4, threads=1, seed=0))
     assert calls[:3] == names  # the untimed call
     rounds = [tuple(calls[i : i + 3]) for i in range(3, len(calls), 3)]
-    assert len(rounds) == 8
+    assert len(rounds) == 4
     assert all(sorted(each) == names for each in rounds)
     assert len(set(rounds)) > 1
     assert [line.value for line in lines] == [3, 5, 12]
     assert lines[1].median_s == 1
     assert lines[1].ours == (1, 1, 1)
-    assert [line.rounds for line in lines] == [8, 8, 8]
+    assert [line.rounds for line in lines] == [4, 4, 4]
 
 
 def test_the_objective_is_the_mean_square_to_the_nearest(monkeypatch):

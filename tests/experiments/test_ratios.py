@@ -5,8 +5,10 @@ import math
 import pytest
 from rich.console import Console
 from test_report import point
+from typer.testing import CliRunner
 
 from experiments import ratios, report, results
+from experiments.cli import app
 from experiments.plots.rows import read_run
 
 OURS, PEER = "HNSW SQ8 +refine", "hnswlib"
@@ -118,10 +120,24 @@ def test_the_table_shows_both_sides(directory):
 
 def test_the_file_has_a_line_for_each_comparison(directory):
     lines = comparisons(directory)
-    ratios.write(directory / "ratios.csv", {"patches": lines})
+    results.write_table(directory / "ratios.csv", lines)
     with (directory / "ratios.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
     assert [row["recall"] for row in rows] == ["0.9", "0.95", "0.99"]
     assert float(rows[1]["p50"]) == pytest.approx(2.273, abs=1e-3)
     assert rows[1]["p50_low"] == rows[1]["p50_high"] == rows[1]["p50"]
     assert not any(math.isnan(float(row["qps"])) for row in rows)
+
+
+def test_the_command_prints_any_pair_and_writes_the_config_s(directory):
+    def ann(*arguments):
+        return CliRunner().invoke(app, ["ratios", str(directory), *arguments])
+
+    done = ann("--pair", f"{OURS}:{PEER}")
+    assert done.exit_code == 0, done.output
+    assert PEER in done.stdout
+    assert not (directory / "ratios.csv").exists()
+    assert ann().exit_code == 0
+    assert (directory / "ratios.csv").exists()
+    assert ann("--pair", f"{OURS}:absent").exit_code == 1
+    assert "a pair must be OURS:PEER" in ann("--pair", "HNSW").stderr
