@@ -19,11 +19,10 @@ _MISSING = 2**32 - 1  # an id
 class _RaBitQ(Adapter):
     """What its indexes share: cosine is the inner product of normalised vectors."""
 
-    _index: Any
-
     library = "rabitqlib"
     metrics = ("l2", "ip", "cosine")
     searched_with: ClassVar[str]  # the name of the parameter that a search sweeps
+    _index: Any
 
     def __init__(self, metric: str, build: Any, seed: int) -> None:
         self._metric, self._build, self._seed = metric, build, seed

@@ -65,7 +65,7 @@ class Vamana(Adapter):
     def searcher(
         self, search: Search, k: int, threads: int
     ) -> Callable[[Vectors], Any]:
-        """Set window and threads, which svs keeps in the index."""
+        """Set window (at least k) and threads, which svs keeps in the index."""
         self._index.search_window_size = max(search.window_size, k)
         if self._index.num_threads != threads:  # it makes a new pool
             self._index.num_threads = threads
