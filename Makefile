@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: quick test check peers clean
+.PHONY: quick test check peers ablation bulk clean
 
 quick: .venv/ready ## the first look: 50,000 real vectors, every index, figures in results/quick
 	$(BIN)/ann run experiments/configs/quick.toml --out results/quick
@@ -16,8 +16,17 @@ check: .venv/ready ## style, types and the layering of the rooms
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-peers: .venv/ready ## the C++ libraries to compare with
+peers: .venv/ready ## the other libraries to compare with
 	$(BIN)/pip install --quiet -e '.[peers]'
+
+speed-%: peers ## a speed study beside the peers: speed-wordnet, speed-patches, speed-synthetic
+	$(BIN)/ann run experiments/configs/$@.toml
+
+ablation: .venv/ready ## what each trick pays
+	$(BIN)/ann ablation experiments/configs/ablation-wordnet.toml
+
+bulk: peers ## exact search of a batch, and k-means
+	$(BIN)/ann bulk experiments/configs/bulk-wordnet.toml
 
 .venv/ready: pyproject.toml
 	$(PYTHON) -m venv .venv

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tomllib
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import Field, field_validator
 
@@ -12,6 +12,9 @@ import ann.metrics
 from experiments.strict import ConfigError, Strict, check
 
 Name = Annotated[str, Field(pattern=r"^[\w.-]+$")]
+S = TypeVar("S", bound="Study")
+Level = Literal["avx512", "avx2", "portable"]
+Pair = Annotated[list[str], Field(min_length=2, max_length=2)]
 
 
 class DatasetEntry(Strict):
@@ -39,8 +42,8 @@ class IndexEntry(Strict):
     datasets: list[str] | None = None
 
 
-class Config(Strict):
-    """A whole config file.
+class Study(Strict):
+    """What every config file says.
 
     ``k`` neighbours are asked for, at least the ten that recall@10 needs. ``rounds``
     is how often every point is measured, ``threads`` serves builds and batches (all
@@ -54,10 +57,68 @@ class Config(Strict):
     threads: int | None = Field(None, ge=1)
     timeout_s: float | None = Field(None, gt=0)
     dataset: list[DatasetEntry] = Field(min_length=1)
+
+
+class Config(Study):
+    """A config of indexes to measure side by side.
+
+    ``compare`` names pairs of labels, ours and a peer, for the table of ratios.
+    """
+
+    compare: list[Pair] = Field(default_factory=list)
     index: list[IndexEntry] = Field(min_length=1)
 
 
-def load(path: Path) -> Config:
+class Variant(Strict):
+    """One ``[[index.variant]]``: the same index but for what is given here."""
+
+    name: str
+    build: dict[str, Any] | None = None
+    search: dict[str, Any] | None = None
+    threads: int | None = Field(None, ge=1)
+
+
+def _lower_levels() -> list[Level]:
+    return ["avx2", "portable"]
+
+
+class AblationEntry(Strict):
+    """One ``[[index]]`` of ours, to be built once for every variant.
+
+    ``without`` are the tricks to leave out, each alone (all when absent); ``simd`` are
+    the vector levels to hold it to.
+    """
+
+    kind: str
+    label: str
+    build: dict[str, Any] = Field(default_factory=dict)
+    search: dict[str, Any] = Field(default_factory=dict)
+    without: list[str] | None = None
+    simd: list[Level] = Field(default_factory=_lower_levels)
+    variant: list[Variant] = Field(default_factory=list)
+
+
+class Bulk(Study):
+    """A config of work in bulk.
+
+    Exact search of ``queries`` at once under each of ``metrics``, and k-means with each
+    number of ``clusters``: so many ``iterations`` on ``per_cluster`` vectors a cluster.
+    """
+
+    queries: int = Field(1000, ge=1)
+    metrics: list[Literal["l2", "cosine"]] = Field(default_factory=list)
+    clusters: list[Annotated[int, Field(ge=2)]] = Field(default_factory=list)
+    iterations: int = Field(10, ge=1)
+    per_cluster: int = Field(256, ge=1, le=256)
+
+
+class Ablation(Study):
+    """A config of indexes to take apart, one trick at a time."""
+
+    index: list[AblationEntry] = Field(min_length=1)
+
+
+def load(path: Path, schema: type[S]) -> S:
     """Read a config file.
 
     Raises
@@ -69,4 +130,4 @@ def load(path: Path) -> Config:
         tables = tomllib.loads(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise ConfigError(f"{path}: {error}") from error
-    return check(Config, tables)
+    return check(schema, tables)

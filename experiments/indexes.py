@@ -10,19 +10,10 @@ from experiments.strict import ConfigError, unknown
 
 KINDS: dict[tuple[str, str], type[Adapter]] = {
     (adapter.library, adapter.kind): adapter
-    for adapter in (
-        ours.Flat,
-        ours.IVF,
-        ours.HNSW,
-        peers.Hnswlib,
-        peers.FaissFlat,
-        peers.FaissHNSW,
-        peers.FaissIVFFlat,
-        peers.FaissFactory,
-        peers.PyNNDescent,
-    )
+    for adapter in (ours.Flat, ours.IVF, ours.HNSW, *peers.ADAPTERS)
 }
-_PACKAGES = {"faiss": "faiss-cpu"}  # where pip's name is not the module's
+# Where pip's name is not the module's.
+_PACKAGES = {"faiss": "faiss-cpu", "svs": "scalable-vs"}
 
 
 def find(library: str, kind: str, where: str) -> type[Adapter]:

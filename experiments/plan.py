@@ -7,13 +7,13 @@ import itertools
 import json
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from ann import parallel
 from experiments import datasets, indexes
 from experiments.adapter import Adapter, Params
-from experiments.config import Config, DatasetEntry, IndexEntry
+from experiments.config import Config, DatasetEntry, IndexEntry, Study
 from experiments.datasets import synthetic
 from experiments.strict import ConfigError, check, unknown
 
@@ -35,6 +35,8 @@ class Build:
     label: str
     params: Params
     points: tuple[Point, ...]
+    environment: Mapping[str, str] = field(default_factory=dict)  # of its process
+    threads: int | None = None  # where they are not the plan's
 
 
 @dataclass(frozen=True)
@@ -49,7 +51,7 @@ class Experiment:
 class Plan:
     """All experiments of a config."""
 
-    config: Config
+    config: Study
     threads: int
     experiments: tuple[Experiment, ...]
 
@@ -76,16 +78,13 @@ def make(config: Config) -> Plan:
         When an index, a parameter or a dataset of the config does not exist or does
         not fit, or when two builds would share a label.
     """
-    names = [dataset.name for dataset in config.dataset]
-    for i, name in enumerate(names):
-        _require_dataset(name, f"dataset[{i}].name")
+    names = require_datasets(config)
     for i, entry in enumerate(config.index):
         for name in entry.datasets or ():
             if name not in names:
                 raise ConfigError(
                     f"index[{i}].datasets: {name!r} is none of this config's: {names}"
                 )
-    _require_distinct("dataset", [canonical(d.model_dump()) for d in config.dataset])
     experiments = []
     for dataset in config.dataset:
         builds = [
@@ -94,9 +93,15 @@ def make(config: Config) -> Plan:
             if entry.datasets is None or dataset.name in entry.datasets
             for build in _builds(entry, dataset, config, f"index[{i}]")
         ]
-        _require_distinct("label", [build.label for build in builds])
-        _require_distinct("build", [_built(build) for build in builds])
+        require_distinct("label", [build.label for build in builds])
+        require_distinct("build", [_built(build) for build in builds])
         experiments.append(Experiment(dataset, tuple(builds)))
+    labels = {build.label for each in experiments for build in each.builds}
+    for i, pair in enumerate(config.compare):
+        for label in pair:
+            if label not in labels:
+                hint = unknown("label", label, sorted(labels))
+                raise ConfigError(f"compare[{i}]: {hint}")
     return Plan(config, config.threads or parallel.available(), tuple(experiments))
 
 
@@ -108,6 +113,15 @@ def canonical(value: Any) -> str:
 def written(params: Params) -> dict[str, Any]:
     """Return parameters as plain values, defaults included and absent ones left out."""
     return params.model_dump(exclude_none=True)
+
+
+def require_datasets(config: Study) -> list[str]:
+    """Return the names of the datasets, or raise ConfigError."""
+    names = [dataset.name for dataset in config.dataset]
+    for i, name in enumerate(names):
+        _require_dataset(name, f"dataset[{i}].name")
+    require_distinct("dataset", [canonical(d.model_dump()) for d in config.dataset])
+    return names
 
 
 def _require_dataset(name: str, where: str) -> None:
@@ -147,15 +161,15 @@ def _builds(
             "k": config.k,
         }
         points = [
-            Point(_digest(identity | {"search": written(search)}), search)
+            Point(digest(identity | {"search": written(search)}), search)
             for search in searches
         ]
-        _require_distinct(
+        require_distinct(
             f"setting in {where}.search", [canonical(written(s)) for s in searches]
         )
         varying = [key for key in table if any(t[key] != table[key] for t in tables)]
         label = _label(adapter, entry.label, params, list(table), varying)
-        yield Build(_digest(identity), adapter, label, params, tuple(points))
+        yield Build(digest(identity), adapter, label, params, tuple(points))
 
 
 def _built(build: Build) -> str:
@@ -190,9 +204,9 @@ def _label(
     varying: list[str],
 ) -> str:
     """Return the curve's name: the config's own, or one made of what it set."""
-    name = adapter.kind if adapter.library == "ann" else adapter.library
-    if adapter.library == "faiss":
-        name = f"faiss {adapter.kind}"
+    kinds = [kind for library, kind in indexes.KINDS if library == adapter.library]
+    name = adapter.library if len(kinds) == 1 else f"{adapter.library} {adapter.kind}"
+    name = name.removeprefix("ann ")
     keys = varying if given else named
     parts = [_short(key, getattr(params, key)) for key in keys]
     return " ".join([given or name, *parts])
@@ -210,11 +224,13 @@ def _short(key: str, value: Any) -> str:
             return f"{key}={value}"
 
 
-def _digest(identity: Mapping[str, Any]) -> str:
+def digest(identity: Mapping[str, Any]) -> str:
+    """Return a short name of whatever identifies a build or a row."""
     return hashlib.sha256(canonical(identity).encode()).hexdigest()[:16]
 
 
-def _require_distinct(what: str, names: list[str]) -> None:
+def require_distinct(what: str, names: list[str]) -> None:
+    """Raise ConfigError when a name occurs twice."""
     name, count = Counter(names).most_common(1)[0] if names else ("", 0)
     if count > 1:
         raise ConfigError(f"every {what} must occur once, got {count} times: {name}")

@@ -14,7 +14,7 @@ from typing import Any
 import psutil
 
 from ann import parallel
-from experiments.config import Config
+from experiments.config import Study
 from experiments.measure import clock_us
 from experiments.worker import thread_environment
 
@@ -27,11 +27,14 @@ _LIBRARIES = (
     "faiss-cpu",
     "hnswlib",
     "pynndescent",
+    "rabitqlib",
+    "scalable-vs",
+    "usearch",
 )
 _SIMD = ("sse4", "avx", "fma", "f16c", "amx", "neon", "sve", "dotprod", "fullfp16")
 
 
-def collect(config: Config, threads: int, command: str) -> dict[str, Any]:
+def collect(config: Study, threads: int, command: str) -> dict[str, Any]:
     """Return what is known when a run starts; folders of this machine are left out."""
     table = config.model_dump(exclude_none=True)
     for dataset in table["dataset"]:

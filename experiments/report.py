@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from itertools import groupby
 from typing import Any
 
 from rich import box
@@ -12,17 +14,40 @@ from rich.console import Group as Stack
 from rich.table import Table
 from rich.text import Text
 
+from experiments import bulk as bulks
+from experiments.ablation.table import Line
+from experiments.ablation.variants import WHOLE
+from experiments.frontier import COARSE, Reading, read_at
 from experiments.plan import Plan, written
 from experiments.plots.curves import Curve, curves
-from experiments.plots.rows import Group, Point, Run
+from experiments.plots.rows import NAN, Group, Point, Run
+from experiments.ratios import TARGETS, Comparison, Ratio, over
 from experiments.results import Row
 
-TARGETS = (0.90, 0.95, 0.99)
 MOST_CORES = 1.05  # processor time over wall time; more is not a single thread
 _NOTE = (
-    "p50, p99: one query at a time on one thread, at the fastest setting with at least "
-    "that recall@10; – where there is none."
+    "p50, p99: one query at a time on one thread, at that recall@10: read between the "
+    "two settings around it, the logarithm linear in recall. – where the recall was "
+    "not reached; ≤ where the quickest setting already has more; ~ where the two "
+    f"settings are more than {COARSE} apart."
 )
+_RATIO_NOTE = (
+    "Times faster than the peer at equal recall@10; the ratio of the medians over "
+    "rounds measured in turns, and under it the least and the greatest of single "
+    "rounds. 1t: a batch on one thread. p99/p50: ours, and the peer's. Read between "
+    "settings as the table above; ≤, ~: as there, for either side."
+)
+_ABLATED = (
+    "×: over the index with everything on, the ratio of the medians over rounds "
+    "measured in turns; below p50's, the least and the greatest of single rounds, and "
+    "≈ where they disagree about which of the two is quicker. A time above 1 is longer "
+    "without the trick. kB read: vectors and centroids, by a model on the counters."
+)
+_BULK = (
+    "Rounds in turns, all threads. ours ×: how many times faster ours is, the ratio of "
+    "the medians, and under it the least and the greatest of single rounds."
+)
+_WIDE_ONLY = ("QPS 1t\n×", "p99/p50", "build\n×", "index\nMB", "peer's\nµs")
 _WIDE = 110  # columns of a terminal that has room for more
 
 
@@ -35,7 +60,9 @@ def planned(plan: Plan) -> Stack:
     for experiment in plan.experiments:
         for build in experiment.builds:
             searches = [written(point.search) for point in build.points]
-            table.add_row(experiment.dataset.name, build.label, _grid(searches))
+            first = build is experiment.builds[0]
+            name = experiment.dataset.name if first else ""
+            table.add_row(name, build.label, _grid(searches))
     title = f"{plan.config.name}: {plan.n_points} points, {plan.threads} threads"
     return Stack(Text(title), table)
 
@@ -47,14 +74,14 @@ def _grid(searches: list[dict[str, Any]]) -> str:
 
 
 def summary(runs: Sequence[Run], width: int) -> Iterator[Stack]:
-    """Yield a table per dataset: each curve's fastest setting at each recall."""
+    """Yield a table per dataset: each curve read at the recalls of interest."""
     wide = width >= _WIDE
     for group, members in _groups(runs):
         table = _table()
         table.add_column("index", overflow="fold")
-        headers = ["best\nrecall", *(f"p50 µs\n≥ {t:.2f}" for t in TARGETS)]
+        headers = ["best\nrecall", *(f"p50 µs\n@ {t:.2f}" for t in TARGETS)]
         if wide:
-            headers += ["p99 µs\n≥ 0.95", "QPS\n≥ 0.95", "compile\ns"]
+            headers += ["p99 µs\n@ 0.95", "QPS\n@ 0.95", "compile\ns"]
         for header in (*headers, "build\ns", "index\nMB"):
             table.add_column(header, justify="right", no_wrap=True)
         for curve in members:
@@ -81,6 +108,118 @@ def details(runs: Sequence[Run], width: int) -> Iterator[Stack]:
         yield Stack(_title(group, members), table)
 
 
+def ratios(
+    group: Group, comparisons: Sequence[Comparison], threads: int, width: int
+) -> Stack:
+    """Return the table of one data set's comparisons."""
+    table = _table()
+    table.add_column("ours / peer", overflow="fold")
+    headers = _headers(table, _ratio_cells(comparisons[0], threads), width)
+    before = None
+    for each in comparisons:
+        pair = f"{each.ours}\n/ {each.peer}"
+        if pair != before:
+            table.add_section()
+        cells = _ratio_cells(each, threads)
+        table.add_row("" if pair == before else pair, *(cells[h] for h in headers))
+        before = pair
+    title = f"\n{group.dataset}: ours against peers"
+    return Stack(Text(title), table, Text(_RATIO_NOTE))
+
+
+def _ratio_cells(each: Comparison, threads: int) -> dict[str, str]:
+    ours = over(each.p99_us_ours, each.p50_us_ours)
+    peer = over(each.p99_us_peer, each.p50_us_peer)
+    several = {f"QPS {threads}t\n×": _times(each.qps)} if threads > 1 else {}
+    return {
+        "recall": f"{each.mark}{each.recall:.2f}",
+        "p50\nµs": _round(each.p50_us_ours),
+        "peer's\nµs": _round(each.p50_us_peer),
+        "p50\n×": _times(each.p50),
+        "p99\n×": _times(each.p99),
+        "QPS 1t\n×": _times(each.qps_1thread),
+        **several,
+        "p99/p50": f"{_fixed(ours, 1)}, {_fixed(peer, 1)}",
+        "build\n×": _fixed(each.build, 2),
+    }
+
+
+def ablation(lines: Sequence[Line], threads: int, width: int) -> Iterator[Stack]:
+    """Yield a table per data set of a study: each index with and without its tricks."""
+    for (dataset, metric, n), group in groupby(lines, lambda line: line.data):
+        table = _table()
+        table.add_column("index / variant", overflow="fold")
+        headers = _headers(table, _ablation_cells(lines[0], threads), width)
+        for index, variants in groupby(group, lambda line: line.index):
+            table.add_section()
+            table.add_row(index)
+            for line in variants:
+                cells = _ablation_cells(line, threads)
+                table.add_row(f"  {line.variant}", *(cells[h] for h in headers))
+        title = f"\n{dataset} ({metric}): n={n:,}, what each trick pays"
+        yield Stack(Text(title), table, Text(_ABLATED))
+
+
+def _ablation_cells(line: Line, threads: int) -> dict[str, str]:
+    noise = line.within_noise and line.variant != WHOLE
+    qps = {f"QPS {threads}t\n×": _fixed(line.qps.median, 2)} if threads > 1 else {}
+    return {
+        "p50\nµs": _round(line.p50_us),
+        "p50\n×": f"{'≈ ' if noise else ''}{_times(line.p50)}",
+        "p99\n×": _fixed(line.p99.median, 2),
+        "QPS 1t\n×": _fixed(line.qps_1thread.median, 2),
+        **qps,
+        "build\n×": _fixed(line.build, 2),
+        "recall\n@10": _fixed(line.recall_at_10, 4),
+        "scored": _round(line.distance_computations),
+        "kB\nread": _round(line.bytes_read / 1e3),
+        "index\nMB": _fixed(line.index_bytes / 1e6, 1),
+    }
+
+
+def _headers(table: Table, cells: Iterable[str], width: int) -> list[str]:
+    """Add the columns that the terminal has room for; return their headers."""
+    headers = [h for h in cells if width >= _WIDE or h not in _WIDE_ONLY]
+    for header in headers:
+        table.add_column(header, justify="right", no_wrap=True)
+    return headers
+
+
+def bulk(lines: Sequence[bulks.Line]) -> Iterator[Stack]:
+    """Yield a table per data set of work in bulk."""
+    for _, group in groupby(lines, lambda line: (line.dataset, line.n, line.d)):
+        table = _table()
+        table.add_column("work", overflow="fold")
+        for header in ("library", "median s", "least", "greatest", "ours ×", "quality"):
+            table.add_column(header, justify="right", no_wrap=True)
+        before = None
+        for line in group:
+            setting = json.loads(line.setting)
+            words = ", ".join(f"{key} {value:,}" for key, value in setting.items())
+            metric = line.metric if line.task == "exact search" else ""
+            work = f"{line.task} {metric}".rstrip() + f"\n{words}"
+            if work != before:
+                table.add_section()
+            times = (line.median_s, line.least_s, line.greatest_s)
+            table.add_row(
+                "" if work == before else work,
+                line.library,
+                *map(_round, times),
+                _times(line.ours) if line.library != bulks.OURS else "",
+                f"{line.quality} {line.value:.6g}",
+            )
+            before = work
+        title = f"\n{line.dataset}: n={line.n:,} d={line.d}, {line.threads} threads"
+        yield Stack(Text(title), table, Text(_BULK))
+
+
+def _times(ratio: Ratio) -> str:
+    if math.isnan(ratio.median):
+        return "–"
+    span = f"\n{_fixed(ratio.low, 2)}–{_fixed(ratio.high, 2)}"
+    return _fixed(ratio.median, 2) + span * (ratio.low < ratio.high)
+
+
 def problems(rows: Sequence[Row]) -> Iterator[str]:
     """Yield a line for everything that failed, was skipped or was not timed fairly."""
     for status, count in Counter((r.label, r.status) for r in rows).items():
@@ -105,11 +244,10 @@ def _cells(curve: Curve, wide: bool) -> Iterator[str]:
     first = curve.points[0]
     yield _fixed(max(point.recall.get(10, 0) for point in curve.points), 4)
     for target in TARGETS:
-        yield _round(_latency(_fastest(curve, target), "p50"))
+        yield _read(curve, target, lambda point: _latency(point, "p50"))
     if wide:
-        chosen = _fastest(curve, 0.95)
-        yield _round(_latency(chosen, "p99"))
-        yield _round(_qps(chosen))
+        yield _read(curve, 0.95, lambda point: _latency(point, "p99"))
+        yield _read(curve, 0.95, _qps)
         yield _fixed(first.compile_s, 1)
     yield _fixed(first.build_s, 1)
     yield _fixed(first.index_bytes / 1e6, 1)
@@ -124,17 +262,26 @@ def _numbers(point: Point) -> Iterator[str]:
     yield _round(point.distance_computations)
 
 
-def _fastest(curve: Curve, target: float) -> Point | None:
-    reaching = [point for point in curve.points if point.recall.get(10, 0) >= target]
-    return min(reaching, key=lambda point: _latency(point, "p50"), default=None)
+def _read(curve: Curve, target: float, measure: Callable[[Point], float]) -> str:
+    reading = reading_at(curve, target)
+    if reading is None:
+        return "–"
+    text = _round(reading.of([measure(point) for point in curve.points]))
+    return text if text == "–" else reading.mark + text
 
 
-def _latency(point: Point | None, percentile: str) -> float:
-    return point.latency_us.get(percentile, math.nan) if point else math.nan
+def reading_at(curve: Curve, target: float) -> Reading | None:
+    """Return where a recall@10 lies on the frontier of a curve's p50."""
+    recalls = [point.recall.get(10, NAN) for point in curve.points]
+    return read_at(target, recalls, [_latency(point, "p50") for point in curve.points])
 
 
-def _qps(point: Point | None) -> float:
-    return point.qps[max(point.qps)] if point and point.qps else math.nan
+def _latency(point: Point, percentile: str) -> float:
+    return point.latency_us.get(percentile, NAN)
+
+
+def _qps(point: Point) -> float:
+    return point.qps[max(point.qps)] if point.qps else NAN
 
 
 def _title(group: Group, members: Sequence[Curve]) -> Text:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,8 +20,13 @@ if TYPE_CHECKING:
     from experiments.measure import Built, Sample
 
 ROWS, PER_QUERY, PROVENANCE = "rows.csv", "per_query.parquet", "provenance.json"
+ROUNDS, RATIOS, ABLATION = "rounds.csv", "ratios.csv", "ablation.csv"
+BULK = "bulk.csv"
 FIGURES, FAILURES = "figures", "failures.log"
-OUTPUTS = (ROWS, PER_QUERY, PROVENANCE, FIGURES, FAILURES)
+DERIVED = (RATIOS, ABLATION, FIGURES)
+OUTPUTS = (ROWS, ROUNDS, BULK, PER_QUERY, PROVENANCE, FAILURES, *DERIVED)
+
+ROUND_MEASURES = ("p50_us", "p99_us", "qps", "qps_1thread")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,9 +93,15 @@ class Record:
     point: Point
     built: Built | None = None
     samples: list[Sample] = field(default_factory=list)
+    turns: list[int] = field(default_factory=list)  # of the samples, in the run
     recalls: NDArray[np.float64] | None = None
     computations: NDArray[np.int64] | None = None
     failure: str | None = None
+
+    @property
+    def recall_at_10(self) -> float:
+        """The mean so far; 0 before the first sample."""
+        return 0.0 if self.recalls is None else float(self.recalls[:, -1].mean())
 
     @property
     def latency_us(self) -> NDArray[np.float64]:
@@ -103,8 +114,9 @@ class Record:
     def row(self) -> Row:
         """Return this point's row as it stands."""
         build = self.build
+        threads = {"threads": build.threads} if build.threads else {}
         return Row(
-            **self.common,
+            **{**self.common, **threads},
             library=build.adapter.library,
             family=build.adapter.family(build.params),
             index=build.adapter.spelling(build.params),
@@ -201,6 +213,47 @@ def write_rows(path: Path, rows: Sequence[Row]) -> None:
             writer.writerow([_cell(getattr(row, column)) for column in columns])
 
 
+def write_rounds(path: Path, records: Sequence[Record]) -> None:
+    """Write ``rounds.csv``: one line per point and round.
+
+    ``turn`` counts the measurements of a data set, so it tells what was measured when.
+    """
+    with atomic(path) as temporary, temporary.open("w", newline="") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        names = ("row_id", "label", "search_params", "round", "turn", *ROUND_MEASURES)
+        writer.writerow(names)
+        for record in records:
+            point, label = record.point, record.build.label
+            setting = canonical(written(point.search))
+            turns = zip(record.turns, record.samples, strict=True)
+            for number, (turn, sample) in enumerate(turns):
+                cells = map(_cell, _round(sample))
+                writer.writerow([point.row_id, label, setting, number, turn, *cells])
+
+
+def write_table(path: Path, lines: Sequence[Any]) -> None:
+    """Write dataclasses as a CSV file, whole or not at all.
+
+    A field that holds a ratio becomes three columns: it, its least and its greatest.
+    """
+    flat = [dict(_columns(line)) for line in lines]
+    with atomic(path) as temporary, temporary.open("w", newline="") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(flat[0] if flat else ())
+        for columns in flat:
+            writer.writerow(map(_cell, columns.values()))
+
+
+def _columns(line: Any) -> Iterator[tuple[str, Any]]:
+    for column in fields(line):
+        value = getattr(line, column.name)
+        if isinstance(value, tuple):
+            names = (column.name, f"{column.name}_low", f"{column.name}_high")
+            yield from zip(names, value, strict=True)
+        else:
+            yield column.name, value
+
+
 def write_per_query(path: Path, records: Sequence[Record]) -> None:
     """Write ``per_query.parquet``: one line per point and query."""
     import pyarrow as pa
@@ -247,6 +300,13 @@ def _per_query(record: Record, recalls: NDArray[np.float64]) -> dict[str, Any]:
             [None] * nq if record.computations is None else record.computations
         ),
     }
+
+
+def _round(sample: Sample) -> tuple[float | None, ...]:
+    """Return the measures of one round, in the order of ROUND_MEASURES."""
+    latency, nq = sample.latency_us, len(sample.latency_us)
+    p50, p99 = float(np.median(latency)), _percentile(latency, 99)
+    return p50, p99, nq / sample.batch_s, nq / sample.batch_1_s
 
 
 def _percentile(values: NDArray[np.float64], percent: int) -> float | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -42,6 +43,7 @@ def run(plan: Plan, out: Path, console: Console, command: str) -> list[Row]:
 
     def save() -> None:
         results.write_rows(out / results.ROWS, [record.row() for record in records])
+        results.write_rounds(out / results.ROUNDS, records)
         results.write_json(out / results.PROVENANCE, stamp)
 
     try:
@@ -84,6 +86,7 @@ class Trial:
         self._experiment, self._plan = experiment, plan
         self._failures, self._progress = failures, progress
         self._workers: dict[str, Worker] = {}
+        self._turn = 0  # measurements so far
         entry, config = experiment.dataset, plan.config
         self._common: dict[str, Any] = {
             "dataset": entry.name,
@@ -144,7 +147,8 @@ class Trial:
                     train=train,
                     test=test,
                     k=config.k,
-                    threads=self._plan.threads,
+                    threads=build.threads or self._plan.threads,
+                    environment=build.environment,
                 )
                 log = folder / f"{build.build_id}.log"
                 worker = Worker(job, log, config.timeout_s)
@@ -170,10 +174,14 @@ class Trial:
         )
 
     def measure(self, data: Dataset, number: int) -> None:
-        """Measure every point once, in an order of this round's own."""
+        """Measure every point once, in an order of this round's own.
+
+        From the second round on, points of like recall follow each other: they are the
+        ones that are compared, and the machine has changed least between them.
+        """
         config = self._plan.config
         rng = np.random.default_rng((config.seed, number))
-        for i in rng.permutation(len(self.records)):
+        for i in _turns([record.recall_at_10 for record in self.records], rng):
             record, seed = self.records[i], int(rng.integers(2**32))
             if record.failure:
                 continue
@@ -193,6 +201,8 @@ class Trial:
                 )
                 record.computations = worker.count(search)
             record.samples.append(sample)
+            record.turns.append(self._turn)
+            self._turn += 1
         except (WorkerError, ValueError) as error:
             fatal = isinstance(error, WorkerError) and error.fatal
             lost = self._of(record.build) if fatal else [record]
@@ -215,6 +225,18 @@ class Trial:
             record.failure = record.failure or status
             self._progress.done(rounds - len(record.samples))
         self._progress.print(f"{what}: {status}", style="yellow")
+
+
+def _turns(recalls: Sequence[float], rng: np.random.Generator) -> list[int]:
+    """Return positions in a random order that keeps equal hundredths together.
+
+    Each hundredth of recall has a random place, and so has each position within it.
+    """
+    hundredths = np.floor(100 * np.asarray(recalls)).astype(int)
+    order = rng.permutation(len(hundredths))
+    places = rng.permutation(101)
+    kept = np.argsort(places[hundredths[order]], kind="stable")
+    return [int(i) for i in order[kept]]
 
 
 def _identity(data: Dataset, name: str) -> dict[str, str]:

@@ -57,7 +57,7 @@ class Worker:
         self._process = context.Process(
             target=_serve, args=(theirs, job, str(log)), daemon=True
         )
-        with _environment(thread_environment(job.threads)):
+        with _environment(thread_environment(job.threads) | dict(job.environment)):
             self._process.start()
         theirs.close()
 

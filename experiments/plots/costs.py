@@ -82,8 +82,8 @@ def draw_build(scene: Scene, k: int, stem: Path) -> list[Path]:
     title = "Time to build, and the latency it buys"
     note = (
         "Solid: building. Hatched: compilation, paid once on a machine, then cached. "
-        f"p50: the least measured at recall@{k} ≥ {GOAL:g}, one query at a time on one "
-        "thread; blank where no setting reached it."
+        f"p50: at recall@{k} = {GOAL:g}, read between neighbouring settings, one query "
+        "at a time on one thread; blank where no setting reached it."
     )
     facts = scene.facts(sorted({build.points[0].threads for build in builds}))
     names = [wrap(build.name, 2.8, BODY) for build in builds]
@@ -103,7 +103,7 @@ def draw_build(scene: Scene, k: int, stem: Path) -> list[Path]:
     ax.set_yticks([])
     sheet.x_name("seconds")
     edges = list(accumulate(COLUMNS, initial=area.right))[1:]
-    heads = ("build", "compile", f"p50 at recall ≥ {GOAL:g}")
+    heads = ("build", "compile", f"p50 at recall {GOAL:g}")
     for edge, head in zip(edges, heads, strict=True):
         at = area.top + 0.12
         sheet.canvas.text(edge, at, head, BODY, INK, ha="right", weight="bold")

@@ -27,20 +27,6 @@ class Curve:
         return self.points[0].family
 
 
-def frontier(recall: Sequence[float], cost: Sequence[float]) -> list[int]:
-    """Return the positions of the non-dominated points, by rising recall.
-
-    A point is dominated when another has no less recall at no more cost and is
-    strictly better in one of the two; of equal points the first stands.
-    """
-    order = sorted(range(len(recall)), key=lambda i: (-recall[i], cost[i], i))
-    kept: list[int] = []
-    for i in order:
-        if not kept or cost[i] < cost[kept[-1]]:
-            kept.append(i)
-    return kept[::-1]
-
-
 def knee(points: Sequence[tuple[float, float]]) -> int | None:
     """Return the position where a curve bends most, or None if it hardly does.
 

@@ -10,8 +10,9 @@ from typing import NamedTuple
 
 import matplotlib as mpl
 
+from experiments.frontier import frontier, read_at
 from experiments.plots.costs import draw_build, draw_memory
-from experiments.plots.curves import Curve, frontier, knee
+from experiments.plots.curves import Curve, knee
 from experiments.plots.panel import Corner, Panel, Spot
 from experiments.plots.rows import NAN, Point, read_runs
 from experiments.plots.scales import (
@@ -22,9 +23,11 @@ from experiments.plots.scales import (
     log_limits,
 )
 from experiments.plots.scene import GOAL, Scene, in_words, setting, stems
-from experiments.plots.sheet import End, Heading, Sheet
+from experiments.plots.sheet import LEAST_HEIGHT, End, Heading, Sheet
 from experiments.plots.style import Style
 
+ROOMY = 8  # points of a curve whose marks do not touch
+CROWDED, TALL = 8, 5.2  # curves, beyond which panels are so many inches high
 STEPS = (
     "Lines step through the measured settings that no other of the same curve beats on "
     "both recall and {cost}; faint marks are the beaten ones."
@@ -164,10 +167,12 @@ def _draw_tradeoff(kind: Tradeoff, scene: Scene, stem: Path) -> list[Path]:
         return []
     every = [trace for _, traces in traced for trace in traces]
     facts = scene.facts(kind.threads)
+    labels = list(dict.fromkeys(trace.curve.label for trace in every))
     sheet = Sheet(
         Heading(kind.title, facts, kind.note),
         [view.title for view, _ in traced],
-        list(dict.fromkeys(trace.curve.label for trace in every)),
+        labels,
+        height=LEAST_HEIGHT if len(labels) <= CROWDED else TALL,
     )
     recalls = [point.recall[k] for trace in every for point in trace.points]
     axis = RecallAxis(recalls, scene.resolution(k))
@@ -182,7 +187,7 @@ def _draw_tradeoff(kind: Tradeoff, scene: Scene, stem: Path) -> list[Path]:
             spots = trace.spots(axis, k)
             steps = [spots[i] for i in trace.best]
             beaten = [spot for i, spot in enumerate(spots) if i not in trace.best]
-            panel.curve(trace.style, steps, beaten)
+            panel.curve(_thinned(trace.style, len(spots)), steps, beaten)
             if view.span:
                 spans = [view.span(trace.points[i]) for i in trace.best]
                 panel.whiskers(trace.style, [x for x, _ in steps], spans)
@@ -193,10 +198,15 @@ def _draw_tradeoff(kind: Tradeoff, scene: Scene, stem: Path) -> list[Path]:
         panel.better(kind.better)
     view, traces = traced[0]
     _name_knees(sheet.panels[0], traces, axis, k)
-    goal = f"{view.title} at recall@{k} of at least {GOAL}:"
+    goal = f"{view.title} at recall@{k} = {GOAL}:"
     words = in_words(kind.title, facts, [goal, *(_told(kind, t) for t in traces)])
     path = stem.with_name(f"{stem.name}-{kind.stem}")
     return sheet.canvas.save(path, kind.title, words)
+
+
+def _thinned(style: Style, points: int) -> Style:
+    """Return a style with smaller marks where they would hide each other."""
+    return style._replace(size=style.size * min(1.0, (ROOMY / points) ** 0.5))
 
 
 def _traces(kind: Tradeoff, view: View, scene: Scene) -> list[Trace]:
@@ -230,10 +240,10 @@ def _name_knees(
 
 def _told(kind: Tradeoff, trace: Trace) -> str:
     """Describe a curve in words."""
-    measured = zip(trace.points, trace.values, strict=True)
-    reached = [value for point, value in measured if point.recall[kind.k] >= GOAL]
-    if reached:
-        best = min(reached) if kind.better == "lower right" else max(reached)
-        return f"{trace.curve.label}: {kind.unit(best)}."
-    most = max(point.recall[kind.k] for point in trace.points)
+    recalls = [point.recall[kind.k] for point in trace.points]
+    sign = 1 if kind.better == "lower right" else -1
+    reading = read_at(GOAL, recalls, [sign * value for value in trace.values])
+    if reading:
+        return f"{trace.curve.label}: {kind.unit(reading.of(trace.values))}."
+    most = max(recalls)
     return f"{trace.curve.label}: not reached, best recall {most:.3f}."

@@ -53,6 +53,7 @@ class Point:
     compile_s: float
     index_bytes: float
     distance_computations: float
+    row_id: str = ""
 
 
 @dataclass(frozen=True)
@@ -139,6 +140,7 @@ class _Line:
             compile_s=self.number("compile_s"),
             index_bytes=self.number("index_bytes"),
             distance_computations=self.number("distance_computations"),
+            row_id=self.text("row_id"),
         )
 
     def text(self, column: str, default: str = "") -> str:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-import math
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
+from experiments.frontier import read_at
 from experiments.plots.curves import Curve, curves
 from experiments.plots.rows import NAN, Group, Point, Run
 from experiments.plots.style import Style, styles
@@ -117,11 +117,10 @@ def setting(point: Point, curve: Curve) -> str:
 
 
 def best_p50(points: Sequence[Point], k: int) -> float:
-    """Return the least p50 measured at a recall of at least GOAL, in µs, or NaN."""
-    reached = [
-        p.latency_us.get("p50", NAN) for p in points if p.recall.get(k, 0) >= GOAL
-    ]
-    return min((us for us in reached if not math.isnan(us)), default=NAN)
+    """Return the p50 at recall GOAL, read between neighbours, in µs, or NaN."""
+    costs = [point.latency_us.get("p50", NAN) for point in points]
+    reading = read_at(GOAL, [point.recall.get(k, NAN) for point in points], costs)
+    return reading.of(costs) if reading else NAN
 
 
 def in_words(title: str, facts: Sequence[str], lines: Sequence[str]) -> str:

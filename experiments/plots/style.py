@@ -33,12 +33,14 @@ PEERS: dict[str, tuple[str, Dash]] = {
     "hnswlib": ("s", (0, (3, 1.4))),
     "faiss": ("^", (0, (5, 1.6))),
     "pynndescent": ("D", (0, (1.2, 1.2))),
+    "usearch": ("v", (0, (4, 1.2, 1.2, 1.2))),
+    "svs": ("P", (0, (6, 2))),
+    "rabitqlib": ("X", (0, (2, 1, 5, 1))),
 }
 OTHERS: Sequence[tuple[str, Dash]] = (
-    ("v", (0, (5, 1.4, 1.2, 1.4))),
-    ("P", (0, (3, 1.2, 1.2, 1.2))),
-    ("X", (0, (6, 2))),
-    ("<", (0, (2, 2))),
+    ("<", (0, (5, 1.4, 1.2, 1.4))),
+    (">", (0, (3, 1.2, 1.2, 1.2))),
+    ("p", (0, (2, 2))),
 )
 FILLS: Sequence[Fill] = ("full", "left", "bottom")
 CODEC_FILLS: Sequence[Fill] = ("none", "right", "top")

@@ -15,7 +15,7 @@ nq = 50
 def read(tmp_path, text, head=HEAD):
     path = tmp_path / "c.toml"
     path.write_text(head + text)
-    return plan.make(config.load(path))
+    return plan.make(config.load(path, config.Config))
 
 
 def only(plan):
@@ -104,7 +104,7 @@ def test_a_dataset_that_does_not_exist_is_found_before_the_run(tmp_path, name, s
 
 def test_a_missing_file_is_a_config_error(tmp_path):
     with pytest.raises(ConfigError, match="No such file"):
-        config.load(tmp_path / "absent.toml")
+        config.load(tmp_path / "absent.toml", config.Config)
 
 
 def test_lists_are_grids_in_build_and_in_search(tmp_path):
@@ -179,6 +179,22 @@ def test_two_curves_cannot_share_a_label(tmp_path):
         read(tmp_path, f"{entry}8\n{entry}9")
 
 
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("compare = [['Flat', 'hnswlb']]", "compare.0.: unknown label 'hnswlb', did"),
+        ("compare = [['Flat']]", "at least 2 items"),
+        ("compare = [['Flat', 'hnswlib', 'x']]", "at most 2 items"),
+    ],
+)
+def test_only_labels_of_the_config_are_compared(tmp_path, text, says):
+    indexes = "[[index]]\nkind = 'Flat'\n[[index]]\nkind = 'HNSW'\n"
+    indexes += "library = 'hnswlib'\n"
+    with pytest.raises(ConfigError, match=says):
+        read(tmp_path, indexes, head=text + HEAD)
+    read(tmp_path, indexes, head="compare = [['Flat', 'hnswlib']]" + HEAD)
+
+
 def test_one_index_is_not_built_twice(tmp_path):
     entry = '[[index]]\nkind = "HNSW"\nlabel = '
     with pytest.raises(
@@ -248,8 +264,35 @@ def test_our_codecs_are_those_of_the_library(name):
     model.model_validate({"m": 4} if name == "PQ" else {})
 
 
-def test_the_quick_config_is_valid():
+@pytest.mark.parametrize(
+    "name", ["quick", "patches", "speed-patches", "speed-synthetic"]
+)
+def test_the_configs_are_valid(name):
     from importlib.resources import files
 
-    path = files("experiments.configs") / "quick.toml"
-    assert plan.make(config.load(path)).n_points > 10
+    path = files("experiments.configs") / f"{name}.toml"
+    assert plan.make(config.load(path, config.Config)).n_points > 10
+
+
+@pytest.mark.parametrize("name", ["wordnet", "speed-wordnet"])
+def test_configs_of_a_file_are_valid_where_it_is(name, tmp_path, monkeypatch):
+    from importlib.resources import files
+
+    (tmp_path / "wordnet-minilm-384-angular.hdf5").touch()
+    monkeypatch.setenv("ANN_DATA", str(tmp_path))
+    path = files("experiments.configs") / f"{name}.toml"
+    assert plan.make(config.load(path, config.Config)).n_points > 10
+
+
+def test_the_configs_of_the_studies_are_valid(tmp_path, monkeypatch):
+    from importlib.resources import files
+
+    from experiments.ablation import variants
+
+    (tmp_path / "wordnet-minilm-384-angular.hdf5").touch()
+    monkeypatch.setenv("ANN_DATA", str(tmp_path))
+    configs = files("experiments.configs")
+    ablation = config.load(configs / "ablation-wordnet.toml", config.Ablation)
+    assert variants.make(ablation).n_points > 20
+    bulk = config.load(configs / "bulk-wordnet.toml", config.Bulk)
+    assert plan.require_datasets(bulk) == ["wordnet-minilm-384-angular.hdf5"]

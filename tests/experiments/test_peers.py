@@ -11,6 +11,8 @@ PARAMS = {
     "HNSW": ({"M": 16, "ef_construction": 100}, {"ef_search": 100}),
     "IVF": ({"nlist": 8}, {"nprobe": 8}),
     "IVFFlat": ({"nlist": 8}, {"nprobe": 8}),
+    "Vamana": ({}, {"window_size": 100}),
+    "SymphonyQG": ({}, {"ef_search": 200}),
     "Factory": ({"factory": "IVF8,SQ8,RFlat"}, {"nprobe": 8, "k_factor": 10}),
 }
 
@@ -18,8 +20,8 @@ PARAMS = {
 @pytest.fixture(scope="module", name="data")
 def _data():
     rng = np.random.default_rng(5)
-    X = (rng.standard_normal((600, 12)) + 0.5).astype(np.float32)
-    return X, X[:25] + rng.standard_normal((25, 12)).astype(np.float32) / 4
+    X = (rng.standard_normal((600, 64)) + 0.5).astype(np.float32)
+    return X, X[:25] + rng.standard_normal((25, 64)).astype(np.float32) / 4
 
 
 def truth(metric, X, Q):
@@ -93,6 +95,8 @@ def test_what_cannot_be_measured_says_why(monkeypatch):
     hnswlib = indexes.KINDS["hnswlib", "HNSW"]
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     assert indexes.why_not(hnswlib, "l2").endswith("pip install hnswlib")
+    svs = indexes.KINDS["svs", "Vamana"]
+    assert indexes.why_not(svs, "l2").endswith("pip install scalable-vs")
     faiss = indexes.KINDS["faiss", "Flat"]
     assert indexes.why_not(faiss, "l2").endswith("pip install faiss-cpu")
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: name)

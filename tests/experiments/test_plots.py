@@ -13,9 +13,10 @@ from matplotlib.colors import to_rgb
 from matplotlib.text import Text
 
 from experiments import plots
+from experiments.frontier import frontier
 from experiments.plots.canvas import Canvas
 from experiments.plots.costs import bubble_width
-from experiments.plots.curves import curves, frontier, knee
+from experiments.plots.curves import curves, knee
 from experiments.plots.panel import Panel
 from experiments.plots.placement import Box, spread, staircase, text_width, wrap
 from experiments.plots.rows import read_run, read_runs
@@ -222,10 +223,6 @@ def test_frontier_is_what_brute_force_finds(seed):
     assert set(kept) == undominated
     assert len(kept) == len(undominated)
     assert kept == sorted(kept)
-
-
-def test_of_equal_points_the_first_is_on_the_frontier():
-    assert frontier([0.9, 0.9, 0.5], [1, 1, 2]) == [0]
 
 
 def test_knee_is_the_point_farthest_from_the_chord():
@@ -633,11 +630,13 @@ def test_only_what_varies_is_said(tmp_path):
     assert setting(run.points[0], scene.curves[0]) == "ef_search=10"
 
 
-def test_the_best_latency_is_measured_and_never_extrapolated(tmp_path):
+def test_the_latency_at_the_goal_is_read_between_settings(tmp_path):
     rows = [*hnsw("HNSW"), *ivf("PQ", codec={"kind": "PQ"}, floor=0.31)]
     points = read_run(write(tmp_path, rows)).points
-    reached = [p.latency_us["p50"] for p in points if p.recall[10] >= 0.95]
-    assert best_p50(points, 10) == min(reached)
+    hnsws = [p for p in points if p.label == "HNSW"]
+    below = max(p.latency_us["p50"] for p in hnsws if p.recall[10] < 0.95)
+    above = min(p.latency_us["p50"] for p in hnsws if p.recall[10] >= 0.95)
+    assert below < best_p50(hnsws, 10) <= above
     assert math.isnan(best_p50([p for p in points if p.label == "PQ"], 10))
 
 

@@ -1,5 +1,6 @@
 import csv
 import io
+import itertools
 import json
 import multiprocessing
 import os
@@ -193,10 +194,27 @@ def test_points_are_measured_in_turns(measure, monkeypatch):
     entries = [
         {"label": name, "build": {"M": i}} | SHARES for i, name in enumerate("abc", 1)
     ]
-    measure(entries, rounds=3)
+    got = measure(entries, rounds=3)
+    with (got.out / "rounds.csv").open(newline="") as file:
+        lines = sorted(csv.DictReader(file), key=lambda line: int(line["turn"]))
+    shares = [json.loads(line["search_params"])["share"] for line in lines]
+    measured = [line["label"] for line in lines]
+    assert list(zip(measured, shares, strict=True)) == seen
+    assert [int(line["turn"]) for line in lines] == list(range(18))
+    assert [int(line["round"]) for line in lines] == [0] * 6 + [1] * 6 + [2] * 6
     rounds = [seen[i : i + 6] for i in (0, 6, 12)]
     assert all(sorted(each) == sorted(rounds[0]) for each in rounds)
     assert len({tuple(each) for each in rounds}) == 3
+
+
+def test_points_of_like_recall_follow_each_other():
+    recalls = [0.951, 0.802, 0.955, 1.0, 0.958, 0.809]
+    orders = [runner._turns(recalls, np.random.default_rng(seed)) for seed in range(20)]
+    for order in orders:
+        assert sorted(order) == list(range(6))
+        kinds = [int(100 * recalls[i]) for i in order]
+        assert sum(a != b for a, b in itertools.pairwise(kinds)) == 2
+    assert len(set(map(tuple, orders))) > 5
 
 
 def test_nothing_is_left_behind(measure, monkeypatch, tmp_path):

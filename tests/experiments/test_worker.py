@@ -17,7 +17,9 @@ def _start(tmp_path):
         np.save(tmp_path / f"{name}.npy", X)
     workers = []
 
-    def start(adapter=fakes.Brute, timeout_s=None, threads=1, **build):
+    def start(
+        adapter=fakes.Brute, timeout_s=None, threads=1, environment=None, **build
+    ):
         job = Job(
             adapter=adapter,
             metric="l2",
@@ -27,6 +29,7 @@ def _start(tmp_path):
             test=tmp_path / "test.npy",
             k=10,
             threads=threads,
+            environment=environment or {},
         )
         workers.append(Worker(job, tmp_path / "log", timeout_s))
         return workers[-1]
@@ -68,6 +71,16 @@ def test_threads_are_set_before_any_library_loads(start):
     worker.build()
     assert thread_environment(7).items() <= worker.count(None).items()
     assert dict(os.environ) == before
+
+
+def test_a_job_s_environment_is_its_process_s_alone(start, monkeypatch):
+    monkeypatch.setenv("ANN_SIMD", "avx2")
+    worker = start(fakes.Environment, environment={"ANN_WITHOUT": "x", "ANN_SIMD": ""})
+    worker.build()
+    seen = worker.count(None)
+    assert (seen["ANN_WITHOUT"], seen["ANN_SIMD"]) == ("x", "")
+    assert os.environ["ANN_SIMD"] == "avx2"
+    assert "ANN_WITHOUT" not in os.environ
 
 
 def test_an_exception_is_reported_in_one_line_and_the_worker_lives(start):

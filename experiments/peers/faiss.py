@@ -1,8 +1,4 @@
-"""Other libraries, driven as ours is. Each is an optional extra.
-
-Where a library does not normalise for cosine itself (faiss), its vectors and queries
-are normalised before the clock starts: the favour goes to the peer.
-"""
+"""FAISS: exact search, HNSW, inverted lists, and whatever its factory makes."""
 
 from __future__ import annotations
 
@@ -12,64 +8,10 @@ from typing import TYPE_CHECKING, Any
 from pydantic import Field
 
 from experiments.adapter import Adapter, Params
+from experiments.peers.common import GraphBuild, GraphSearch, normalised
 
 if TYPE_CHECKING:
     from experiments.adapter import Ids, Vectors
-
-
-class Hnswlib(Adapter):
-    """The reference implementation of HNSW, in C++ (nmslib/hnswlib)."""
-
-    library = "hnswlib"
-    kind = "HNSW"
-    metrics = ("l2", "ip", "cosine")
-
-    class Build(Params):
-        """Constructor parameters, under the paper's names."""
-
-        M: int = Field(16, ge=2)
-        ef_construction: int = Field(200, ge=1)
-
-    class Search(Params):
-        """Search parameters."""
-
-        ef_search: int = Field(64, ge=1)
-
-    def __init__(self, metric: str, build: Build, seed: int) -> None:
-        self._space, self._build, self._seed = metric, build, seed
-
-    def add(self, X: Vectors, threads: int) -> None:
-        """Make room for exactly these vectors and insert them."""
-        import hnswlib
-
-        n, d = X.shape
-        self._index = hnswlib.Index(space=self._space, dim=d)
-        self._index.init_index(
-            max_elements=n,
-            M=self._build.M,
-            ef_construction=self._build.ef_construction,
-            random_seed=self._seed,
-        )
-        self._index.add_items(X, num_threads=threads)
-
-    def searcher(
-        self, search: Search, k: int, threads: int
-    ) -> Callable[[Vectors], Any]:
-        """Set ``ef``, which hnswlib keeps in the index."""
-        self._index.set_ef(search.ef_search)
-        knn_query = self._index.knn_query
-        return lambda Q: knn_query(Q, k=k, num_threads=threads)
-
-    def ids(self, answer: tuple[Any, Any]) -> Ids:
-        """Return the labels, which are row numbers here."""
-        import numpy as np
-
-        return np.asarray(answer[0], np.int64)
-
-    @property
-    def nbytes(self) -> int:
-        """The size of the file that the index would be saved to."""
-        return int(self._index.index_file_size())
 
 
 class _Faiss(Adapter):
@@ -93,12 +35,7 @@ class _Faiss(Adapter):
 
     def prepare(self, X: Vectors) -> Vectors:
         """Normalise for cosine, which faiss leaves to its user."""
-        if self._metric != "cosine":
-            return X
-        import numpy as np
-
-        norms = np.linalg.norm(X, axis=1, keepdims=True)
-        return np.ascontiguousarray(X / np.where(norms > 0, norms, 1))
+        return normalised(X) if self._metric == "cosine" else X
 
     def add(self, X: Vectors, threads: int) -> None:
         import faiss
@@ -155,7 +92,7 @@ _FAISS_NAMES = {
 }
 
 
-class FaissFlat(_Faiss):
+class Flat(_Faiss):
     """Exact search."""
 
     kind = "Flat"
@@ -172,12 +109,12 @@ class FaissFlat(_Faiss):
         return faiss.IndexFlat(d, self._faiss_metric)
 
 
-class FaissHNSW(_Faiss):
+class HNSW(_Faiss):
     """Faiss's HNSW over float32 vectors."""
 
     kind = "HNSW"
-    Build = Hnswlib.Build
-    Search = Hnswlib.Search
+    Build = GraphBuild
+    Search = GraphSearch
 
     def _make(self, d: int) -> Any:
         import faiss
@@ -187,7 +124,7 @@ class FaissHNSW(_Faiss):
         return index
 
 
-class FaissIVFFlat(_Faiss):
+class IVFFlat(_Faiss):
     """Inverted lists of float32 vectors."""
 
     kind = "IVFFlat"
@@ -218,7 +155,7 @@ class FaissIVFFlat(_Faiss):
         return index
 
 
-class FaissFactory(_Faiss):
+class Factory(_Faiss):
     """Whatever ``faiss.index_factory`` makes of a string."""
 
     kind = "Factory"
@@ -251,68 +188,3 @@ class FaissFactory(_Faiss):
         import faiss
 
         return faiss.index_factory(d, self._build.factory, self._faiss_metric)
-
-
-class PyNNDescent(Adapter):
-    """Nearest neighbour descent, in Python compiled by Numba."""
-
-    library = "pynndescent"
-    kind = "NNDescent"
-    jit = True
-    metrics = ("l2", "cosine")  # 0.7.0 fails to compile its Manhattan distance
-
-    class Build(Params):
-        """Constructor parameters."""
-
-        n_neighbors: int = Field(30, ge=2)
-
-    class Search(Params):
-        """Search parameters."""
-
-        epsilon: float = Field(0.1, ge=0)
-
-    @classmethod
-    def family(cls, build: Build) -> str:
-        """Return the family of graphs without levels."""
-        return "Graph"
-
-    def __init__(self, metric: str, build: Build, seed: int) -> None:
-        names = {"l2": "euclidean", "cosine": "cosine"}
-        self._metric, self._build, self._seed = names[metric], build, seed
-
-    def add(self, X: Vectors, threads: int) -> None:
-        """Build the graph and what its searches need."""
-        import pynndescent
-
-        self._index = pynndescent.NNDescent(
-            X,
-            metric=self._metric,
-            n_neighbors=self._build.n_neighbors,
-            random_state=self._seed,
-            n_jobs=threads,
-            parallel_batch_queries=threads > 1,
-        )
-        self._index.prepare()
-
-    def searcher(
-        self, search: Search, k: int, threads: int
-    ) -> Callable[[Vectors], Any]:
-        """Set the threads, which are Numba's."""
-        import numba
-
-        numba.set_num_threads(threads)
-        query = self._index.query
-        return lambda Q: query(Q, k=k, epsilon=search.epsilon)
-
-    def ids(self, answer: tuple[Any, Any]) -> Ids:
-        """Return the row numbers."""
-        import numpy as np
-
-        return np.asarray(answer[0], np.int64)
-
-    @property
-    def nbytes(self) -> int:
-        """The length of the pickled index."""
-        import pickle
-
-        return len(pickle.dumps(self._index))
