@@ -11,6 +11,7 @@ import os
 TRICKS = {
     "prefetch": "vectors are asked for before they are scored",
     "huge-pages": "large arrays lie in 2 MiB pages",
+    "integer-products": "batches are filtered by products of 8-bit integers",
 }
 
 
