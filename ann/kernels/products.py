@@ -23,6 +23,7 @@ from ann.kernels import simd
 from ann.kernels._jit import SIMD_LEVEL, kernel
 from ann.kernels.emit import (
     F32,
+    I1,
     I8,
     I16,
     I32,
@@ -51,27 +52,37 @@ TINY = 2.0**-120  # far above what underflow takes from a key
 # --- quantization ---------------------------------------------------------------------
 
 
+def _components(builder, x, center, t, d):
+    """Return components ``t … t + 16`` of ``x − center``, 0 from ``d`` on."""
+    v = Lanes(builder, 16)
+    left = builder.sub(d, t)
+    left = builder.select(builder.icmp_signed("<", left, I64(16)), left, I64(16))
+    bits = builder.sub(builder.shl(I32(1), builder.trunc(left, I32)), I32(1))
+    mask = builder.bitcast(builder.trunc(bits, I16), ir.VectorType(I1, 16))
+    return builder.fsub(v.load(x, t, mask), v.load(center, t, mask))
+
+
 @intrinsic
 def _largest(typingctx, x, start, center, d):
     """``max |x[start + t] − center[t]|`` over ``t < d``."""
 
     def generate(context, builder, signature, args):
-        v = Lanes(builder, 16)
         x, center = (
             pointer(context, builder, signature.args[p], args[p], offset)
             for p, offset in ((0, args[1]), (2, I64(0)))
         )
 
-        def body(t, best):
-            mask = v.mask(builder.sub(args[3], t))
-            y = builder.fsub(v.load(x, t, mask), v.load(center, t, mask))
-            size = call(builder, "llvm.fabs.v16f32", v.vector, [y])
-            more = builder.fcmp_ordered(">", size, best[0])
-            return [builder.select(more, size, best[0])]
+        whole = ir.VectorType(I32, 16)
+
+        def body(t, best):  # as integers: the order is the same, the latency shorter
+            y = builder.bitcast(_components(builder, x, center, t, args[3]), whole)
+            size = builder.and_(y, splat(I32, 16, 2**31 - 1))
+            return [call(builder, "llvm.smax.v16i32", whole, [size, best[0]])]
 
         stop = builder.and_(builder.add(args[3], I64(15)), I64(-16))
-        (best,) = loop(builder, I64(0), stop, 16, [splat(F32, 16, 0.0)], body)
-        return call(builder, "llvm.vector.reduce.fmax.v16f32", F32, [best])
+        (best,) = loop(builder, I64(0), stop, 16, [splat(I32, 16, 0)], body)
+        largest = call(builder, "llvm.vector.reduce.smax.v16i32", I32, [best])
+        return builder.bitcast(largest, F32)
 
     return types.float32(x, types.int64, center, types.int64), generate
 
@@ -94,9 +105,7 @@ def _encode(typingctx, x, start, center, d, scale, flip, codes, at, step):
         scale, flip = broadcast(builder, args[4], 16), broadcast(builder, args[5], 16)
 
         def body(t, sums):
-            mask = v.mask(builder.sub(d, t))
-            y = builder.fsub(v.load(x, t, mask), v.load(center, t, mask))
-            z = builder.fmul(y, scale)
+            z = builder.fmul(_components(builder, x, center, t, d), scale)
             near = call(builder, "llvm.rint.v16f32", v.vector, [z])
             code = builder.fptosi(near, ir.VectorType(I8, 16))
             four = builder.bitcast(builder.xor(code, flip), ir.VectorType(I32, 4))
@@ -182,24 +191,28 @@ class Panel(NamedTuple):
 
 @kernel
 def _encode_rows(rows, first, count, squared, codes, panel):
+    """Fill ``panel``, in three loops that leave no step waiting for the one before."""
     d = rows.shape[1]
     gamma = rounding(d)
     reach, query_error = codes.reach[0], codes.reach[1]
     for j in range(count):
-        start = (first + j) * d
-        size = max(_largest(rows, start, codes.center, d), SHORTEST)
-        scale = LARGEST / size
-        square, error, _ = _encode(
-            rows, start, codes.center, d, scale, -128, panel.u, 4 * j, 4 * GROUP
-        )
+        size = _largest(rows, (first + j) * d, codes.center, d)
+        panel.scale[j] = LARGEST / max(size, SHORTEST)
+    for j in range(count):
+        panel.square[j], panel.minus_error[j], _ = _encode(
+            rows, (first + j) * d, codes.center, d, panel.scale[j], -128, panel.u,
+            4 * j, 4 * GROUP,
+        )  # fmt: skip
+    for j in range(count):
+        square, error = np.float64(panel.square[j]), np.float64(panel.minus_error[j])
         norm = np.sqrt(square * (1 + gamma))
         own = np.sqrt(error) * (1 + gamma) + gamma * norm
         # |⟨zq, zx⟩ − ⟨v, u⟩| <= ‖zq‖·‖zx − u‖ + ‖zq − v‖·‖u‖, and all roundings.
         bound = reach * own + query_error * (norm + own)
         bound += gamma * (reach + query_error) * (norm + own)
-        panel.scale[j] = scale
         panel.minus_error[j] = -bound * (1 + gamma)
-        panel.square[j] = 0.5 * square * (1 - 2 * gamma) / scale if squared else 0.0
+        half = 0.5 * square * (1 - 2 * gamma) / panel.scale[j]
+        panel.square[j] = half if squared else 0.0
 
 
 # --- the product and the test ---------------------------------------------------------
@@ -292,7 +305,7 @@ def _lowest(typingctx, bits):
     """Index of the lowest set bit of a uint64 that is not 0."""
 
     def generate(context, builder, signature, args):
-        return call(builder, "llvm.cttz.i64", I64, [args[0], ir.IntType(1)(1)])
+        return call(builder, "llvm.cttz.i64", I64, [args[0], I1(1)])
 
     return types.int64(types.uint64), generate
 
