@@ -35,7 +35,7 @@ from ann.kernels.emit import (
     pointer,
     splat,
 )  # fmt: skip
-from ann.kernels.pool import insert
+from ann.kernels.pool import INFINITY, insert
 from ann.kernels.stores import score
 from ann.kernels.tricks import on
 
@@ -311,11 +311,13 @@ def _lowest(typingctx, bits):
 
 
 @kernel
-def limit_of(key, squared, square, scale, gamma):
-    """Return the least ⟨q, x⟩·scale_q of a row whose direct key is at most ``key``."""
-    twice = square - key * (1 + gamma) if squared else -2.0 * np.float64(key)
+def _limit(key, squared, codes, r):
+    """Return the least ⟨q, x⟩·scale of a row whose direct key is at most ``key``."""
+    twice = -2.0 * np.float64(key)
+    if squared:
+        twice = codes.square[r] - key * (1 + rounding(codes.center.size))
     product = 0.5 * twice - TINY
-    return np.float32((product - 2.0**-20 * abs(product)) * scale - TINY)
+    return np.float32((product - 2.0**-20 * abs(product)) * codes.scale[r] - TINY)
 
 
 @kernel
@@ -323,6 +325,27 @@ def _offer(store, q, i, keys, ids):
     key = score(store, q, i)
     if key <= keys[keys.size - 1]:
         insert(keys, ids, keys.size, keys.size, key, np.int32(i))
+
+
+@kernel
+def _take_group(store, first, start, stop, squared, Q, codes, panel, limits, keys, ids):
+    """Take rows ``start <= j < stop`` of the group that begins with ``first``."""
+    nq, d = Q.shape
+    last, survivors, every = keys.shape[1] - 1, 0, np.uint64(0xFFFFFFFFFFFFFFFF)
+    window = (every << np.uint64(start)) & (every >> np.uint64(GROUP - stop))
+    for q in range(0, nq, BLOCK):
+        if not _filter(panel, codes, limits, q, d):
+            continue
+        for r in range(q, min(q + BLOCK, nq)):
+            bits = panel.survivors[r - q] & window
+            if bits == 0:
+                continue
+            while bits != 0:
+                _offer(store, Q[r], first + _lowest(bits), keys[r], ids[r])
+                bits &= bits - np.uint64(1)
+                survivors += 1
+            limits[r] = _limit(keys[r, last], squared, codes, r)
+    return survivors
 
 
 @kernel
@@ -343,32 +366,23 @@ def filter_rows(store, first, last, squared, Q, codes, panel, limits, keys, ids)
     -------
     survivors : int             rows that were scored directly, for all queries
     """
-    rows, (nq, d) = store.rows, Q.shape
-    gamma, k, survivors = rounding(d), keys.shape[1], 0
+    nq, k = ids.shape
+    fresh, survivors = keys[0, k - 1] == INFINITY, 0
     for r in range(limits.size):
-        limits[r] = np.inf
-        if r < nq:
-            limits[r] = limit_of(
-                keys[r, k - 1], squared, codes.square[r], codes.scale[r], gamma
-            )
+        limits[r] = INFINITY  # of the padding, which nothing can pass
+    for r in range(nq):
+        limits[r] = _limit(keys[r, k - 1], squared, codes, r)
     for start in range(first, last, GROUP):
-        count = min(GROUP, last - start)
-        present = np.uint64(0xFFFFFFFFFFFFFFFF) >> np.uint64(GROUP - count)
-        _encode_rows(rows, start, count, squared, codes, panel)
-        for q in range(0, nq, BLOCK):
-            if not _filter(panel, codes, limits, q, d):
-                continue
-            for r in range(q, min(q + BLOCK, nq)):
-                bits = panel.survivors[r - q] & present
-                if bits == 0:
-                    continue
-                while bits != 0:
-                    _offer(store, Q[r], start + _lowest(bits), keys[r], ids[r])
-                    bits &= bits - np.uint64(1)
-                    survivors += 1
-                limits[r] = limit_of(
-                    keys[r, k - 1], squared, codes.square[r], codes.scale[r], gamma
-                )
+        count, done = min(GROUP, last - start), 0
+        _encode_rows(store.rows, start, count, squared, codes, panel)
+        while done < count:
+            # An empty pool refuses nothing: the first rows go to it a few at a time.
+            few = fresh and start == first
+            stop = min(count, max(k, 4 * done)) if few else count
+            survivors += _take_group(
+                store, start, done, stop, squared, Q, codes, panel, limits, keys, ids
+            )
+            done = stop
     return survivors
 
 

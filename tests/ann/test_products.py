@@ -108,7 +108,7 @@ def test_queries_unlike_the_rows(monkeypatch, key, by_bytes):
 def test_any_shape(monkeypatch, key, n, by_bytes):
     force(monkeypatch, by_bytes)
     for d in (1, 2, 4, 15, 16, 17, 48, 129):
-        for nq in (24, 29, 30, 31):
+        for nq in (12, 24, 29, 31):
             X, Q = gaussian(n, d, seed=n), gaussian(nq, d, seed=d)
             check(key, X, Q, min(n, 70))
 
