@@ -177,13 +177,18 @@ def rounding(d):
 class Panel(NamedTuple):
     """Scratch: the codes of ``GROUP`` rows, and what each adds to the test.
 
-    ⟨q, x⟩ = Σ(v·u)/(scale_q·scale_x) up to an error, and ‖q − x‖² = ‖q‖² + ‖x‖² −
-    2⟨q, x⟩; a row can be within a query's limit only where Σ(v·u) >= square·(scale_q)
-    + scale·(limit's share) − error.
+    With ``q − center ≈ v / scale_q`` and ``x − center ≈ u / scale_x``, ⟨q, x⟩ is
+    Σ(v·u) / (scale_q·scale_x) up to an error. So ‖q‖² + ‖x‖² − 2⟨q, x⟩ can be at most
+    ``key`` only where, in the units of the sum,
+
+        Σ(v·u) >= scale_q·(scale_x ‖x‖² / 2) + scale_x·(scale_q (‖q‖² − key) / 2) − error
+
+    and −⟨q, x⟩ likewise without the squares and halves.
     """
 
-    u: np.ndarray  #: (d padded to 16) / 4 · GROUP · 4 uint8, 128 above the codes
-    square: np.ndarray  #: (GROUP,) float32, half ‖x‖²·scale, 0 under dot
+    u: np.ndarray  #: (padded d · GROUP,) uint8, 128 above the codes: four
+    #: components of each row, then the next four
+    square: np.ndarray  #: (GROUP,) float32, scale_x ‖x‖² / 2, 0 under dot
     scale: np.ndarray  #: (GROUP,) float32
     minus_error: np.ndarray  #: (GROUP,) float32
     survivors: np.ndarray  #: (BLOCK,) uint64, a bit a row
