@@ -181,7 +181,7 @@ class Panel(NamedTuple):
     Σ(v·u) / (scale_q·scale_x) up to an error. So ‖q‖² + ‖x‖² − 2⟨q, x⟩ can be at most
     ``key`` only where, in the units of the sum,
 
-        Σ(v·u) >= scale_q·(scale_x ‖x‖² / 2) + scale_x·(scale_q (‖q‖² − key) / 2) − error
+        Σ(v·u) >= scale_q·(scale_x ‖x‖²/2) + scale_x·(scale_q (‖q‖² − key)/2) − error
 
     and −⟨q, x⟩ likewise without the squares and halves.
     """
