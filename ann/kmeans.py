@@ -59,9 +59,13 @@ def kmeans(
     X = sample(X, PER_CENTROID * k, rng)
     key = "dot" if spherical else "l2"
 
+    before: Labels | None = None
+
     def assign(centroids: Floats) -> tuple[Floats, Labels]:
-        keys, labels = exact.search(key, centroids, X, 1, threads)
-        return keys[:, 0], labels[:, 0]
+        nonlocal before  # most vectors keep their centroid
+        keys, labels = exact.search(key, centroids, X, 1, threads, guess=before)
+        before = labels[:, 0]
+        return keys[:, 0], before
 
     return lloyd(X, sample(X, k, rng), assign, iterations, spherical)
 

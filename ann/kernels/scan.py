@@ -4,7 +4,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ann.kernels import simd
 from ann.kernels._jit import kernel
 from ann.kernels.pool import clear, insert
 from ann.kernels.stores import begin, fetch, score
@@ -128,46 +127,3 @@ def rescore(store, Q, candidates, out_keys, out_ids):
                 break
             fetch(store, candidates[r, min(j + AHEAD, last)])
             insert(out_keys[r], out_ids[r], k, k, score(store, Q[r], i), i)
-
-
-@kernel
-def _offer(store, q, i, keys, ids):
-    key = score(store, q, i)
-    if key <= keys[keys.size - 1]:
-        insert(keys, ids, keys.size, keys.size, key, np.int32(i))
-
-
-@kernel
-def merge_block(store, first, Q, dots, offset, scale, shift, slack, keys, ids):
-    """Take a block of a matrix product into each query's pool, exactly.
-
-    The product gives each key only up to rounding. Whatever could be among the best
-    ``k`` within the error bound is scored again directly, so the pools hold direct
-    keys, and no cancellation in ``‖q‖² + ‖x‖² − 2⟨q, x⟩`` can change the result.
-
-    Parameters
-    ----------
-    store : rows                read-only
-    first : int                 stored vector that the block begins with
-    Q : (nq, d) float32
-    dots : (nq, count) float32  ⟨q, x⟩
-    offset : (nq,) float32      key ≈ offset[r] + scale·dot + shift[i]
-    shift : (n,) float32        already lowered by the vector's share of the error
-    slack : (nq,) float32       the query's share of the error
-    keys, ids : (nq, k)         full pools (``clear``), updated
-    """
-    count, last = dots.shape[1], keys.shape[1] - 1
-    whole = count - count % 16
-    for r in range(Q.shape[0]):
-        below = keys[r, last] - offset[r] + slack[r]
-        for j in range(0, whole, 16):
-            bits = simd.below16(dots, r * count + j, shift, first + j, scale, below)
-            while bits != 0:
-                i = first + j + simd.trailing_zeros(bits)
-                bits &= bits - np.uint32(1)
-                _offer(store, Q[r], i, keys[r], ids[r])
-                below = keys[r, last] - offset[r] + slack[r]
-        for j in range(whole, count):
-            if scale * dots[r, j] + shift[first + j] < below:
-                _offer(store, Q[r], first + j, keys[r], ids[r])
-                below = keys[r, last] - offset[r] + slack[r]

@@ -12,6 +12,7 @@ TRICKS = {
     "prefetch": "vectors are asked for before they are scored",
     "look-ahead": "a graph walk asks for what its next step is likely to need",
     "huge-pages": "large arrays lie in 2 MiB pages",
+    "integer-products": "batches are filtered by products of 8-bit integers",
 }
 
 

@@ -3,7 +3,7 @@ import pytest
 from sklearn.cluster import KMeans
 
 from ann import exact, kmeans
-from ann.kernels import cluster
+from ann.kernels import cluster, products
 from ann.metrics import row_norms
 from tests.ann import reference
 from tests.ann.data import clustered, gaussian, integers
@@ -147,6 +147,24 @@ def test_threads_change_nothing(spherical):
     for threads in (2, 4):
         got = run(X, 50, threads=threads, spherical=spherical)
         np.testing.assert_array_equal(got, expected)
+
+
+@pytest.mark.parametrize("spherical", [False, True])
+def test_filters_change_nothing(monkeypatch, spherical):
+    X = reference.unit(clustered(4000, 33, spread=1.0)).astype(np.float32)
+    results = []
+    for by_bytes in {products.BYTES, False}:
+        monkeypatch.setattr(products, "BYTES", by_bytes)
+        results.append(run(X, 80, spherical=spherical))
+    np.testing.assert_array_equal(results[0], results[-1])
+
+
+def test_labels_are_the_nearest_centroids():
+    X = gaussian(3000, 40)
+    centroids = run(X, 100, iterations=3)
+    _, labels = exact.search("l2", centroids, X, 1, 2)
+    expected = reference.distances("l2", X, centroids).argmin(axis=1)
+    np.testing.assert_array_equal(labels[:, 0], expected)
 
 
 def test_seed_decides():
