@@ -48,10 +48,19 @@ class Flat(Index):
         return [self._packed, self._norms]
 
     def _insert(self, X: Floats, threads: int) -> None:
-        packed = self._codec.pack(self._codes(X, threads))
-        self._packed = grown(self._packed, self._ntotal, packed)
+        self._append(self._codec.pack(self._codes(X, threads)))
         if isinstance(self._codec, Float32):
             self._norms = grown(self._norms, self._ntotal, row_norms(X))
+
+    def _append(self, packed: NDArray[Any]) -> None:
+        """Store packed vectors behind the others, in blocks if the codec has them."""
+        n, codec = self._ntotal, self._codec
+        last = n % codec.block  # vectors in a block that is not full
+        if last:
+            tail = self._packed[n // codec.block : n // codec.block + 1]
+            packed = np.concatenate([codec.disarrange(tail, np.array([last])), packed])
+        arranged = codec.arrange(packed, np.array([len(packed)]))
+        self._packed = grown(self._packed, n // codec.block, arranged)
 
     def search(
         self,
@@ -92,8 +101,8 @@ class Flat(Index):
         scored[:] = n
         if isinstance(self._codec, Float32):
             return exact.search(key, self._packed[:n], Q, k, threads, self._norms[:n])
-        store = self._codec.store(self._packed[:n], key)
+        store = self._codec.scan_store(self._packed[: -(-n // self._codec.block)], key)
         projected = self._codec.project(Q)
         return exact.scan_rows(
-            store, n, projected, k, threads, self._codec.query_size(Q.shape[1])
+            store, n, projected, k, threads, self._codec.scan_query_size(Q.shape[1])
         )

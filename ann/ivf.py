@@ -15,7 +15,7 @@ from ann.codecs import PQ, Codec
 from ann.index import Floats, Index
 from ann.kernels import scan
 from ann.kernels.scan import Lists
-from ann.kernels.stores import ROWS, ResidualL2
+from ann.kernels.stores import ROWS
 from ann.kmeans import kmeans
 from ann.memory import aligned, aligned_copy, query_buffers
 from ann.metrics import row_norms
@@ -156,7 +156,7 @@ class IVF(Index):
             probes = np.empty((nq, nprobe), np.int32)
         projected = self._codec.project(Q if self._mean is None else Q - self._mean)
         d = Q.shape[1]
-        query_size = max(d, self._codec.query_size(d))
+        query_size = max(d, self._codec.scan_query_size(d))
 
         def work(ranges: parallel.Ranges) -> None:
             buffers = query_buffers(2, query_size)
@@ -172,12 +172,16 @@ class IVF(Index):
     def _make_lists(self) -> Lists:
         """Return the arrays as the kernels see them."""
         key = self._metric.key
-        store = self._codec.store(self._packed, "dot" if self._residual else key)
-        if self._mean is not None:
-            store = ResidualL2(store, self._cross)
+        if isinstance(self._codec, PQ) and self._mean is not None:
+            store = self._codec.residual_store(self._packed, self._cross)
+        else:
+            store = self._codec.scan_store(self._packed, key)
+        block = self._codec.block
+        room = -(-np.diff(self._offsets) // block) * block
         return Lists(
             centroids=ROWS[key](self._centroids),
             offsets=self._offsets,
+            slots=np.concatenate([[0], np.cumsum(room)]),
             store=store,
             row_ids=self._row_ids,
             residual=self._residual,
@@ -237,16 +241,19 @@ class IVF(Index):
     ) -> None:
         """Put new vectors behind those of their list; lists stay contiguous."""
         nlist = len(self._centroids)
-        before = np.repeat(np.arange(nlist, dtype=np.int32), np.diff(self._offsets))
-        order = np.argsort(np.concatenate([before, labels]), kind="stable")
+        own = np.repeat(np.arange(nlist, dtype=np.int32), np.diff(self._offsets))
+        order = np.argsort(np.concatenate([own, labels]), kind="stable")
         ids = np.arange(self._ntotal, self._ntotal + len(labels), dtype=np.int32)
         counts = np.bincount(labels, minlength=nlist)
         if self._ntotal:
-            packed = np.concatenate([self._packed, packed])
-        self._packed = aligned(packed.shape, packed.dtype)
-        np.take(packed, order, axis=0, out=self._packed)
+            sizes = np.diff(self._offsets)
+            before = self._codec.disarrange(self._packed, sizes)
+            packed = np.concatenate([before, packed])
+        in_lists = aligned(packed.shape, packed.dtype)
+        np.take(packed, order, axis=0, out=in_lists)
         self._row_ids = np.concatenate([self._row_ids, ids])[order]
         if len(cross):
             self._cross = np.concatenate([self._cross, cross])[order]
         self._offsets = self._offsets + np.concatenate([[0], np.cumsum(counts)])
+        self._packed = self._codec.arrange(in_lists, np.diff(self._offsets))
         self._lists = self._make_lists()

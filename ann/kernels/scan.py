@@ -4,8 +4,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ann.kernels import simd
-from ann.kernels._jit import kernel
+from ann.kernels import simd, stores
+from ann.kernels._jit import by_type, kernel
+from ann.kernels.fastscan import FastScan, scan_blocks
 from ann.kernels.pool import clear, insert
 from ann.kernels.stores import begin, fetch, score
 
@@ -13,33 +14,45 @@ AHEAD = 8  # vectors on their way while one is scored
 TILE = 1024  # vectors
 
 
-@kernel
-def scan_range(store, query, start, stop, then, bias, row_ids, keys, ids):
-    """Score stored vectors ``start <= i < stop`` into a pool.
+def scan_range(store, query, slot, first, count, then, bias, row_ids, keys, ids):
+    """Score ``count`` consecutive vectors of a store into a pool.
 
     Parameters
     ----------
     store : NamedTuple          read-only
-    query : float32             what ``begin`` wrote
-    then : int                  where the scan goes on: the hardware follows a scan by
-                                itself, but has to be told of a jump
+    query : float32             what ``begin`` wrote; the scratch in it is overwritten
+    slot : int                  where the store has the first of them
+    first : int                 its number, when the empty slots between lists do not
+                                count
+    then : int                  slot where the scan goes on: the hardware follows a scan
+                                by itself, but has to be told of a jump
     bias : float32              added to every key
-    row_ids : (n,) int32 or None    name of stored vector i; None: i itself
+    row_ids : (n,) int32 or None    name of vector number i; None: i itself
     keys, ids : (k,) float32, int32     a full pool (``clear``), overwritten
     """
+    raise NotImplementedError
+
+
+_scan_range = by_type(scan_range)
+
+
+def _scan_one_by_one(store, query, slot, first, count, then, bias, row_ids, keys, ids):
     k = keys.size
     limit = keys[k - 1]
-    for i in range(start, stop):
-        left = stop - i
+    for offset in range(count):
+        left = count - offset
         if left <= AHEAD:
             fetch(store, then + AHEAD - left)
-        key = score(store, query, i) + bias
+        key = score(store, query, slot + offset) + bias
         if key <= limit:
-            if row_ids is None:
-                insert(keys, ids, k, k, key, np.int32(i))
-            else:
-                insert(keys, ids, k, k, key, row_ids[i])
+            i = first + offset
+            insert(keys, ids, k, k, key, np.int32(i) if row_ids is None else row_ids[i])
             limit = keys[k - 1]
+
+
+for _store in stores.SCORED:
+    _scan_range(_store)(_scan_one_by_one)
+_scan_range(FastScan)(scan_blocks)
 
 
 @kernel
@@ -58,16 +71,18 @@ def scan_all(store, n, Q, buffers, keys, ids):
         stop = min(n, start + tile)
         for r in range(nq):
             scan_range(
-                store, buffers[r], start, stop, start, zero, None, keys[r], ids[r]
-            )
+                store, buffers[r], start, start, stop - start, start, zero, None,
+                keys[r], ids[r],
+            )  # fmt: skip
 
 
 class Lists(NamedTuple):
     """An inverted file: vectors by their nearest centroid."""
 
     centroids: Any  #: a store of rows
-    offsets: np.ndarray  #: (nlist + 1,) int64: where a list begins among …
-    store: Any  #: … vectors in list order,
+    offsets: np.ndarray  #: (nlist + 1,) int64: where a list begins among the vectors,
+    slots: np.ndarray  #: (nlist + 1,) int64: and among the slots of …
+    store: Any  #: … all vectors in list order
     row_ids: np.ndarray  #: (n,) int32, whose ids these are
     residual: bool  #: whether codes describe x − centroid; its key is then added
 
@@ -96,20 +111,22 @@ def search_lists(
             begin(lists.centroids, Q[r], near)
             clear(probe_keys[r], probes[r])
             scan_range(
-                lists.centroids, near, 0, nlist, 0, zero, None, probe_keys[r], probes[r]
-            )
+                lists.centroids, near, 0, 0, nlist, 0, zero, None, probe_keys[r],
+                probes[r],
+            )  # fmt: skip
         begin(lists.store, projected[r], query)
         clear(keys[r], ids[r])
         seen = nlist
         for p in range(nprobe):
             which, following = probes[r, p], probes[r, min(p + 1, nprobe - 1)]
-            start, stop = lists.offsets[which], lists.offsets[which + 1]
+            start = lists.offsets[which]
+            count = lists.offsets[which + 1] - start
             bias = probe_keys[r, p] if lists.residual else zero
             scan_range(
-                lists.store, query, start, stop, lists.offsets[following], bias,
-                lists.row_ids, keys[r], ids[r],
+                lists.store, query, lists.slots[which], start, count,
+                lists.slots[following], bias, lists.row_ids, keys[r], ids[r],
             )  # fmt: skip
-            seen += stop - start
+            seen += count
         scored[r] = seen
 
 

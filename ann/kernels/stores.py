@@ -52,6 +52,7 @@ def as_query(store, i, buffer):
 
 _begin, _score, _fetch = by_type(begin), by_type(score), by_type(fetch)
 _between, _as_query = by_type(between), by_type(as_query)
+begins = _begin  # for stores of other files
 
 
 # --- float32 rows ---------------------------------------------------------------------
@@ -357,3 +358,9 @@ def _fetch_residual(store, i):
 def _residual_l2(store, query, i):
     two = np.float32(2.0)
     return store.cross[i] + two * score(store.codes, query, i)
+
+
+# Stores that are scored one vector at a time.
+SCORED = (
+    *ROWS.values(), L2SQ8, DotSQ8, L1SQ8, L2SQ4, DotSQ4, L1SQ4, PQ8, PQ4, ResidualL2,
+)  # fmt: skip
