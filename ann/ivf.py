@@ -10,12 +10,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ann import exact, parallel, validation
-from ann.codecs import PQ, Codec
+from ann import exact, parallel, shadows, validation
+from ann.codecs import PQ, Codec, Float32
 from ann.index import Floats, Index
 from ann.kernels import scan
 from ann.kernels.scan import Lists
-from ann.kernels.stores import ROWS
 from ann.kmeans import kmeans
 from ann.memory import aligned, aligned_copy, query_buffers
 from ann.metrics import row_norms
@@ -101,7 +100,16 @@ class IVF(Index):
 
     def _arrays(self) -> list[NDArray[Any]]:
         coarse: list[NDArray[Any]] = [self._centroids, self._centroid_norms]
-        return [*coarse, self._offsets, self._row_ids, self._packed, self._cross]
+        lists: list[NDArray[Any]] = [
+            self._offsets,
+            self._row_ids,
+            self._packed,
+            self._cross,
+        ]
+        if self._lists is not None:
+            lists += shadows.arrays(self._lists.centroids)
+            lists += shadows.arrays(self._lists.store)
+        return [*coarse, *lists]
 
     def search(
         self,
@@ -156,7 +164,9 @@ class IVF(Index):
             probes = np.empty((nq, nprobe), np.int32)
         projected = self._codec.project(Q if self._mean is None else Q - self._mean)
         d = Q.shape[1]
-        query_size = max(d, self._codec.scan_query_size(d))
+        query_size = max(
+            shadows.query_size(lists.centroids, d), self._codec.scan_query_size(d)
+        )
 
         def work(ranges: parallel.Ranges) -> None:
             buffers = query_buffers(2, query_size)
@@ -169,17 +179,19 @@ class IVF(Index):
         parallel.run(work, nq, _SEARCH_CHUNK, threads)
         return keys, ids
 
-    def _make_lists(self) -> Lists:
+    def _make_lists(self, threads: int) -> Lists:
         """Return the arrays as the kernels see them."""
-        key = self._metric.key
+        key, centre = self._metric.key, self._centroids.mean(axis=0)
         if isinstance(self._codec, PQ) and self._mean is not None:
             store = self._codec.residual_store(self._packed, self._cross)
+        elif isinstance(self._codec, Float32):
+            store = shadows.store(key, self._packed, centre, threads)
         else:
             store = self._codec.scan_store(self._packed, key)
         block = self._codec.block
         room = -(-np.diff(self._offsets) // block) * block
         return Lists(
-            centroids=ROWS[key](self._centroids),
+            centroids=shadows.store(key, self._centroids, centre, threads),
             offsets=self._offsets,
             slots=np.concatenate([[0], np.cumsum(room)]),
             store=store,
@@ -199,7 +211,7 @@ class IVF(Index):
             cross = self._crosses(codes, own, threads)
         else:
             codes, cross = self._codes(X, threads), _NOTHING
-        self._merge(labels, self._codec.pack(codes), cross)
+        self._merge(labels, self._codec.pack(codes), cross, threads)
 
     def _crosses(self, codes: NDArray[np.uint8], own: Floats, threads: int) -> Floats:
         """Return ‖r̂‖² + 2⟨c, r̂⟩ of codes and their centroids (see ``ResidualL2``)."""
@@ -237,7 +249,11 @@ class IVF(Index):
         return labels[:, 0]
 
     def _merge(
-        self, labels: NDArray[np.int32], packed: NDArray[Any], cross: Floats
+        self,
+        labels: NDArray[np.int32],
+        packed: NDArray[Any],
+        cross: Floats,
+        threads: int,
     ) -> None:
         """Put new vectors behind those of their list; lists stay contiguous."""
         nlist = len(self._centroids)
@@ -256,4 +272,4 @@ class IVF(Index):
             self._cross = np.concatenate([self._cross, cross])[order]
         self._offsets = self._offsets + np.concatenate([[0], np.cumsum(counts)])
         self._packed = self._codec.arrange(in_lists, np.diff(self._offsets))
-        self._lists = self._make_lists()
+        self._lists = self._make_lists(threads)

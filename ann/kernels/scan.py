@@ -8,6 +8,7 @@ from ann.kernels import simd, stores
 from ann.kernels._jit import by_type, kernel
 from ann.kernels.fastscan import FastScan, scan_blocks
 from ann.kernels.pool import clear, insert
+from ann.kernels.shadow import Shadow, scan_shadows
 from ann.kernels.stores import begin, fetch, score
 
 AHEAD = 8  # vectors on their way while one is scored
@@ -53,6 +54,7 @@ def _scan_one_by_one(store, query, slot, first, count, then, bias, row_ids, keys
 for _store in stores.SCORED:
     _scan_range(_store)(_scan_one_by_one)
 _scan_range(FastScan)(scan_blocks)
+_scan_range(Shadow)(scan_shadows)
 
 
 @kernel

@@ -156,7 +156,7 @@ def test_residual_scores_are_distances_to_decoded_vectors(metric, nbits):
     else:
         true = reference.distances(metric, Q, decoded)
     ids, distances = index.search(Q, k=len(X), nprobe=6)
-    atol = 0.1 if nbits == 4 else 1e-4  # tables rounded to 8 bits
+    atol = 0.15 if nbits == 4 else 1e-4  # tables rounded to 8 bits
     np.testing.assert_allclose(distances, np.sort(true), rtol=1e-4, atol=atol)
     own = np.take_along_axis(true, ids, axis=1)
     np.testing.assert_allclose(distances, own, rtol=1e-4, atol=atol)
