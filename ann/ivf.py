@@ -23,7 +23,10 @@ _SEARCH_CHUNK = 8
 # Below this a centroid is poorly known; the default nlist keeps to it.
 _FEWEST_PER_LIST = 39
 _DEFAULT_NPROBE = 16
+_QUERY_BYTES = 1 << 22  # of prepared queries that share the reading of lists
 _NOTHING = np.empty(0, np.float32)
+
+Results = tuple[Floats, NDArray[np.int32], NDArray[np.int64]]
 
 
 class IVF(Index):
@@ -153,31 +156,60 @@ class IVF(Index):
     def _nearest(
         self, Q: Floats, k: int, threads: int, scored: NDArray[np.int64], **search: Any
     ) -> tuple[Floats, NDArray[np.int32]]:
-        nq, nprobe, lists = len(Q), search["nprobe"], self._lists
+        nq, nprobe = len(Q), search["nprobe"]
         keys, ids = np.empty((nq, k), np.float32), np.empty((nq, k), np.int32)
-        batch = nq >= exact.FEWEST_FOR_BLAS
-        if batch:
-            key, norms = self._metric.key, self._centroid_norms
-            near, probes = exact.search(key, self._centroids, Q, nprobe, threads, norms)
-        else:  # the kernel finds them
-            near = np.empty((nq, nprobe), np.float32)
-            probes = np.empty((nq, nprobe), np.int32)
         projected = self._codec.project(Q if self._mean is None else Q - self._mean)
-        d = Q.shape[1]
-        query_size = max(
-            shadows.query_size(lists.centroids, d), self._codec.scan_query_size(d)
-        )
+        results = keys, ids, scored
+        if nq < exact.FEWEST_FOR_BLAS:
+            self._search_alone(Q, projected, nprobe, threads, results)
+        else:
+            self._search_together(Q, projected, nprobe, threads, results)
+        return keys, ids
+
+    def _search_alone(
+        self, Q: Floats, projected: Floats, nprobe: int, threads: int, results: Results
+    ) -> None:
+        """Search query after query, each list in order of its centroid's distance."""
+        (nq, d), lists = Q.shape, self._lists
+        near, probes = np.empty((nq, nprobe), np.float32), np.empty((nq, nprobe), "i4")
+        of_centroids = shadows.query_size(lists.centroids, d)
+        size = max(of_centroids, self._list_query_size(d), len(self._centroids))
 
         def work(ranges: parallel.Ranges) -> None:
-            buffers = query_buffers(2, query_size)
+            buffers = query_buffers(3, size)
             for a, b in ranges:
                 scan.search_lists(
-                    lists, Q[a:b], projected[a:b], batch, near[a:b], probes[a:b],
-                    buffers, keys[a:b], ids[a:b], scored[a:b],
+                    lists, Q[a:b], projected[a:b], near[a:b], probes[a:b], buffers,
+                    *(of[a:b] for of in results),
                 )  # fmt: skip
 
         parallel.run(work, nq, _SEARCH_CHUNK, threads)
-        return keys, ids
+
+    def _search_together(
+        self, Q: Floats, projected: Floats, nprobe: int, threads: int, results: Results
+    ) -> None:
+        """Search list after list, each for all queries of a chunk that probe it."""
+        (nq, d), lists = Q.shape, self._lists
+        key, norms = self._metric.key, self._centroid_norms
+        near, probes = exact.search(key, self._centroids, Q, nprobe, threads, norms)
+        size = self._list_query_size(d)
+        chunk = max(_SEARCH_CHUNK, min(_QUERY_BYTES // (4 * size), -(-nq // threads)))
+
+        def work(ranges: parallel.Ranges) -> None:
+            buffers = query_buffers(min(nq, chunk), size)
+            starts = np.empty(len(self._centroids) + 1, np.int64)
+            order = np.empty(min(nq, chunk) * nprobe, np.int64)
+            for a, b in ranges:
+                scan.search_together(
+                    lists, projected[a:b], near[a:b], probes[a:b], starts, order,
+                    buffers, *(of[a:b] for of in results),
+                )  # fmt: skip
+
+        parallel.run(work, nq, chunk, threads)
+
+    def _list_query_size(self, d: int) -> int:
+        of_rows = shadows.query_size(self._lists.store, d)
+        return max(of_rows, self._codec.scan_query_size(d))
 
     def _make_lists(self, threads: int) -> Lists:
         """Return the arrays as the kernels see them."""

@@ -8,7 +8,7 @@ from ann.kernels import simd, stores
 from ann.kernels._jit import by_type, kernel
 from ann.kernels.fastscan import FastScan, scan_blocks
 from ann.kernels.pool import clear, insert
-from ann.kernels.shadow import Shadow, scan_shadows
+from ann.kernels.shadow import Shadow, nearest_by_shadow, scan_shadows
 from ann.kernels.stores import begin, fetch, score
 
 AHEAD = 8  # vectors on their way while one is scored
@@ -57,6 +57,27 @@ _scan_range(FastScan)(scan_blocks)
 _scan_range(Shadow)(scan_shadows)
 
 
+def nearest(store, query, n, bounds, keys, ids):
+    """Find the best of the first ``n`` vectors of a store of rows.
+
+    ``bounds`` (>= n,) float32 is scratch; ``keys``, ``ids`` is a full pool (``clear``)
+    of at most n, overwritten.
+    """
+    raise NotImplementedError
+
+
+_nearest = by_type(nearest)
+
+
+def _nearest_by_scan(store, query, n, bounds, keys, ids):
+    scan_range(store, query, 0, 0, n, 0, np.float32(0.0), None, keys, ids)
+
+
+for _store in stores.ROWS.values():
+    _nearest(_store)(_nearest_by_scan)
+_nearest(Shadow)(nearest_by_shadow)
+
+
 @kernel
 def scan_all(store, n, Q, buffers, keys, ids):
     """Exact search of each row of ``Q`` among the ``n`` vectors of a store.
@@ -90,18 +111,16 @@ class Lists(NamedTuple):
 
 
 @kernel
-def search_lists(
-    lists, Q, projected, given, probe_keys, probes, buffers, keys, ids, scored
-):
+def search_lists(lists, Q, projected, probe_keys, probes, buffers, keys, ids, scored):
     """Search of each query in the lists nearest to it.
 
     Parameters
     ----------
     lists : Lists               read-only
     Q, projected : (nq, d) float32  queries, as centroids and as codes know them
-    given : bool                whether ``probes`` are; else they are found here
-    probe_keys, probes : (nq, nprobe) float32, int32    centroids' keys and numbers
-    buffers : (2, query size) float32   scratch
+    probe_keys, probes : (nq, nprobe) float32, int32    overwritten: the nearest
+                                centroids' keys and numbers
+    buffers : (3, size) float32     scratch; a query or nlist numbers fit into a row
     keys, ids : (nq, k) float32, int32  overwritten: results
     scored : (nq,) int64        overwritten: vectors scored, centroids included
     """
@@ -109,13 +128,9 @@ def search_lists(
     near, query = buffers[0], buffers[1]
     zero = np.float32(0.0)
     for r in range(Q.shape[0]):
-        if not given:
-            begin(lists.centroids, Q[r], near)
-            clear(probe_keys[r], probes[r])
-            scan_range(
-                lists.centroids, near, 0, 0, nlist, 0, zero, None, probe_keys[r],
-                probes[r],
-            )  # fmt: skip
+        begin(lists.centroids, Q[r], near)
+        clear(probe_keys[r], probes[r])
+        nearest(lists.centroids, near, nlist, buffers[2], probe_keys[r], probes[r])
         begin(lists.store, projected[r], query)
         clear(keys[r], ids[r])
         seen = nlist
@@ -130,6 +145,66 @@ def search_lists(
             )  # fmt: skip
             seen += count
         scored[r] = seen
+
+
+@kernel
+def search_together(
+    lists, projected, probe_keys, probes, starts, order, buffers, keys, ids, scored
+):
+    """As ``search_lists`` for queries whose probes are given, list after list.
+
+    A list is read once for all queries that probe it. Each query's nearest list comes
+    first, in a round of its own: what it finds spares the others' vectors.
+
+    Parameters
+    ----------
+    starts : (nlist + 1,) int64     scratch
+    order : (nq * nprobe,) int64    scratch
+    buffers : (>= nq, size) float32     scratch
+    """
+    nq, nprobe = probes.shape
+    for r in range(nq):
+        begin(lists.store, projected[r], buffers[r])
+        clear(keys[r], ids[r])
+        scored[r] = lists.offsets.size - 1
+    for first, last in ((0, 1), (1, nprobe)):
+        _group(probes, first, last, starts, order)
+        for which in range(lists.offsets.size - 1):
+            begin_at, end = starts[which], starts[which + 1]
+            size = lists.offsets[which + 1] - lists.offsets[which]
+            for tile in range(0, size if begin_at < end else 0, TILE):
+                count = min(TILE, size - tile)
+                slot = lists.slots[which] + tile
+                for e in range(begin_at, end):
+                    r, p = divmod(order[e], nprobe)
+                    bias = probe_keys[r, p] if lists.residual else np.float32(0.0)
+                    scan_range(
+                        lists.store, buffers[r], slot, lists.offsets[which] + tile,
+                        count, slot, bias, lists.row_ids, keys[r], ids[r],
+                    )  # fmt: skip
+                    scored[r] += count
+
+
+@kernel
+def _group(probes, first, last, starts, order):
+    """Sort columns ``first`` to ``last - 1`` of probes by list, by counting.
+
+    Entry ``r * nprobe + p`` of list c comes to ``order[starts[c]:starts[c + 1]]``.
+    """
+    nq, nprobe = probes.shape
+    for c in range(starts.size):
+        starts[c] = 0
+    for r in range(nq):
+        for p in range(first, last):
+            starts[probes[r, p]] += 1
+    total = 0
+    for c in range(starts.size):
+        total += starts[c]
+        starts[c] = total  # where the list ends
+    for r in range(nq - 1, -1, -1):
+        for p in range(last - 1, first - 1, -1):
+            starts[probes[r, p]] -= 1
+            order[starts[probes[r, p]]] = r * nprobe + p
 
 
 @kernel

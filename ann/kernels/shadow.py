@@ -36,8 +36,8 @@ from ann.kernels.emit import (
     pointer,
     splat,
 )  # fmt: skip
-from ann.kernels.pool import insert
-from ann.kernels.stores import LINE, begin, begins, score
+from ann.kernels.pool import INFINITY, insert
+from ann.kernels.stores import LINE, begin, begins, fetch, score
 
 STEP = 64  # a shadow's width is a multiple
 FEWEST_DIMENSIONS = 64  # below, a shadow is not much smaller than the row
@@ -286,8 +286,8 @@ def _begin(store, q, buffer):
     square = norm * norm * np.float32(1.0 - 6.0 * _slack(d))
     buffer[head] = (square if store.euclidean else np.float32(0.0)) - UNDERFLOW
     buffer[head + 1] = -weight * step
-    buffer[head + 2] = -weight * error
-    buffer[head + 3] = -weight * norm
+    buffer[head + 2] = weight * error
+    buffer[head + 3] = weight * norm
     buffer[head + 4] = np.float32(1.0 if store.euclidean else 0.0)
     buffer[head + 5] = np.float32(ZERO * total)  # exact: Σb < 2**24
 
@@ -296,20 +296,17 @@ def _begin(store, q, buffer):
 
 
 @kernel
-def _bound(store, query, i):
-    """Return a lower bound of vector i's key."""
-    size = store.codes.shape[1]
-    codes = 4 * ((store.centre.size + 15) // 16 * 16 + size)
-    head = codes // 4 + size // 4
-    products = _dot_u8s8(store.codes, i * size, query, codes, size)
+def _estimate(store, query, i):
+    """Return vector i's key without what the codes lost, and how much that may be."""
+    d, size = store.centre.size, store.codes.shape[1]
+    codes = (d + 15) // 16 * 16 + size
+    head = codes + size // 4
+    products = _dot_u8s8(store.codes, i * size, query, 4 * codes, size)
     whole = np.float32(products - np.int64(query[head + 5]))
-    return (
-        query[head]
-        + query[head + 1] * (simd.at(store.terms, 4 * i) * whole)
-        + query[head + 2] * simd.at(store.terms, 4 * i + 1)
-        + query[head + 3] * simd.at(store.terms, 4 * i + 2)
-        + query[head + 4] * simd.at(store.terms, 4 * i + 3)
-    )
+    key = query[head] + query[head + 1] * (simd.at(store.terms, 4 * i) * whole)
+    key += query[head + 4] * simd.at(store.terms, 4 * i + 3)
+    lost = query[head + 2] * simd.at(store.terms, 4 * i + 1)
+    return key, lost + query[head + 3] * simd.at(store.terms, 4 * i + 2)
 
 
 def scan_shadows(store, query, slot, first, count, then, bias, row_ids, keys, ids):
@@ -321,10 +318,34 @@ def scan_shadows(store, query, slot, first, count, then, bias, row_ids, keys, id
         ahead = slot + offset + AHEAD if left > AHEAD else then + AHEAD - left
         for t in range(0, size, LINE):
             simd.prefetch(store.codes, ahead * size + t)
-        if _bound(store, query, slot + offset) + bias <= limit:
+        key, lost = _estimate(store, query, slot + offset)
+        if key - lost + bias <= limit:
             key = score(store.exact, query, slot + offset) + bias
             if key <= limit:
                 i = first + offset
                 name = np.int32(i) if row_ids is None else row_ids[i]
                 insert(keys, ids, k, k, key, name)
                 limit = keys[k - 1]
+
+
+def nearest_by_shadow(store, query, n, bounds, keys, ids):
+    """Find the best of the first ``n`` rows for a full pool; see ``scan.nearest``.
+
+    First those of the best estimates are scored, then whoever's bound is not above the
+    worst of these: 1.2 times as many rows as are sought, where a scan with a limit that
+    falls as it goes scores 4 to 6 times as many.
+    """
+    k = keys.size
+    for i in range(n):
+        key, lost = _estimate(store, query, i)
+        bounds[i] = key - lost
+        if key <= keys[k - 1]:
+            insert(keys, ids, k, k, key, np.int32(i))
+    for j in range(k):
+        fetch(store.exact, ids[min(j + AHEAD, k - 1)])
+        i = ids[j]  # the pool of exact keys grows in the place of those read
+        bounds[i] = INFINITY
+        insert(keys, ids, j, k, score(store.exact, query, i), i)
+    for i in range(n):
+        if bounds[i] <= keys[k - 1]:
+            insert(keys, ids, k, k, score(store.exact, query, i), np.int32(i))
