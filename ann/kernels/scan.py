@@ -111,13 +111,16 @@ class Lists(NamedTuple):
 
 
 @kernel
-def search_lists(lists, Q, projected, probe_keys, probes, buffers, keys, ids, scored):
+def search_lists(
+    lists, Q, projected, patience, probe_keys, probes, buffers, keys, ids, scored
+):
     """Search of each query in the lists nearest to it.
 
     Parameters
     ----------
     lists : Lists               read-only
     Q, projected : (nq, d) float32  queries, as centroids and as codes know them
+    patience : int              stop after so many lists in a row that changed nothing
     probe_keys, probes : (nq, nprobe) float32, int32    overwritten: the nearest
                                 centroids' keys and numbers
     buffers : (3, size) float32     scratch; a query or nlist numbers fit into a row
@@ -133,9 +136,11 @@ def search_lists(lists, Q, projected, probe_keys, probes, buffers, keys, ids, sc
         nearest(lists.centroids, near, nlist, buffers[2], probe_keys[r], probes[r])
         begin(lists.store, projected[r], query)
         clear(keys[r], ids[r])
-        seen = nlist
+        seen, quiet = nlist, 0
+        last = keys.shape[1] - 1
         for p in range(nprobe):
             which, following = probes[r, p], probes[r, min(p + 1, nprobe - 1)]
+            worst_key, worst = keys[r, last], ids[r, last]
             start = lists.offsets[which]
             count = lists.offsets[which + 1] - start
             bias = probe_keys[r, p] if lists.residual else zero
@@ -144,6 +149,11 @@ def search_lists(lists, Q, projected, probe_keys, probes, buffers, keys, ids, sc
                 lists.slots[following], bias, lists.row_ids, keys[r], ids[r],
             )  # fmt: skip
             seen += count
+            # Whatever enters a full pool puts its last out.
+            same = keys[r, last] == worst_key and ids[r, last] == worst
+            quiet = quiet + 1 if same and worst >= 0 else 0
+            if quiet == patience:
+                break
         scored[r] = seen
 
 

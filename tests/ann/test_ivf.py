@@ -137,6 +137,48 @@ def test_parts_after_the_first_make_the_same_index(metric):
     np.testing.assert_array_equal(index.search(Q, k=9), other.search(Q, k=9))
 
 
+# --- patience -------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("patience", [1, 2, 5])
+def test_patience_stops_after_lists_that_changed_nothing(index, patience):
+    k, stopped = 5, 0
+    scored, one = np.zeros(len(Q), np.int64), np.zeros(1, np.int64)
+    ids, distances = index.search(
+        Q, k=k, nprobe=20, patience=patience, distance_computations=scored
+    )
+    probes, _ = reference.exact(index.metric, Q, index._centroids, 20)
+    sizes = np.diff(index._offsets)
+    for row in range(len(Q)):
+        quiet, before, nprobe = 0, None, 0
+        while nprobe < 20 and quiet < patience:
+            nprobe += 1
+            found = index.search(Q[row], k=k, nprobe=nprobe)[0]
+            same = before is not None and np.array_equal(found, before)
+            quiet = quiet + 1 if same and before[-1] >= 0 else 0
+            before = found
+        stopped += nprobe < 20
+        np.testing.assert_array_equal(ids[row], before)
+        assert scored[row] == 20 + sizes[probes[row, :nprobe]].sum()
+        alone = index.search(
+            Q[row], k=k, nprobe=20, patience=patience, distance_computations=one
+        )
+        np.testing.assert_array_equal(alone, (ids[row], distances[row]))
+        assert one == scored[row]
+    assert stopped > 0
+
+
+def test_patience_beyond_nprobe_changes_nothing(index):
+    got = index.search(Q, nprobe=7, patience=8)
+    np.testing.assert_array_equal(got, index.search(Q, nprobe=7))
+
+
+@pytest.mark.parametrize("patience", [0, -1])
+def test_patience_is_checked(index, patience):
+    with pytest.raises(ValueError, match=f"patience must be >= 1, got {patience}"):
+        index.search(Q, patience=patience)
+
+
 # --- residual codes -------------------------------------------------------------------
 
 
