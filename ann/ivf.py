@@ -63,6 +63,16 @@ class IVF(Index):
     residual's table would differ from list to list, and where the codec came trained.
     Each later ``add`` copies the index once, to keep its lists contiguous.
 
+    Lists of float32 rows, and the centroids, have 8-bit shadows (see
+    :mod:`ann.kernels.shadow`) under all metrics but ``l1`` where d >= 64: most rows are
+    rejected by them, and results are those of scoring every row. Lists of 4-bit ``PQ``
+    are scanned by FastScan (see :mod:`ann.kernels.fastscan`).
+
+    Memory in bytes, for n vectors of width d: ``n * (4 d + 4)`` without a codec, and
+    ``n * (64 ceil(d / 64) + 16)`` for shadows; ``n * (code + 4)`` with one, where
+    4-bit PQ fills each list up to a multiple of 32, and 4 n more for residuals under
+    ``l2``; ``nlist * (5 d + 40)`` for centroids with shadows.
+
     Examples
     --------
     >>> index = IVF("l2", nlist=1024).add(X)
@@ -113,6 +123,7 @@ class IVF(Index):
             self._cross,
         ]
         if self._lists is not None:
+            lists.append(self._lists.slots)
             lists += shadows.arrays(self._lists.centroids)
             lists += shadows.arrays(self._lists.store)
         return [*coarse, *lists]
