@@ -87,24 +87,6 @@ def scan_rows(
     return keys, ids
 
 
-def rescore(
-    key: str, rows: Floats, Q: Floats, candidates: Positions, k: int, threads: int
-) -> Pools:
-    """Return the ``k`` best of each query's candidates (−1: none), scored directly."""
-    store = ROWS[key](rows)
-    keys, ids = np.empty((len(Q), k), np.float32), np.empty((len(Q), k), np.int32)
-
-    def work(ranges: parallel.Ranges) -> None:
-        for a, b in ranges:
-            scan.rescore(store, Q[a:b], candidates[a:b], keys[a:b], ids[a:b])
-
-    parallel.run(work, len(Q), SCAN_BLOCK, threads)
-    return keys, ids
-
-
-# --- 8-bit products -------------------------------------------------------------------
-
-
 def _search_by_bytes(
     key: str, store: Any, Q: Floats, k: int, threads: int, guess: Positions | None
 ) -> Pools:

@@ -8,7 +8,8 @@ from numpy.typing import ArrayLike, NDArray
 from ann import exact
 from ann.codecs import Codec, Float32
 from ann.index import Floats, Index
-from ann.memory import grown
+from ann.kernels.scan import Everything, FlatScratch
+from ann.memory import aligned, grown
 from ann.metrics import row_norms
 
 
@@ -48,10 +49,19 @@ class Flat(Index):
         return [self._packed, self._norms]
 
     def _insert(self, X: Floats, threads: int) -> None:
-        packed = self._codec.pack(self._codes(X, threads))
-        self._packed = grown(self._packed, self._ntotal, packed)
+        self._append(self._codec.pack(self._codes(X, threads)))
         if isinstance(self._codec, Float32):
             self._norms = grown(self._norms, self._ntotal, row_norms(X))
+
+    def _append(self, packed: NDArray[Any]) -> None:
+        """Store packed vectors behind the others, in blocks if the codec has them."""
+        n, codec = self._ntotal, self._codec
+        last = n % codec.block  # vectors in a block that is not full
+        if last:
+            tail = self._packed[n // codec.block : n // codec.block + 1]
+            packed = np.concatenate([codec.disarrange(tail, np.array([last])), packed])
+        arranged = codec.arrange(packed, np.array([len(packed)]))
+        self._packed = grown(self._packed, n // codec.block, arranged)
 
     def search(
         self,
@@ -92,8 +102,16 @@ class Flat(Index):
         scored[:] = n
         if isinstance(self._codec, Float32):
             return exact.search(key, self._packed[:n], Q, k, threads, self._norms[:n])
-        store = self._codec.store(self._packed[:n], key)
-        projected = self._codec.project(Q)
-        return exact.scan_rows(
-            store, n, projected, k, threads, self._codec.query_size(Q.shape[1])
-        )
+        size = self._codec.scan_query_size(Q.shape[1])
+        store, projected = self._structure().store, self._codec.project(Q)
+        return exact.scan_rows(store, n, projected, k, threads, size)
+
+    def _structure(self) -> Everything:
+        n, codec = self._ntotal, self._codec
+        store = codec.scan_store(self._packed[: -(-n // codec.block)], self._metric.key)
+        return Everything(store, n, codec.columns)
+
+    def _scratch(self, effort: Any) -> FlatScratch:
+        d = self._d or 0
+        size = max(d, self._codec.scan_query_size(d))
+        return FlatScratch(aligned((size,), np.float32), aligned((2 * d,), np.float32))

@@ -11,12 +11,12 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ann import parallel, validation
-from ann.codecs import PQ, SQ, Codec, Float32
+from ann.codecs import SQ, Codec, Float32
 from ann.index import Floats, Index
 from ann.insertion import Insertion, new_scratch
 from ann.kernels import graph as kernels
 from ann.kernels.graph import Graph, Scratch, Walk
-from ann.kernels.stores import ROWS, Rotated
+from ann.kernels.stores import ROWS
 from ann.memory import grown
 
 _SEARCH_CHUNK = 16
@@ -64,8 +64,6 @@ class HNSW(Index):
     >>> index = HNSW(metric="cosine", M=16, ef_construction=200).add(X)
     >>> ids, distances = index.search(Q, k=10, ef_search=64)
     """
-
-    _one_call = True
 
     def __init__(
         self,
@@ -171,14 +169,14 @@ class HNSW(Index):
         return keys, ids
 
     def _structure(self) -> Walk:
-        return Walk(self._graph, self._store)
+        return Walk(self._graph, self._store, self._codec.columns)
 
     def _scratch(self, effort: int) -> Scratch:
-        n, width = self._graph.base.shape
-        return new_scratch(n, effort, width, self._query_size(self._d or 0))
+        (n, width), d = self._graph.base.shape, self._d or 0
+        return new_scratch(n, effort, width, self._query_size(d), d)
 
     def _query_size(self, d: int) -> int:
-        """Return the room for a query's prepared form, and to rotate or decode one."""
+        """Return the room for a query's prepared form, and to decode a vector."""
         return d + self._codec.query_size(d)
 
     def _fits(self, scratch: Scratch, effort: int) -> bool:
@@ -206,9 +204,6 @@ class HNSW(Index):
         )
         self._graph = insertion.insert(first + order[highest_first])
         self._store = self._codec.store(self._packed, self._metric.key)
-        if isinstance(self._codec, PQ) and self._codec.opq:
-            columns = np.ascontiguousarray(self._codec.rotation_.T)
-            self._store = Rotated(self._store, columns)
         self._incomplete = False
 
     def _store_to_build_on(self, X: Floats, threads: int) -> Any:

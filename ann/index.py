@@ -7,7 +7,7 @@ preparation by the metric, ids, refinement, presentation.
 
 import math
 from abc import ABC, abstractmethod
-from typing import Any, ClassVar, Self
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -43,8 +43,6 @@ class Index(ABC):
         with them; at least 1. None keeps only codes.
     """
 
-    _one_call: ClassVar[bool] = False
-
     def __init__(self, metric: str, codec: Codec | None, refine: float | None) -> None:
         self._metric = metric_named(metric)
         if codec is not None and not isinstance(codec, Codec):
@@ -77,19 +75,19 @@ class Index(ABC):
 
     @abstractmethod
     def _nearest(
-        self, Q: Floats, k: int, threads: int, scored: NDArray[np.int64], effort: int
+        self, Q: Floats, k: int, threads: int, scored: NDArray[np.int64], effort: Any
     ) -> tuple[Floats, NDArray[np.int32]]:
         """Return keys and positions (nq, <= k) of prepared queries, closest first."""
 
+    @abstractmethod
     def _structure(self) -> Any:
         """Return all that the kernels need to search (see ``answer.nearest``)."""
-        raise NotImplementedError
 
-    def _scratch(self, effort: int) -> Any:
+    @abstractmethod
+    def _scratch(self, effort: Any) -> Any:
         """Return working memory for one thread that searches."""
-        raise NotImplementedError
 
-    def _fits(self, scratch: Any, effort: int) -> bool:
+    def _fits(self, scratch: Any, effort: Any) -> bool:
         """Whether working memory is large enough."""
         return True
 
@@ -208,7 +206,7 @@ class Index(ABC):
         k: int,
         threads: int | None,
         distance_computations: NDArray[np.int64] | None,
-        effort: int = 0,
+        effort: Any = None,
     ) -> tuple[NDArray[np.int64], Floats]:
         k = validation.integer(k, "k", 1)
         if threads is None and distance_computations is None and self._is_lone(Q):
@@ -246,15 +244,14 @@ class Index(ABC):
     def _is_lone(self, Q: ArrayLike) -> bool:
         """Whether ``Q`` is one query that the kernels can take as it is."""
         return (
-            self._one_call
-            and type(Q) is np.ndarray
+            type(Q) is np.ndarray
             and Q.dtype == np.float32
             and Q.shape == (self._d,)
             and Q.flags.carray
             and not self._incomplete
         )
 
-    def _answer_one(self, q: Floats, k: int, effort: int) -> Any:
+    def _answer_one(self, q: Floats, k: int, effort: Any) -> Any:
         """Return ids and distances, or None for a query that must be refused."""
         found = min(self._candidates(k), self._ntotal)
         workspace = self._borrow(found, effort)
@@ -271,7 +268,7 @@ class Index(ABC):
         self._spare.append(workspace)
         return (ids, distances) if status == answer.FINE else None
 
-    def _borrow(self, found: int, effort: int) -> Workspace:
+    def _borrow(self, found: int, effort: Any) -> Workspace:
         """Return working memory for one thread; the caller puts it back when done."""
         while self._spare:
             try:

@@ -22,7 +22,7 @@ _SHARE, _GROWTH = 400, 32
 _INSERT_CHUNK, _LINK_CHUNK = 16, 64
 
 
-def new_scratch(n: int, pool: int, width: int, query_size: int) -> Scratch:
+def new_scratch(n: int, pool: int, width: int, query_size: int, d: int = 0) -> Scratch:
     """Return working memory for one thread that searches a graph of ``n`` points.
 
     ``width`` is that of the longest row of links, ``query_size`` in float32.
@@ -35,6 +35,7 @@ def new_scratch(n: int, pool: int, width: int, query_size: int) -> Scratch:
         found=np.empty(width, np.int32),
         found_keys=np.empty(width + 16, np.float32),
         buffer=aligned((query_size,), np.float32),
+        room=aligned((2 * d,), np.float32),
     )
 
 

@@ -10,12 +10,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ann import exact, parallel, validation
-from ann.codecs import PQ, Codec
+from ann import exact, parallel, shadows, validation
+from ann.codecs import PQ, Codec, Float32
 from ann.index import Floats, Index
 from ann.kernels import scan
-from ann.kernels.scan import Lists
-from ann.kernels.stores import ROWS, ResidualL2
+from ann.kernels.scan import Lists, ListScratch
 from ann.kmeans import kmeans
 from ann.memory import aligned, aligned_copy, query_buffers
 from ann.metrics import row_norms
@@ -24,7 +23,14 @@ _SEARCH_CHUNK = 8
 # Below this a centroid is poorly known; the default nlist keeps to it.
 _FEWEST_PER_LIST = 39
 _DEFAULT_NPROBE = 16
+_FEWEST_TOGETHER = 12  # queries; fewer are searched one by one
+_QUERY_BYTES = 1 << 22  # of prepared queries that share the reading of lists
+# A query's memory that is not in L1 has to come back for each list: with PQ(m=48),
+# whose tables take 48 KiB, 80 lists took 305 us a query together, 187 alone.
+_MOST_QUERY_BYTES = 1 << 15
 _NOTHING = np.empty(0, np.float32)
+
+Results = tuple[Floats, NDArray[np.int32], NDArray[np.int64]]
 
 
 class IVF(Index):
@@ -57,6 +63,16 @@ class IVF(Index):
     With ``PQ`` the codes describe ``x − centroid``, except under ``l1``, where a
     residual's table would differ from list to list, and where the codec came trained.
     Each later ``add`` copies the index once, to keep its lists contiguous.
+
+    Lists of float32 rows, and the centroids, have 8-bit shadows (see
+    :mod:`ann.kernels.shadow`) under all metrics but ``l1`` where d >= 64: most rows are
+    rejected by them, and results are those of scoring every row. Lists of 4-bit ``PQ``
+    are scanned by FastScan (see :mod:`ann.kernels.fastscan`).
+
+    Memory in bytes, for n vectors of width d: ``n * (4 d + 4)`` without a codec, and
+    ``n * (64 ceil(d / 64) + 16)`` for shadows; ``n * (code + 4)`` with one, where
+    4-bit PQ fills each list up to a multiple of 32, and 4 n more for residuals under
+    ``l2``; ``nlist * (5 d + 40)`` for centroids with shadows.
 
     Examples
     --------
@@ -101,7 +117,17 @@ class IVF(Index):
 
     def _arrays(self) -> list[NDArray[Any]]:
         coarse: list[NDArray[Any]] = [self._centroids, self._centroid_norms]
-        return [*coarse, self._offsets, self._row_ids, self._packed, self._cross]
+        lists: list[NDArray[Any]] = [
+            self._offsets,
+            self._row_ids,
+            self._packed,
+            self._cross,
+        ]
+        if self._lists is not None:
+            lists.append(self._lists.slots)
+            lists += shadows.arrays(self._lists.centroids)
+            lists += shadows.arrays(self._lists.store)
+        return [*coarse, *lists]
 
     def search(
         self,
@@ -109,6 +135,7 @@ class IVF(Index):
         k: int = 10,
         *,
         nprobe: int | None = None,
+        patience: int | None = None,
         threads: int | None = None,
         distance_computations: NDArray[np.int64] | None = None,
     ) -> tuple[NDArray[np.int64], Floats]:
@@ -121,6 +148,11 @@ class IVF(Index):
         nprobe : int, optional
             Lists to scan, in [1, nlist]: more find more and take longer. By default 16,
             or all if there are fewer.
+        patience : int, optional
+            Stop before ``nprobe`` lists after so many in a row that changed none of the
+            ``k`` best (of the ``refine * k``, with refinement); at least 1. Empty lists
+            count, but none does before there are k. None never stops. The lists of each
+            query are then scanned apart, also in a batch.
         threads : int, optional
             All cores for a batch, 1 for a single query by default.
         distance_computations : (nq,) int64 array, optional
@@ -135,52 +167,107 @@ class IVF(Index):
         Raises
         ------
         ValueError
-            As ``Flat.search``, and ``nprobe`` out of range.
+            As ``Flat.search``, and ``nprobe`` or ``patience`` out of range.
         """
         if nprobe is None:
             nprobe = min(_DEFAULT_NPROBE, self.nlist or _DEFAULT_NPROBE)
         nprobe = validation.integer(nprobe, "nprobe", 1, self.nlist, "nlist=")
-        return self._search(Q, k, threads, distance_computations, nprobe)
+        if patience is not None:
+            patience = validation.integer(patience, "patience", 1)
+        effort = nprobe, nprobe if patience is None else patience
+        return self._search(Q, k, threads, distance_computations, effort)
 
     def _nearest(
-        self, Q: Floats, k: int, threads: int, scored: NDArray[np.int64], effort: int
+        self, Q: Floats, k: int, threads: int, scored: NDArray[np.int64], effort: Any
     ) -> tuple[Floats, NDArray[np.int32]]:
-        nq, nprobe, lists = len(Q), effort, self._lists
+        nq, (nprobe, patience) = len(Q), effort
         keys, ids = np.empty((nq, k), np.float32), np.empty((nq, k), np.int32)
-        batch = nq >= exact.FEWEST_FOR_BLAS
-        if batch:
-            key, norms = self._metric.key, self._centroid_norms
-            near, probes = exact.search(key, self._centroids, Q, nprobe, threads, norms)
-        else:  # the kernel finds them
-            near = np.empty((nq, nprobe), np.float32)
-            probes = np.empty((nq, nprobe), np.int32)
-        projected = self._codec.project(Q if self._mean is None else Q - self._mean)
-        d = Q.shape[1]
-        query_size = max(d, self._codec.query_size(d))
-
-        def work(ranges: parallel.Ranges) -> None:
-            buffers = query_buffers(2, query_size)
-            for a, b in ranges:
-                scan.search_lists(
-                    lists, Q[a:b], projected[a:b], batch, near[a:b], probes[a:b],
-                    buffers, keys[a:b], ids[a:b], scored[a:b],
-                )  # fmt: skip
-
-        parallel.run(work, nq, _SEARCH_CHUNK, threads)
+        results = keys, ids, scored
+        small = 4 * self._list_query_size(Q.shape[1]) <= _MOST_QUERY_BYTES
+        if nq < _FEWEST_TOGETHER or not small or patience < nprobe:
+            self._search_alone(Q, effort, threads, results)
+        else:
+            self._search_together(Q, nprobe, threads, results)
         return keys, ids
 
-    def _make_lists(self) -> Lists:
+    def _search_alone(
+        self, Q: Floats, effort: tuple[int, int], threads: int, results: Results
+    ) -> None:
+        """Search query after query, each list in order of its centroid's distance."""
+        lists = self._structure()
+
+        def work(ranges: parallel.Ranges) -> None:
+            workspace = self._borrow(0, effort)
+            for a, b in ranges:
+                part = (of[a:b] for of in results)
+                scan.search_lists(lists, Q[a:b], effort, workspace.scratch, *part)
+            self._spare.append(workspace)
+
+        parallel.run(work, len(Q), _SEARCH_CHUNK, threads)
+
+    def _search_together(
+        self, Q: Floats, nprobe: int, threads: int, results: Results
+    ) -> None:
+        """Search list after list, each for all queries of a chunk that probe it."""
+        (nq, d), lists = Q.shape, self._structure()
+        key, norms = self._metric.key, self._centroid_norms
+        near, probes = exact.search(key, self._centroids, Q, nprobe, threads, norms)
+        size = self._list_query_size(d)
+        chunk = max(_SEARCH_CHUNK, min(_QUERY_BYTES // (4 * size), -(-nq // threads)))
+
+        def work(ranges: parallel.Ranges) -> None:
+            buffers, room = query_buffers(min(nq, chunk), size), np.empty(2 * d, "f4")
+            starts = np.empty(len(self._centroids) + 1, np.int64)
+            order = np.empty(min(nq, chunk) * nprobe, np.int64)
+            for a, b in ranges:
+                scan.search_together(
+                    lists, Q[a:b], near[a:b], probes[a:b], starts, order, buffers, room,
+                    *(of[a:b] for of in results),
+                )  # fmt: skip
+
+        parallel.run(work, nq, chunk, threads)
+
+    def _structure(self) -> Lists:
+        lists: Lists = self._lists
+        return lists
+
+    def _scratch(self, effort: tuple[int, int]) -> ListScratch:
+        d = self._d or 0
+        of_centroids = shadows.query_size(self._lists.centroids, d)
+        size = max(of_centroids, self._list_query_size(d), len(self._centroids), 2 * d)
+        return ListScratch(
+            probe_keys=np.empty(effort[0], np.float32),
+            probes=np.empty(effort[0], np.int32),
+            buffers=aligned((4, -(-size // 16) * 16), np.float32),
+        )
+
+    def _fits(self, scratch: ListScratch, effort: tuple[int, int]) -> bool:
+        return len(scratch.probes) >= effort[0]
+
+    def _list_query_size(self, d: int) -> int:
+        of_rows = shadows.query_size(self._lists.store, d)
+        return max(of_rows, self._codec.scan_query_size(d))
+
+    def _make_lists(self, threads: int) -> Lists:
         """Return the arrays as the kernels see them."""
-        key = self._metric.key
-        store = self._codec.store(self._packed, "dot" if self._residual else key)
-        if self._mean is not None:
-            store = ResidualL2(store, self._cross)
+        key, centre = self._metric.key, self._centroids.mean(axis=0)
+        if isinstance(self._codec, PQ) and self._mean is not None:
+            store = self._codec.residual_store(self._packed, self._cross)
+        elif isinstance(self._codec, Float32):
+            store = shadows.store(key, self._packed, centre, threads)
+        else:
+            store = self._codec.scan_store(self._packed, key)
+        block = self._codec.block
+        room = -(-np.diff(self._offsets) // block) * block
         return Lists(
-            centroids=ROWS[key](self._centroids),
+            centroids=shadows.store(key, self._centroids, centre, threads),
             offsets=self._offsets,
+            slots=np.concatenate([[0], np.cumsum(room)]),
             store=store,
             row_ids=self._row_ids,
             residual=self._residual,
+            mean=self._mean,
+            columns=self._codec.columns,
         )
 
     # --- building ---------------------------------------------------------------------
@@ -195,7 +282,7 @@ class IVF(Index):
             cross = self._crosses(codes, own, threads)
         else:
             codes, cross = self._codes(X, threads), _NOTHING
-        self._merge(labels, self._codec.pack(codes), cross)
+        self._merge(labels, self._codec.pack(codes), cross, threads)
 
     def _crosses(self, codes: NDArray[np.uint8], own: Floats, threads: int) -> Floats:
         """Return ‖r̂‖² + 2⟨c, r̂⟩ of codes and their centroids (see ``ResidualL2``)."""
@@ -233,20 +320,27 @@ class IVF(Index):
         return labels[:, 0]
 
     def _merge(
-        self, labels: NDArray[np.int32], packed: NDArray[Any], cross: Floats
+        self,
+        labels: NDArray[np.int32],
+        packed: NDArray[Any],
+        cross: Floats,
+        threads: int,
     ) -> None:
         """Put new vectors behind those of their list; lists stay contiguous."""
         nlist = len(self._centroids)
-        before = np.repeat(np.arange(nlist, dtype=np.int32), np.diff(self._offsets))
-        order = np.argsort(np.concatenate([before, labels]), kind="stable")
+        own = np.repeat(np.arange(nlist, dtype=np.int32), np.diff(self._offsets))
+        order = np.argsort(np.concatenate([own, labels]), kind="stable")
         ids = np.arange(self._ntotal, self._ntotal + len(labels), dtype=np.int32)
         counts = np.bincount(labels, minlength=nlist)
         if self._ntotal:
-            packed = np.concatenate([self._packed, packed])
-        self._packed = aligned(packed.shape, packed.dtype)
-        np.take(packed, order, axis=0, out=self._packed)
+            sizes = np.diff(self._offsets)
+            before = self._codec.disarrange(self._packed, sizes)
+            packed = np.concatenate([before, packed])
+        in_lists = aligned(packed.shape, packed.dtype)
+        np.take(packed, order, axis=0, out=in_lists)
         self._row_ids = np.concatenate([self._row_ids, ids])[order]
         if len(cross):
             self._cross = np.concatenate([self._cross, cross])[order]
         self._offsets = self._offsets + np.concatenate([[0], np.cumsum(counts)])
-        self._lists = self._make_lists()
+        self._packed = self._codec.arrange(in_lists, np.diff(self._offsets))
+        self._lists = self._make_lists(threads)

@@ -12,6 +12,7 @@ from ann.metrics import Metric
 
 Floats = NDArray[np.float32]
 Codes = NDArray[np.uint8]
+Sizes = NDArray[np.int64]
 
 
 class Codec(ABC):
@@ -61,6 +62,29 @@ class Codec(ABC):
     @abstractmethod
     def query_size(self, d: int) -> int:
         """Return how many float32 a prepared query of width ``d`` takes in a kernel."""
+
+    # --- how consecutive lists of codes lie, where a search scans them ----------------
+
+    @property
+    def block(self) -> int:
+        """Vectors that a scan scores at a time; each list begins at a multiple."""
+        return 1
+
+    def arrange(self, packed: NDArray[Any], sizes: Sizes) -> NDArray[Any]:
+        """Return packed codes as a scan of lists of ``sizes`` (nlist,) wants them."""
+        return packed
+
+    def disarrange(self, arranged: NDArray[Any], sizes: Sizes) -> NDArray[Any]:
+        """Undo ``arrange``."""
+        return arranged
+
+    def scan_store(self, arranged: NDArray[Any], key: str) -> Any:
+        """Return the kernels' NamedTuple of arranged codes, for scans only."""
+        return self.store(arranged, key)
+
+    def scan_query_size(self, d: int) -> int:
+        """Return how many float32 a prepared query of width ``d`` takes in a scan."""
+        return self.query_size(d)
 
     @property
     def is_trained(self) -> bool:
@@ -127,6 +151,11 @@ class Codec(ABC):
 
     def check_metric(self, metric: Metric) -> None:  # noqa: B027  (most serve all)
         """Raise ValueError if the codec cannot serve a metric."""
+
+    @property
+    def columns(self) -> Floats | None:
+        """Columns (d, d) of the rotation that ``project`` applies, if there is one."""
+        return None
 
     def project(self, Q: Floats) -> Floats:
         """Return queries in the space that the codes live in."""

@@ -10,8 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ann import kmeans, parallel, validation
-from ann.codecs.base import Codec, Codes, Floats, pack_nibbles
-from ann.kernels import cluster, rows, stores
+from ann.codecs.base import Codec, Codes, Floats, Sizes, pack_nibbles
+from ann.kernels import cluster, fastscan, rows, stores
+from ann.memory import aligned_copy
 from ann.metrics import Metric
 
 _PER_CODEWORD = 256  # training vectors at most
@@ -19,6 +20,7 @@ _ITERATIONS = 15
 _ROTATIONS = 8  # rounds of the rotation's search …
 _ROUND_ITERATIONS = 4  # … each with so many of k-means
 _ENCODE_CHUNK = 1024
+_KINDS = {"l2": stores.TABLE_L2, "dot": stores.TABLE_DOT, "l1": stores.TABLE_L1}
 
 
 class PQ(Codec):
@@ -30,9 +32,13 @@ class PQ(Codec):
     Parameters
     ----------
     m : int
-        Subspaces; must divide the width of the vectors.
+        Subspaces; must divide the width of the vectors. At most 32,768 with 4 bits.
     nbits : {8, 4}
-        Bits a subspace: 256 or 16 codewords.
+        Bits a subspace: 256 or 16 codewords. A code takes ``m`` bytes, or
+        ``4 ceil(m / 4) / 2`` in blocks of 32, of which each list of an IVF has one
+        that is not full. ``Flat`` and ``IVF`` scan 4-bit codes by FastScan
+        (:mod:`ann.kernels.fastscan`), whose tables are rounded to 8 bits: distances
+        that no refinement follows are off by up to m/2 of their steps.
     opq : bool
         Learn a rotation that spreads what there is to code evenly over the subspaces
         (OPQ, the non-parametric method). Not for ``l1``, which no rotation preserves.
@@ -59,8 +65,9 @@ class PQ(Codec):
     def __init__(
         self, m: int, nbits: int = 8, *, opq: bool = False, seed: int = 0
     ) -> None:
-        self.m = validation.integer(m, "m", 1)
         self.nbits = validation.one_of(nbits, "nbits", (8, 4))
+        most = fastscan.MOST_TABLES if nbits == 4 else None
+        self.m = validation.integer(m, "m", 1, most)
         self.opq = bool(opq)
         self.seed = validation.integer(seed, "seed", 0)
 
@@ -165,6 +172,11 @@ class PQ(Codec):
 
     # --- coding -----------------------------------------------------------------------
 
+    @property
+    def columns(self) -> Floats | None:
+        """Columns of the learned rotation."""
+        return np.ascontiguousarray(self.rotation_.T) if self.opq else None
+
     def project(self, Q: Floats) -> Floats:
         """Return queries rotated as the codes are."""
         return _rotated(Q, self.rotation_, 1) if self.opq else Q
@@ -206,17 +218,58 @@ class PQ(Codec):
 
     def store(self, packed: NDArray[Any], key: str) -> Any:
         """Return the kernels' store."""
-        kind = {"l2": stores.TABLE_L2, "dot": stores.TABLE_DOT, "l1": stores.TABLE_L1}[
-            key
-        ]
-        words = np.ascontiguousarray(self.codebooks_.transpose(0, 2, 1))
         cls = stores.PQ8 if self.nbits == 8 else stores.PQ4
-        return cls(packed, words, kind)
+        return cls(packed, self._words(), _KINDS[key])
 
     def query_size(self, d: int) -> int:
         """Return the size of a query's table, for whole bytes of codes."""
         m = self.m if self.nbits == 8 else self.m + self.m % 2
         return m * self.ksub
+
+    def _words(self) -> Floats:
+        """Return the codebooks (m, dsub, ksub), as the kernels read them."""
+        return np.ascontiguousarray(self.codebooks_.transpose(0, 2, 1))
+
+    # --- scans: 4-bit codes lie in blocks ---------------------------------------------
+
+    @property
+    def block(self) -> int:
+        """32 for 4-bit codes."""
+        return fastscan.BLOCK if self.nbits == 4 else 1
+
+    def arrange(self, packed: NDArray[Any], sizes: Sizes) -> NDArray[Any]:
+        """Return 4-bit codes in blocks of 32 (see :mod:`ann.kernels.fastscan`)."""
+        if self.nbits == 8:
+            return packed
+        return aligned_copy(fastscan.pack_blocks(self.unpack(packed), sizes))
+
+    def disarrange(self, arranged: NDArray[Any], sizes: Sizes) -> NDArray[Any]:
+        """Undo ``arrange``."""
+        if self.nbits == 8:
+            return arranged
+        return self.pack(fastscan.unpack_blocks(arranged, sizes, self.m))
+
+    def scan_store(self, arranged: NDArray[Any], key: str) -> Any:
+        """Return the kernels' store for a scan."""
+        if self.nbits == 8:
+            return self.store(arranged, key)
+        return fastscan.FastScan(arranged, self._words(), _KINDS[key], None)
+
+    def residual_store(self, arranged: NDArray[Any], cross: Floats) -> Any:
+        """Return the store of codes of ``x − centroid`` under the squared distance.
+
+        ``cross`` (n,) float32 is as :class:`ann.kernels.stores.ResidualL2` says.
+        """
+        if self.nbits == 8:
+            return stores.ResidualL2(self.store(arranged, "dot"), cross)
+        words = 2 * self._words()  # a table of −2⟨q, r̂⟩
+        return fastscan.FastScan(arranged, words, stores.TABLE_DOT, cross)
+
+    def scan_query_size(self, d: int) -> int:
+        """Return the size of a query's tables in a scan."""
+        if self.nbits == 8:
+            return self.query_size(d)
+        return fastscan.query_size(self.m)
 
     def arrays(self) -> list[NDArray[Any]]:
         """Return codebooks and rotation."""

@@ -105,6 +105,10 @@ class Lanes:
         """Return ``a * b + c``, rounded once."""
         return call(self.builder, f"llvm.fma.v{self.lanes}f32", self.vector, [a, b, c])
 
+    def add_square(self, t, acc):
+        """Return ``acc + t²``."""
+        return self.fma(t, t, acc)
+
     def add_abs(self, t, acc):
         """Return ``acc + |t|``."""
         size = call(self.builder, f"llvm.fabs.v{self.lanes}f32", self.vector, [t])

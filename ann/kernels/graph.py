@@ -12,6 +12,7 @@ from ann.kernels import simd
 from ann.kernels._jit import kernel
 from ann.kernels.answer import nearest, nearest_of
 from ann.kernels.pool import EXPANDED, ID_MASK, INFINITY, NO_ID, insert, package
+from ann.kernels.rows import project
 from ann.kernels.stores import as_query, begin, between, fetch, score
 from ann.kernels.tricks import on
 
@@ -42,6 +43,7 @@ class Scratch(NamedTuple):
     found: np.ndarray  #: (>= M0,) int32, neighbours not seen before …
     found_keys: np.ndarray  #: (>= M0 + 16,) float32, … and their keys
     buffer: np.ndarray  #: float32, a prepared query
+    room: np.ndarray  #: (2 d,) float32, to project it
 
 
 @kernel
@@ -182,13 +184,15 @@ class Walk(NamedTuple):
 
     graph: Graph
     store: Any
+    columns: Any  #: (d, d) float32, a rotation that codes have gone through, or None
 
 
 @nearest_of(Walk)
 def _nearest(walk, q, ef, scratch, keys, ids):
     """Algorithm 5."""
     graph, store, query = walk.graph, walk.store, scratch.buffer
-    begin(store, q, query)
+    project(None, walk.columns, q, scratch.room)
+    begin(store, scratch.room[: q.size], query)
     node = np.int32(graph.entry_point)
     key = score(store, query, node)
     node, key, above = descend(graph, store, query, graph.top, 1, node, key)

@@ -72,3 +72,34 @@ def rotate(X, columns, out):
     """``rotate_row`` for each row of ``X`` (n, d) float32."""
     for i in range(X.shape[0]):
         rotate_row(X[i], columns, out[i])
+
+
+@kernel
+def project(mean, columns, q, room):
+    """Write ``q`` (d,) to ``room[:d]`` as codes know it: less the mean, then rotated.
+
+    ``mean`` (d,) and ``columns`` (d, d) are None where there is nothing to do; ``room``
+    (>= 2 d,) float32 is overwritten.
+    """
+    d = q.size
+    centred = room[d : 2 * d]
+    _subtract(q, mean, centred)
+    _turn(centred, columns, room)
+
+
+@kernel
+def _subtract(q, mean, out):
+    for j in range(q.size):
+        out[j] = q[j]
+    if mean is not None:
+        for j in range(q.size):
+            out[j] -= mean[j]
+
+
+@kernel
+def _turn(x, columns, out):
+    if columns is not None:
+        rotate_row(x, columns, out)
+    else:
+        for j in range(x.size):
+            out[j] = x[j]

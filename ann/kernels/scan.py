@@ -4,41 +4,105 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ann.kernels._jit import kernel
+from ann.kernels._jit import by_type, kernel
+from ann.kernels.answer import nearest, nearest_of
+from ann.kernels.fastscan import FastScan, scan_blocks
 from ann.kernels.pool import clear, insert
-from ann.kernels.stores import begin, fetch, score
+from ann.kernels.rows import project
+from ann.kernels.shadow import Shadow, nearest_by_shadow, scan_shadows
+from ann.kernels.sq import STORES
+from ann.kernels.stores import PQ4, PQ8, ROWS, ResidualL2, begin, fetch, score
 
 AHEAD = 8  # vectors on their way while one is scored
 TILE = 1024  # vectors
 
 
-@kernel
-def scan_range(store, query, start, stop, then, bias, row_ids, keys, ids):
-    """Score stored vectors ``start <= i < stop`` into a pool.
+def scan_range(store, query, slot, first, count, then, bias, row_ids, keys, ids):
+    """Score ``count`` consecutive vectors of a store into a pool.
 
     Parameters
     ----------
     store : NamedTuple          read-only
-    query : float32             what ``begin`` wrote
-    then : int                  where the scan goes on: the hardware follows a scan by
-                                itself, but has to be told of a jump
+    query : float32             what ``begin`` wrote; the scratch in it is overwritten
+    slot : int                  where the store has the first of them
+    first : int                 its number, when the empty slots between lists do not
+                                count
+    then : int                  slot where the scan goes on: the hardware follows a scan
+                                by itself, but has to be told of a jump
     bias : float32              added to every key
-    row_ids : (n,) int32 or None    name of stored vector i; None: i itself
+    row_ids : (n,) int32 or None    name of vector number i; None: i itself
     keys, ids : (k,) float32, int32     a full pool (``clear``), overwritten
     """
+    raise NotImplementedError
+
+
+_scan_range = by_type(scan_range)
+
+
+def _scan_one_by_one(store, query, slot, first, count, then, bias, row_ids, keys, ids):
     k = keys.size
     limit = keys[k - 1]
-    for i in range(start, stop):
-        left = stop - i
+    for offset in range(count):
+        left = count - offset
         if left <= AHEAD:
             fetch(store, then + AHEAD - left)
-        key = score(store, query, i) + bias
+        key = score(store, query, slot + offset) + bias
         if key <= limit:
-            if row_ids is None:
-                insert(keys, ids, k, k, key, np.int32(i))
-            else:
-                insert(keys, ids, k, k, key, row_ids[i])
+            i = first + offset
+            insert(keys, ids, k, k, key, np.int32(i) if row_ids is None else row_ids[i])
             limit = keys[k - 1]
+
+
+for _store in (*ROWS.values(), *STORES.values(), PQ8, PQ4, ResidualL2):
+    _scan_range(_store)(_scan_one_by_one)
+_scan_range(FastScan)(scan_blocks)
+_scan_range(Shadow)(scan_shadows)
+
+
+def nearest_rows(store, query, n, bounds, keys, ids):
+    """Find the best of the first ``n`` vectors of a store of rows.
+
+    ``bounds`` (>= n,) float32 is scratch; ``keys``, ``ids`` is a full pool (``clear``)
+    of at most n, overwritten.
+    """
+    raise NotImplementedError
+
+
+_nearest_rows = by_type(nearest_rows)
+
+
+def _nearest_by_scan(store, query, n, bounds, keys, ids):
+    scan_range(store, query, 0, 0, n, 0, np.float32(0.0), None, keys, ids)
+
+
+for _store in ROWS.values():
+    _nearest_rows(_store)(_nearest_by_scan)
+_nearest_rows(Shadow)(nearest_by_shadow)
+
+
+class Everything(NamedTuple):
+    """All vectors of a store, one after the other."""
+
+    store: Any
+    n: int
+    columns: Any  #: as of ``Lists``
+
+
+class FlatScratch(NamedTuple):
+    """Working memory of one thread that scans everything."""
+
+    buffer: np.ndarray  #: float32, a prepared query
+    room: np.ndarray  #: (2 d,) float32
+
+
+@nearest_of(Everything)
+def _nearest_of_all(everything, q, effort, scratch, keys, ids):
+    store, n, query = everything.store, everything.n, scratch.buffer
+    project(None, everything.columns, q, scratch.room)
+    begin(store, scratch.room[: q.size], query)
+    clear(keys, ids)
+    scan_range(store, query, 0, 0, n, 0, np.float32(0.0), None, keys, ids)
+    return n
 
 
 @kernel
@@ -57,59 +121,132 @@ def scan_all(store, n, Q, buffers, keys, ids):
         stop = min(n, start + tile)
         for r in range(nq):
             scan_range(
-                store, buffers[r], start, stop, start, zero, None, keys[r], ids[r]
-            )
+                store, buffers[r], start, start, stop - start, start, zero, None,
+                keys[r], ids[r],
+            )  # fmt: skip
 
 
 class Lists(NamedTuple):
     """An inverted file: vectors by their nearest centroid."""
 
     centroids: Any  #: a store of rows
-    offsets: np.ndarray  #: (nlist + 1,) int64: where a list begins among …
-    store: Any  #: … vectors in list order,
+    offsets: np.ndarray  #: (nlist + 1,) int64: where a list begins among the vectors,
+    slots: np.ndarray  #: (nlist + 1,) int64: and among the slots of …
+    store: Any  #: … all vectors in list order
     row_ids: np.ndarray  #: (n,) int32, whose ids these are
     residual: bool  #: whether codes describe x − centroid; its key is then added
+    mean: Any  #: (d,) float32 that queries are taken from for the codes, or None
+    columns: Any  #: (d, d) float32, a rotation that codes have gone through, or None
+
+
+class ListScratch(NamedTuple):
+    """Working memory of one thread that searches lists for one query after another."""
+
+    probe_keys: np.ndarray  #: (>= nprobe,) float32
+    probes: np.ndarray  #: (>= nprobe,) int32
+    buffers: np.ndarray  #: (4, size) float32; a query or nlist numbers fit into a row
+
+
+@nearest_of(Lists)
+def _nearest_in_lists(lists, q, effort, scratch, keys, ids):
+    """Scan ``effort[0]`` lists, but stop after ``effort[1]`` that changed nothing."""
+    nlist, (nprobe, patience) = lists.offsets.size - 1, effort
+    buffers = scratch.buffers
+    near, query, bounds, room = buffers[0], buffers[1], buffers[2], buffers[3]
+    probe_keys, probes = scratch.probe_keys[:nprobe], scratch.probes[:nprobe]
+    begin(lists.centroids, q, near)
+    clear(probe_keys, probes)
+    nearest_rows(lists.centroids, near, nlist, bounds, probe_keys, probes)
+    project(lists.mean, lists.columns, q, room)
+    begin(lists.store, room[: q.size], query)
+    clear(keys, ids)
+    seen, quiet, last = nlist, 0, keys.size - 1
+    for p in range(nprobe):
+        which, following = probes[p], probes[min(p + 1, nprobe - 1)]
+        worst_key, worst = keys[last], ids[last]
+        start = lists.offsets[which]
+        count = lists.offsets[which + 1] - start
+        bias = probe_keys[p] if lists.residual else np.float32(0.0)
+        scan_range(
+            lists.store, query, lists.slots[which], start, count,
+            lists.slots[following], bias, lists.row_ids, keys, ids,
+        )  # fmt: skip
+        seen += count
+        # Whatever enters a full pool puts its last out.
+        same = keys[last] == worst_key and ids[last] == worst
+        quiet = quiet + 1 if same and worst >= 0 else 0
+        if quiet == patience:
+            break
+    return seen
 
 
 @kernel
-def search_lists(
-    lists, Q, projected, given, probe_keys, probes, buffers, keys, ids, scored
+def search_lists(lists, Q, effort, scratch, keys, ids, scored):
+    """Search for each row of ``Q`` alone; results and counts are overwritten."""
+    for r in range(Q.shape[0]):
+        scored[r] = nearest(lists, Q[r], effort, scratch, keys[r], ids[r])
+
+
+@kernel
+def search_together(
+    lists, Q, probe_keys, probes, starts, order, buffers, room, keys, ids, scored
 ):
-    """Search of each query in the lists nearest to it.
+    """As ``search_lists`` for queries whose probes are given, list after list.
+
+    A list is read once for all queries that probe it. Each query's nearest list comes
+    first, in a round of its own: what it finds spares the others' vectors.
 
     Parameters
     ----------
-    lists : Lists               read-only
-    Q, projected : (nq, d) float32  queries, as centroids and as codes know them
-    given : bool                whether ``probes`` are; else they are found here
-    probe_keys, probes : (nq, nprobe) float32, int32    centroids' keys and numbers
-    buffers : (2, query size) float32   scratch
-    keys, ids : (nq, k) float32, int32  overwritten: results
-    scored : (nq,) int64        overwritten: vectors scored, centroids included
+    starts : (nlist + 1,) int64     scratch
+    order : (nq * nprobe,) int64    scratch
+    buffers : (>= nq, size) float32     scratch
+    room : (2 d,) float32       scratch
     """
-    nlist, nprobe = lists.offsets.size - 1, probes.shape[1]
-    near, query = buffers[0], buffers[1]
-    zero = np.float32(0.0)
-    for r in range(Q.shape[0]):
-        if not given:
-            begin(lists.centroids, Q[r], near)
-            clear(probe_keys[r], probes[r])
-            scan_range(
-                lists.centroids, near, 0, nlist, 0, zero, None, probe_keys[r], probes[r]
-            )
-        begin(lists.store, projected[r], query)
+    nq, nprobe = probes.shape
+    for r in range(nq):
+        project(lists.mean, lists.columns, Q[r], room)
+        begin(lists.store, room[: Q.shape[1]], buffers[r])
         clear(keys[r], ids[r])
-        seen = nlist
-        for p in range(nprobe):
-            which, following = probes[r, p], probes[r, min(p + 1, nprobe - 1)]
-            start, stop = lists.offsets[which], lists.offsets[which + 1]
-            bias = probe_keys[r, p] if lists.residual else zero
-            scan_range(
-                lists.store, query, start, stop, lists.offsets[following], bias,
-                lists.row_ids, keys[r], ids[r],
-            )  # fmt: skip
-            seen += stop - start
-        scored[r] = seen
+        scored[r] = lists.offsets.size - 1
+    for first, last in ((0, 1), (1, nprobe)):
+        _group(probes, first, last, starts, order)
+        for which in range(lists.offsets.size - 1):
+            begin_at, end = starts[which], starts[which + 1]
+            size = lists.offsets[which + 1] - lists.offsets[which]
+            for tile in range(0, size if begin_at < end else 0, TILE):
+                count = min(TILE, size - tile)
+                slot = lists.slots[which] + tile
+                for e in range(begin_at, end):
+                    r, p = divmod(order[e], nprobe)
+                    bias = probe_keys[r, p] if lists.residual else np.float32(0.0)
+                    scan_range(
+                        lists.store, buffers[r], slot, lists.offsets[which] + tile,
+                        count, slot, bias, lists.row_ids, keys[r], ids[r],
+                    )  # fmt: skip
+                    scored[r] += count
+
+
+@kernel
+def _group(probes, first, last, starts, order):
+    """Sort columns ``first`` to ``last - 1`` of probes by list, by counting.
+
+    Entry ``r * nprobe + p`` of list c comes to ``order[starts[c]:starts[c + 1]]``.
+    """
+    nq, nprobe = probes.shape
+    for c in range(starts.size):
+        starts[c] = 0
+    for r in range(nq):
+        for p in range(first, last):
+            starts[probes[r, p]] += 1
+    total = 0
+    for c in range(starts.size):
+        total += starts[c]
+        starts[c] = total  # where the list ends
+    for r in range(nq - 1, -1, -1):
+        for p in range(last - 1, first - 1, -1):
+            starts[probes[r, p]] -= 1
+            order[starts[probes[r, p]]] = r * nprobe + p
 
 
 @kernel

@@ -92,8 +92,7 @@ def _summation(lanes: int, term: Callable[..., Any]) -> Any:
 
 
 def _l2sq(v, a, b, acc):
-    difference = v.builder.fsub(a, b)
-    return v.fma(difference, difference, acc)
+    return v.add_square(v.builder.fsub(a, b), acc)
 
 
 def _dot(v, a, b, acc):

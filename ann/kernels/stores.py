@@ -21,7 +21,6 @@ import numpy as np
 
 from ann.kernels import simd
 from ann.kernels._jit import by_type
-from ann.kernels.rows import rotate_row
 
 LINE = 64  # bytes that one prefetch brings
 
@@ -245,27 +244,3 @@ def _fetch_residual(store, i):
 def _residual_l2(store, query, i):
     two = np.float32(2.0)
     return store.cross[i] + two * score(store.codes, query, i)
-
-
-class Rotated(NamedTuple):
-    """Codes of rotated vectors, whose queries have to be rotated first."""
-
-    codes: PQ8 | PQ4
-    columns: np.ndarray  #: (d, d) float32, columns of the rotation
-
-
-@begin_of(Rotated)
-def _begin_rotated(store, q, buffer):
-    rotated = buffer[buffer.size - q.size :]
-    rotate_row(q, store.columns, rotated)
-    begin(store.codes, rotated, buffer[: buffer.size - q.size])
-
-
-@fetch_of(Rotated)
-def _fetch_rotated(store, i):
-    fetch(store.codes, i)
-
-
-@score_of(Rotated)
-def _score_rotated(store, query, i):
-    return score(store.codes, query, i)

@@ -11,6 +11,7 @@ import os
 TRICKS = {
     "prefetch": "vectors are asked for before they are scored",
     "look-ahead": "a graph walk asks for what its next step is likely to need",
+    "shadow": "8-bit bounds spare most float32 rows of IVF's lists",
     "huge-pages": "large arrays lie in 2 MiB pages",
     "integer-products": "batches are filtered by products of 8-bit integers",
 }

@@ -118,13 +118,15 @@ def test_scores_are_distances_to_decoded_vectors(name, metric):
     true = reference.distances("ip" if metric == "cosine" else metric, Q, decoded)
     true = np.maximum(1 + true, 0) if metric == "cosine" else true
     index = ann.Flat(metric, codec=codec).add(V)
+    # Tables of 4-bit PQ are rounded to 8 bits; test_fastscan.py has the exact keys.
+    rtol, atol = (0, 0.1) if name.endswith("PQ4") else (2e-4, 2e-5)
     for queries in (slice(0, 12), slice(2, 3)):
         ids, distances = index.search(Q[queries], k=300)
         np.testing.assert_allclose(
-            distances, np.sort(true[queries], axis=1), rtol=2e-4, atol=2e-5
+            distances, np.sort(true[queries], axis=1), rtol=rtol, atol=atol
         )
         own = np.take_along_axis(true[queries], ids, axis=1)
-        np.testing.assert_allclose(distances, own, rtol=2e-4, atol=2e-5)
+        np.testing.assert_allclose(distances, own, rtol=rtol, atol=atol)
 
 
 @pytest.mark.parametrize("metric", ["l2", "ip", "l1"])
@@ -140,10 +142,9 @@ def test_scalar_scores_at_odd_widths(metric, bits, d):
 
 @pytest.mark.parametrize("metric", ["l2", "ip", "l1"])
 @pytest.mark.parametrize("m", [1, 3, 6, 9, 15])
-@pytest.mark.parametrize("nbits", [4, 8])
-def test_product_scores_at_odd_numbers_of_subspaces(metric, nbits, m):
+def test_product_scores_at_odd_numbers_of_subspaces(metric, m):
     V, Q = gaussian(300, 90), gaussian(3, 90, seed=1)
-    codec = ann.PQ(m, nbits).train(V)
+    codec = ann.PQ(m).train(V)
     true = reference.distances(metric, Q, codec.decode(codec.encode(V)))
     _, distances = ann.Flat(metric, codec=codec).add(V).search(Q, k=300)
     np.testing.assert_allclose(distances, np.sort(true), rtol=1e-4, atol=1e-5)
