@@ -103,11 +103,35 @@ print(json.dumps([SIMD_LEVEL, digest.hexdigest()]))
 """
 
 
-def test_all_levels_find_the_same():
-    default, expected = json.loads(python(LEVELS, ANN_SIMD=""))
+CODES = """
+import hashlib, json
+import numpy as np
+import ann
+from ann.kernels._jit import SIMD_LEVEL
+from tests.ann.data import gaussian
+
+# Codes of real numbers are summed up in integers; a query is rounded without a sum.
+X, Q = gaussian(700, 37, seed=1), gaussian(20, 37, seed=2)
+digest = hashlib.sha256()
+for metric in ("l2", "ip", "cosine", "l1"):
+    for bits in (8, 4):
+        digest.update(np.array(ann.Flat(metric, codec=ann.SQ(bits)).add(X).search(Q)))
+for metric, bits in [("l2", 8), ("cosine", 4), ("l1", 8)]:
+    index = ann.HNSW(metric, M=6, ef_construction=30, codec=ann.SQ(bits))
+    index.add(X[:600]).add(X[600:])
+    digest.update(index._graph.base[:700])
+    for found in (index.search(Q), index.search(Q[0])):
+        digest.update(np.array(found))
+print(json.dumps([SIMD_LEVEL, digest.hexdigest()]))
+"""
+
+
+@pytest.mark.parametrize("script", [LEVELS, CODES], ids=["float32", "SQ"])
+def test_all_levels_find_the_same(script):
+    default, expected = json.loads(python(script, ANN_SIMD=""))
     levels = {default: expected}
     for level in ("portable", "avx2"):
-        done = python(LEVELS, ANN_SIMD=level, check=False)
+        done = python(script, ANN_SIMD=level, check=False)
         if level == "portable" or not done.returncode:  # the host may have no AVX2
             used, found = json.loads(done.stdout)
             assert used == level

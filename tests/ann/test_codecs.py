@@ -28,8 +28,8 @@ def codec(request):
 def words(codec):
     """Return per coded part the codewords that ``decode`` knows: [(ksub, dsub)]."""
     if isinstance(codec, ann.SQ):
-        ladder = np.arange(2**codec.bits)[:, None]
-        return list((codec.low_ + codec.step_ * ladder).T[:, :, None])
+        ladder = codec.step_ * np.arange(2**codec.bits)
+        return list((codec.low_[:, None] + ladder)[:, :, None])
     return list(codec.codebooks_)
 
 
@@ -69,23 +69,37 @@ def test_decoded_vectors_code_to_themselves(codec):
     np.testing.assert_allclose(codec.decode(codec.encode(decoded)), decoded, atol=1e-4)
 
 
+def stored_width(codec, components):
+    """Return the bytes of a stored row; those of SQ are padded for the kernels."""
+    if isinstance(codec, ann.SQ):
+        return -(-components * codec.bits // 128) * 16
+    return -(-components * codec.nbits // 8)
+
+
 def test_pack_undoes_unpack(codec):
     codes = codec.encode(X[:50])
     packed = codec.pack(codes)
     assert packed.dtype == np.uint8
-    bits = codec.bits if isinstance(codec, ann.SQ) else codec.nbits
-    assert packed.shape == (50, -(-codes.shape[1] * bits // 8))
+    assert packed.shape == (50, stored_width(codec, codes.shape[1]))
     np.testing.assert_array_equal(codec.unpack(packed), codes)
 
 
-@pytest.mark.parametrize("d", [1, 2, 3, 7])
-@pytest.mark.parametrize("make", [ann.SQ, lambda bits: None], ids=["SQ", "PQ"])
-def test_pack_odd_numbers_of_nibbles(make, d):
-    codec = (make(4) or ann.PQ(m=d, nbits=4)).train(gaussian(60, d))
-    codes = np.random.default_rng(d).integers(16, size=(40, d)).astype(np.uint8)
+@pytest.mark.parametrize("d", [1, 2, 3, 7, 15, 16, 17, 31, 32, 33])
+@pytest.mark.parametrize(
+    "make",
+    [lambda d: ann.SQ(8), lambda d: ann.SQ(4), lambda d: ann.PQ(m=d, nbits=4)],
+    ids=["SQ8", "SQ4", "PQ4"],
+)
+def test_pack_any_number_of_components(make, d):
+    codec = make(d).train(gaussian(60, d))
+    top = 16 if "4" in repr(codec) else 256
+    codes = np.random.default_rng(d).integers(top, size=(40, d)).astype(np.uint8)
     packed = codec.pack(codes)
-    assert packed.shape == (40, (d + 1) // 2)
+    assert packed.shape == (40, stored_width(codec, d))
     np.testing.assert_array_equal(codec.unpack(packed), codes)
+    if isinstance(codec, ann.SQ):  # each code once, and zeros behind
+        halves = packed.astype(int) if top == 256 else packed % 16 + packed // 16
+        np.testing.assert_array_equal(halves.sum(axis=1), codes.sum(axis=1))
 
 
 @pytest.mark.parametrize("name", ["PQ8", "PQ4", "OPQ8"])
@@ -101,43 +115,99 @@ def test_adc_table_sums_are_distances_to_decoded_vectors(name):
         np.testing.assert_allclose(sums, true, rtol=1e-4)
 
 
+def check_distances(metric, codec, V, Q, bound=0.0, share=2e-4):
+    """Compare with distances to decoded vectors, for a batch and a lone query.
+
+    They may be off by ``bound`` (nq, 1), and ``share`` of what the largest is made of.
+    """
+    decoded = codec.decode(codec.encode(V))
+    # A decoded vector's norm is not 1: what is scored is its product with the query.
+    true = reference.distances("ip" if metric == "cosine" else metric, Q, decoded)
+    size = np.linalg.norm(Q, axis=1) * np.linalg.norm(decoded, axis=1).max()
+    size = size[:, None] if metric in ("ip", "cosine") else np.abs(true)
+    bound = np.broadcast_to(bound + share * size + 2e-5 * np.abs(V).max(), true.shape)
+    true = np.maximum(1 + true, 0) if metric == "cosine" else true
+    index = ann.Flat(metric, codec=codec).add(V)
+    for queries in (slice(0, len(Q)), slice(2, 3)):
+        ids, distances = index.search(Q[queries], k=len(V))
+        own, most = (np.take_along_axis(a[queries], ids, axis=1) for a in (true, bound))
+        assert (np.abs(distances - own) <= most).all()
+        assert (np.abs(distances - np.sort(true[queries])) <= most.max()).all()
+
+
 @pytest.mark.parametrize(
     ("name", "metric"),
-    [
-        *itertools.product(["SQ8", "SQ4", "PQ8", "PQ4"], METRICS),
-        *itertools.product(["OPQ4"], ["l2", "ip", "cosine"]),
-    ],
+    [*itertools.product(["PQ8", "PQ4"], METRICS)]
+    + [("OPQ4", metric) for metric in ("l2", "ip", "cosine")],
 )
 def test_scores_are_distances_to_decoded_vectors(name, metric):
     V, Q = X[:300], gaussian(12, 12, seed=5)
     if metric == "cosine":
         V, Q = (reference.unit(A).astype(np.float32) for A in (V, Q))
-    codec = CODECS[name]().train(V)
-    decoded = codec.decode(codec.encode(V))
-    # A decoded vector's norm is not 1: what is scored is its product with the query.
-    true = reference.distances("ip" if metric == "cosine" else metric, Q, decoded)
-    true = np.maximum(1 + true, 0) if metric == "cosine" else true
-    index = ann.Flat(metric, codec=codec).add(V)
     # Tables of 4-bit PQ are rounded to 8 bits; test_fastscan.py has the exact keys.
-    rtol, atol = (0, 0.1) if name.endswith("PQ4") else (2e-4, 2e-5)
-    for queries in (slice(0, 12), slice(2, 3)):
-        ids, distances = index.search(Q[queries], k=300)
-        np.testing.assert_allclose(
-            distances, np.sort(true[queries], axis=1), rtol=rtol, atol=atol
-        )
-        own = np.take_along_axis(true[queries], ids, axis=1)
-        np.testing.assert_allclose(distances, own, rtol=rtol, atol=atol)
+    bound = 0.1 if name.endswith("PQ4") else 0.0
+    check_distances(metric, CODECS[name]().train(V), V, Q, bound)
 
 
-@pytest.mark.parametrize("metric", ["l2", "ip", "l1"])
-@pytest.mark.parametrize("d", [1, 5, 17])
+def rounding(metric, sq, Q):
+    """Return how far rounding the queries (nq, d) moves each one's distances at most.
+
+    Under l2 and l1 to the grid of 8-bit codes; else to 1/127 of the largest component,
+    which is made up for where a code is 128, so that 128 steps of the grid remain.
+    """
+    d, grid = Q.shape[1], float(sq.step_) / (1 if sq.bits == 8 else 16)
+    if metric in ("ip", "cosine"):
+        return np.abs(Q).max(axis=1, keepdims=True) / 127 / 2 * 128 * grid * d
+    return grid / 2 * (d if metric == "l1" else d**0.5)
+
+
+@pytest.mark.parametrize("metric", METRICS)
+@pytest.mark.parametrize("d", [1, 5, 12, 15, 16, 17, 33, 64, 100])
 @pytest.mark.parametrize("bits", [4, 8])
-def test_scalar_scores_at_odd_widths(metric, bits, d):
-    V, Q = gaussian(100, d), gaussian(3, d, seed=1)
-    codec = ann.SQ(bits).train(V)
-    true = reference.distances(metric, Q, codec.decode(codec.encode(V)))
-    _, distances = ann.Flat(metric, codec=codec).add(V).search(Q, k=100)
-    np.testing.assert_allclose(distances, np.sort(true), rtol=1e-4, atol=1e-5)
+def test_scalar_scores_are_distances_to_decoded_vectors(metric, bits, d):
+    V, Q = gaussian(200, d), gaussian(12, d, seed=5)
+    if metric == "cosine":
+        V, Q = (reference.unit(A).astype(np.float32) for A in (V, Q))
+    sq = ann.SQ(bits).train(V)
+    reach = (2**bits - 1) * sq.step_  # beyond one range outside, l2 stops counting
+    Q = np.clip(Q, sq.low_ - reach, sq.low_ + 2 * reach)
+    check_distances(metric, sq, V, Q, rounding(metric, sq, Q), share=1e-5)
+
+
+@pytest.mark.parametrize("bits", [4, 8])
+def test_scalar_scores_of_queries_outside_the_trained_range(bits):
+    V = np.random.default_rng(0).random((200, 20), dtype=np.float32) + 5
+    sq = ann.SQ(bits).train(V)
+    reach = (2**bits - 1) * sq.step_
+    near = np.random.default_rng(1).choice([-0.9, -0.2, 0.5, 1.4, 1.9], (12, 20))
+    Q = (sq.low_ + near * reach).astype(np.float32)
+    check_distances("l2", sq, V, Q, rounding("l2", sq, Q), share=1e-5)
+    for scale in (1, 30, 1e4):  # the Manhattan distance counts all of it
+        far = (Q * scale).astype(np.float32)
+        check_distances("l1", sq, V, far, rounding("l1", sq, far), share=1e-5)
+        check_distances("ip", sq, V, far, rounding("ip", sq, far), share=1e-5)
+    # Farther off, l2 falls short, but orders as before along each axis.
+    ids, distances = ann.Flat("l2", codec=sq).add(V).search(Q * 1e4, k=200)
+    assert np.isfinite(distances).all()
+    assert (np.sort(ids) == np.arange(200)).all()
+
+
+@pytest.mark.parametrize("bits", [4, 8])
+@pytest.mark.parametrize("metric", ["l2", "ip", "l1"])
+@pytest.mark.parametrize("scale", [0, 1e-30, 1e15])
+def test_scalar_scores_of_extreme_queries(metric, bits, scale):
+    V = gaussian(100, 7)
+    Q = gaussian(3, 7, seed=1) * np.float32(scale)
+    sq = ann.SQ(bits).train(V)
+    if metric == "l2" and scale > 1:
+        distances = ann.Flat(metric, codec=sq).add(V).search(Q, k=100)[1]
+        assert np.isfinite(distances).all()
+    else:
+        check_distances(metric, sq, V, Q, rounding(metric, sq, Q), share=1e-5)
+    if metric == "ip" and scale == 0:
+        ids, distances = ann.Flat(metric, codec=sq).add(V).search(Q, k=100)
+        assert not distances.any()
+        assert (ids == np.arange(100)).all()
 
 
 @pytest.mark.parametrize("metric", ["l2", "ip", "l1"])
@@ -159,21 +229,74 @@ def test_error_falls_with_bits():
     assert error(ann.PQ(6, 4).train(X), X) < error(ann.PQ(2, 4).train(X), X) / 2
 
 
-def test_scalar_error_is_within_half_a_step():
-    sq = ann.SQ(8).train(X)
-    inside = (sq.low_ <= X) & (sq.low_ + 255 * sq.step_ >= X)
-    assert inside.mean() > 0.98
-    off = np.abs(sq.decode(sq.encode(X)) - X)
-    assert (off <= sq.step_ / 2 * 1.001 + 1e-6)[inside].all()
+def within_half_a_step(sq, V):
+    """Whether values that the codes span are decoded as well as their step allows."""
+    top = 2**sq.bits - 1
+    inside = (sq.low_ <= V) & (sq.low_ + top * sq.step_ >= V)
+    off = np.abs(sq.decode(sq.encode(V)) - V.astype(np.float64))
+    ulps = 4 * np.spacing(np.abs(V).max() + top * sq.step_)
+    return (off <= sq.step_ / 2 * 1.0001 + ulps)[inside].all() and inside.mean() > 0.5
 
 
-def test_scalar_range_leaves_out_the_tails_where_that_loses_less():
-    heavy = np.random.default_rng(0).standard_t(2, size=(5000, 3)).astype(np.float32)
-    sq = ann.SQ(4).train(heavy)
-    assert (15 * sq.step_ < np.ptp(heavy, axis=0)).all()
-    whole = ann.SQ(4).train(heavy)
-    whole.low_, whole.step_ = heavy.min(axis=0), np.ptp(heavy, axis=0) / 15
-    assert error(sq, heavy) < error(whole, heavy)
+@pytest.mark.parametrize("bits", [4, 8])
+@pytest.mark.parametrize("scale", [1e-30, 1e-3, 1, 1e17])
+@pytest.mark.parametrize("data", [gaussian, clustered, integers])
+def test_scalar_error_is_within_half_a_step(bits, scale, data):
+    V = data(1000, 9) * np.float32(scale)
+    sq = ann.SQ(bits).train(V)
+    assert (sq.step_.shape, sq.step_.dtype) == ((), np.float32)
+    assert (sq.low_.shape, sq.low_.dtype) == ((9,), np.float32)
+    assert within_half_a_step(sq, V)
+
+
+def ranged(bits, V):
+    """Return a quantizer that clips nothing: whole range of the widest component."""
+    sq, (low, high) = ann.SQ(bits).train(V), (V.min(axis=0), V.max(axis=0))
+    reach = (high - low).max() / 2
+    sq.low_ = (low + high) / 2 - reach
+    sq.step_ = np.array(2 * reach / (2**bits - 1), np.float32)
+    return sq
+
+
+@pytest.mark.parametrize("bits", [4, 8])
+@pytest.mark.parametrize("outlier", ["none", "row", "column", "heavy tails", "far off"])
+def test_scalar_training_loses_no_more_than_the_whole_range_would(bits, outlier):
+    V = gaussian(1500, 8, seed=4)
+    if outlier == "row":
+        V[700] *= 30
+    elif outlier == "column":
+        V[:, 3] *= 30
+    elif outlier == "heavy tails":
+        V = np.random.default_rng(0).standard_t(2, V.shape).astype(np.float32)
+    elif outlier == "far off":
+        V += np.arange(8, dtype=np.float32) * 50
+    sq, whole = ann.SQ(bits).train(V), ranged(bits, V)
+    assert error(sq, V) <= error(whole, V) * 1.001
+    assert within_half_a_step(sq, V)
+    if bits == 4 and outlier in ("none", "heavy tails"):
+        assert error(sq, V) < 0.9 * error(whole, V)
+        assert sq.step_ < whole.step_
+
+
+def test_scalar_training_is_near_the_best_common_step():
+    V = gaussian(1500, 8, seed=4)
+    sq, tried = (ann.SQ(4).train(V) for _ in range(2))
+    centre = V.mean(axis=0)
+
+    def loss(step):
+        tried.low_ = (centre - 7.5 * step).astype(np.float32)
+        tried.step_ = np.array(step, np.float32)
+        return error(tried, V)
+
+    assert error(sq, V) < 1.05 * min(loss(step) for step in np.linspace(0.1, 0.6, 60))
+
+
+@pytest.mark.parametrize("bits", [4, 8])
+def test_scalar_step_is_the_widest_components(bits):
+    V = gaussian(1000, 6) * np.array([1, 1, 50, 1, 1, 1], np.float32)
+    sq = ann.SQ(bits).train(V)
+    reach = (2**bits - 1) * sq.step_
+    assert 0.4 * np.ptp(V[:, 2]) < reach <= np.ptp(V[:, 2]) * 1.001
 
 
 @pytest.mark.parametrize("nbits", [4, 8])
@@ -224,14 +347,80 @@ def test_values_out_of_the_training_range_are_clipped():
 
 
 @pytest.mark.parametrize("name", CODECS)
-def test_a_constant_component_is_exact(name):
+def test_a_constant_component(name):
     V = X.copy()
     V[:, 5] = 7.25
     codec = CODECS[name]().train(V)
     decoded = codec.decode(codec.encode(V))
     assert np.isfinite(decoded).all()
-    if not name.startswith("OPQ"):
+    if name.startswith("PQ"):
         np.testing.assert_array_equal(decoded[:, 5], V[:, 5])
+    elif name.startswith("SQ"):
+        assert np.abs(decoded[:, 5] - 7.25).max() <= codec.step_ / 2 * 1.0001
+
+
+@pytest.mark.parametrize("bits", [4, 8])
+@pytest.mark.parametrize("n", [1, 50])
+@pytest.mark.parametrize("value", [0, 1e-30, 7.25, 1e17])
+def test_constant_vectors_are_exact(bits, n, value):
+    V = np.tile(np.array([1, -3, 0.5], np.float32) * np.float32(value), (n, 1))
+    sq = ann.SQ(bits).train(V)
+    assert sq.step_ == 0
+    np.testing.assert_array_equal(sq.decode(sq.encode(V)), V)
+    product = -np.square(V[0], dtype=np.float64).sum()
+    _, distances = ann.Flat("ip", codec=sq).add(V).search(V[0], k=1)
+    np.testing.assert_allclose(distances, product, rtol=1e-5, atol=1e-30)
+
+
+@pytest.mark.xfail(reason="without a step, what lies outside of the range is nothing")
+@pytest.mark.parametrize("metric", ["l2", "l1"])
+def test_a_query_is_apart_from_vectors_that_are_all_one(metric):
+    V, q = np.ones((5, 4), np.float32), np.full(4, 3, np.float32)
+    _, distances = ann.Flat(metric, codec=ann.SQ()).add(V).search(q, k=1)
+    assert distances == {"l2": 4, "l1": 8}[metric]
+
+
+@pytest.mark.xfail(reason="1 / step overflows")
+def test_the_product_with_a_tiny_query_finds_something():
+    V = gaussian(50, 4)
+    ids, _ = ann.Flat("ip", codec=ann.SQ()).add(V).search(V[0] * 1e-38, k=3)
+    assert (ids >= 0).all()
+
+
+@pytest.mark.xfail(reason="1 / step overflows")
+@pytest.mark.parametrize("bits", [4, 8])
+@pytest.mark.parametrize("scale", [1e-42, 1e-37])
+def test_the_manhattan_distance_of_tiny_vectors_finds_something(bits, scale):
+    V = gaussian(50, 4) * np.float32(scale)
+    ids, distances = ann.Flat("l1", codec=ann.SQ(bits)).add(V).search(V, k=3)
+    assert (ids >= 0).all()
+    assert np.isfinite(distances).all()
+
+
+@pytest.mark.xfail(reason="squares of 16,000 differences of up to 510 exceed 32 bits")
+def test_wide_vectors_one_range_away_are_not_near():
+    V = np.random.default_rng(0).random((10, 16_000), dtype=np.float32)
+    far = np.full(16_000, 2, np.float32)
+    _, distances = ann.Flat(codec=ann.SQ()).add(V).search(far, k=10)
+    true = np.sort(reference.distances("l2", far[None], V)[0])
+    np.testing.assert_allclose(distances, true, rtol=0.01)
+
+
+def test_more_components_than_integer_sums_can_hold_are_refused():
+    wide = np.zeros((1, 2**15 + 1), np.float32)
+    for bits in (4, 8):
+        rule = "X must have at most 32768 columns for SQ, got 32769"
+        with pytest.raises(ValueError, match=rule):
+            ann.SQ(bits).train(wide)
+        for structure in (ann.Flat, ann.HNSW):
+            index = structure(codec=ann.SQ(bits))
+            with pytest.raises(ValueError, match=rule):
+                index.add(wide)
+            assert (index.ntotal, index.d) == (0, None)
+    ends = np.zeros((2, 2**15), np.float32)
+    ends[1] = 1
+    _, distances = ann.Flat(codec=ann.SQ()).add(ends).search(ends, k=2)
+    np.testing.assert_allclose(distances, [[0, 2**7.5]] * 2, rtol=1e-6)
 
 
 @pytest.mark.parametrize("name", CODECS)

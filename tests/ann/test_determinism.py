@@ -22,6 +22,7 @@ INDEXES = {
     "HNSW": lambda: ann.HNSW(M=6, ef_construction=40, seed=3),
     "HNSW ip": lambda: ann.HNSW("ip", M=3, ef_construction=10),
     "HNSW SQ8": lambda: ann.HNSW("cosine", M=8, ef_construction=40, codec=ann.SQ()),
+    "HNSW SQ4": lambda: ann.HNSW(M=6, ef_construction=30, codec=ann.SQ(4), refine=2),
     "IVF": lambda: ann.IVF(nlist=20, seed=3),
     "IVF cosine": lambda: ann.IVF("cosine"),
     "IVF PQ": lambda: ann.IVF("cosine", nlist=20, codec=ann.PQ(m=4), refine=2),
@@ -35,6 +36,7 @@ def fingerprint(index, threads):
         n, graph = index.ntotal, index._graph
         rows = int(index._levels[:n].sum())
         arrays = [index._packed[:n], index._levels[:n], graph.base[:n]]
+        arrays += [index._squares[:n]]
         arrays += [graph.upper[:rows], graph.upper_row[:n], *index._codec.arrays()]
         digest.update(f"{graph.entry_point} {graph.top}".encode())
     for array in [*arrays, *index.search(Q, k=10, threads=threads)]:
@@ -61,7 +63,7 @@ def by_index(printed):
 
 def test_threads_and_processes_change_nothing():
     first = by_index(python(BUILD, "[1, 2, 4]", PYTHONHASHSEED="1"))
-    assert len(first) == 7
+    assert len(first) == 8
     assert {name for name, values in first.items() if len(values) > 1} == set()
     second = by_index(
         python(BUILD, "[3]", PYTHONHASHSEED="2", OPENBLAS_NUM_THREADS="1")

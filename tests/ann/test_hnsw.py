@@ -20,6 +20,7 @@ def scratch(n, ef, width, d):
         keys=np.empty(ef, np.float32),
         ids=np.empty(ef, np.int32),
         found=np.empty(width, np.int32),
+        found_keys=np.empty(width, np.float32),
         buffer=np.empty(d, np.float32),
     )
 
@@ -345,6 +346,77 @@ def test_distance_computations_are_what_was_scored():
     index = ann.HNSW(M=16).add(X[:1])
     index.search(Q, distance_computations=few)
     assert (few == 1).all()
+
+
+# --- a graph that is built on codes ---------------------------------------------------
+
+
+@pytest.mark.parametrize("metric", METRICS)
+def test_a_graph_on_codes_is_nearly_as_good(metric):
+    V, queries = gaussian(3000, 32, seed=1), gaussian(150, 32, seed=2)
+    true, _ = reference.exact(metric, queries, V, 10)
+    options = {"M": 12, "ef_construction": 80}
+
+    def recall(**codec):
+        index = ann.HNSW(metric, **codec, **options).add(V[:2500]).add(V[2500:])
+        return reference.recall(index.search(queries, ef_search=80)[0], true)
+
+    exact = recall()
+    assert exact > 0.8
+    assert recall(codec=ann.SQ(8), refine=4) > exact - 0.01
+    assert recall(codec=ann.SQ(4), refine=6) > exact - 0.03
+
+
+@pytest.mark.parametrize("metric", METRICS)
+@pytest.mark.parametrize("bits", [8, 4])
+def test_only_codes_decide_the_graph(metric, bits):
+    lean, refined, decoded = (
+        ann.HNSW(metric, M=6, ef_construction=40, codec=ann.SQ(bits), refine=refine)
+        for refine in (None, 3, None)
+    )
+    codec = ann.SQ(bits).train(reference.unit(X) if metric == "cosine" else X)
+    for index in (lean, refined, decoded):
+        index._codec = codec.copy()
+    for part in (X[:800], X[800:]):
+        lean.add(part)
+        refined.add(part)
+        if metric != "cosine":  # which would scale what is decoded anew
+            decoded.add(codec.decode(codec.encode(part)))
+    np.testing.assert_array_equal(lean._graph.base, refined._graph.base)
+    if metric != "cosine":
+        np.testing.assert_array_equal(lean._packed, decoded._packed)
+        np.testing.assert_array_equal(lean._graph.base, decoded._graph.base)
+
+
+@pytest.mark.parametrize("metric", METRICS)
+def test_an_addition_decodes_no_earlier_codes(metric, monkeypatch):
+    decoded, decode = [], ann.SQ._decode
+
+    def spy(self, codes, threads):
+        decoded.append(len(codes))
+        return decode(self, codes, threads)
+
+    monkeypatch.setattr(ann.SQ, "_decode", spy)
+    index = ann.HNSW(metric, M=6, ef_construction=40, codec=ann.SQ())
+    index.add(X[:1000]).add(X[1000:1100]).add(X[1100:1101])
+    # Norms are taken of new vectors, where the product needs them.
+    assert decoded == ([1000, 100, 1] if metric in ("ip", "cosine") else [])
+
+
+@pytest.mark.parametrize("metric", METRICS)
+@pytest.mark.parametrize("bits", [8, 4])
+def test_a_pool_of_all_codes_scores_as_a_scan_does(metric, bits):
+    index = ann.HNSW(metric, M=16, ef_construction=60, codec=ann.SQ(bits)).add(X[:300])
+    flat = ann.Flat(metric, codec=ann.SQ(bits)).add(X[:300])
+    assert len(reference.reachable(index._graph.base[:300], 0)) > 290
+    ids, distances = index.search(Q, k=300, ef_search=300)
+    flat_ids, flat_distances = flat.search(Q, k=300)
+    for r in range(len(Q)):
+        found = ids[r] >= 0
+        assert found.mean() > 0.95
+        kept = np.isin(flat_ids[r], ids[r][found])
+        np.testing.assert_array_equal(ids[r][found], flat_ids[r][kept])
+        np.testing.assert_array_equal(distances[r][found], flat_distances[r][kept])
 
 
 # --- edges ----------------------------------------------------------------------------

@@ -60,19 +60,6 @@ def test_row_norms_do_not_overflow_or_vanish():
     np.testing.assert_allclose(row_norms(X), [5e30, 5e-30, 0], rtol=1e-6)
 
 
-def test_present():
-    def present(name, *keys):  # overwrites what it is given
-        distances = metric(name).present(np.array(keys, np.float32))
-        assert distances.dtype == np.float32
-        return list(distances)
-
-    assert present("l2", 0, 4, np.inf) == [0, 2, np.inf]
-    assert present("l1", 0, 4, np.inf) == [0, 4, np.inf]
-    assert present("ip", 0, -4, np.inf) == [0, -4, np.inf]
-    below = np.nextafter(np.float32(-1), np.float32(-2))
-    assert present("cosine", below, -1, 0, np.inf) == [0, 0, 1, np.inf]
-
-
 def test_similarity_turns_distances_into_scores():
     distances = [0.0, 0.25, 1.0, np.inf]
     scores = {name: ann.similarity(name, distances) for name in METRICS}

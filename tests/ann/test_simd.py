@@ -1,73 +1,51 @@
 """Every variant of every primitive, at every length, against float64 and each other."""
 
+import itertools
+
 import numba
 import numpy as np
 import pytest
 
 from ann.kernels import simd
+from tests.ann.data import gaussian, integers
 
 # The IR is generic: a level sets the number of lanes, and LLVM can split those for any
 # processor. So all levels run on all hosts.
 LEVELS = [*simd.LANES, "portable"]
 LONGEST = 300
 ROOM = 512  # of one part of a sum, what surrounds it included
-STARTS = [(0,) * 6, (1, 3, 7, 13, 5, 11), (16, 2, 31, 4, 17, 9), (3, 16, 1, 8, 30, 15)]
+STARTS = [(0, 0), (1, 3), (16, 2), (13, 16), (30, 15)]
 
 
 def sweep(level):
-    """Return a function that runs all sums of a level over the lengths 1 to 300."""
-    l2sq, dot, l1, l2sq_u8, dot_u8, l1_u8, l2sq_u4, dot_u4, l1_u4 = simd.primitives(
-        level
-    )
+    """Return a function that runs the sums of a level over the lengths 1 to 300."""
+    l2sq, dot, l1 = simd.primitives(level)
 
     @numba.njit
-    def run(parts, codes, starts, out):
+    def run(parts, starts, out):
         # Each part lies in a row of NaN and grows by one element a step, so a lane that
         # reads outside shows.
-        x = np.full((parts.shape[0], ROOM), np.nan, np.float32)
-        c = np.full(ROOM, 255, np.uint8)
-        a, b, e, f, g = [p * ROOM + starts[p] for p in range(5)]
-        k = starts[5]
+        x = np.full((2, ROOM), np.nan, np.float32)
+        a, b = starts[0], ROOM + starts[1]
         for d in range(1, LONGEST + 1):
-            for p in range(parts.shape[0]):
+            for p in range(2):
                 x[p, starts[p] + d - 1] = parts[p, d - 1]
-            c[k + d - 1] = codes[d - 1]
             out[0, d - 1] = l2sq(x, a, x, b, d)
             out[1, d - 1] = dot(x, a, x, b, d)
             out[2, d - 1] = l1(x, a, x, b, d)
-            out[3, d - 1] = l2sq_u8(c, k, x, a, x, e, d)
-            out[4, d - 1] = dot_u8(c, k, x, b, d)
-            out[5, d - 1] = l1_u8(c, k, x, a, x, e, d)
-            out[6, d - 1] = l2sq_u4(c, k, x, a, x, b, x, f, x, g, d)
-            out[7, d - 1] = dot_u4(c, k, x, a, x, b, d)
-            out[8, d - 1] = l1_u4(c, k, x, a, x, b, x, f, x, g, d)
 
-    def sums(parts, codes, starts):
-        out = np.full((9, LONGEST), np.nan, np.float32)
-        run(parts, codes, np.array(starts), out)
+    def sums(parts, starts):
+        out = np.full((3, LONGEST), np.nan, np.float32)
+        run(parts, np.array(starts), out)
         return out
 
     return sums
 
 
-def terms(parts, codes):
-    """Return what each primitive sums up: (9, 300) float64."""
-    a, b, shift, shift_low, shift_high = parts.astype(np.float64)
-    code, low, high = (c.astype(np.float64) for c in (codes, codes & 15, codes >> 4))
-    wide, nibble = code * a + shift, (low * a + shift_low, high * b + shift_high)
-    return np.array(
-        [
-            np.square(a - b),
-            a * b,
-            np.abs(a - b),
-            np.square(wide),
-            code * b,
-            np.abs(wide),
-            np.square(nibble).sum(axis=0),
-            low * a + high * b,
-            np.abs(nibble).sum(axis=0),
-        ]
-    )
+def terms(parts):
+    """Return what each primitive sums up: (3, 300) float64."""
+    a, b = parts.astype(np.float64)
+    return np.array([np.square(a - b), a * b, np.abs(a - b)])
 
 
 @pytest.fixture(scope="module", params=LEVELS)
@@ -75,49 +53,36 @@ def sums(request):
     return sweep(request.param)
 
 
-def whole_numbers(seed):
-    """Parts and codes whose sums are exact in float32, however they are ordered."""
-    rng = np.random.default_rng(seed)
-    codes = rng.integers(256, size=LONGEST).astype(np.uint8)
-    a, b = rng.integers(1, 4, size=(2, LONGEST))
-    rest = rng.integers(-9, 10, size=(3, LONGEST))
-    shifts = rest - np.array([codes * a, (codes & 15) * a, (codes >> 4) * b])
-    return np.array([a, b, *shifts], np.float32), codes
-
-
 @pytest.mark.parametrize("starts", STARTS)
 def test_sums_of_whole_numbers_are_exact(sums, starts):
-    parts, codes = whole_numbers(seed=sum(starts))
-    expected = np.cumsum(terms(parts, codes), axis=1)
+    parts = integers(2, LONGEST, seed=sum(starts), low=-99, high=100)
+    expected = np.cumsum(terms(parts), axis=1)
     assert expected.max() < 2**24
-    np.testing.assert_array_equal(sums(parts, codes, starts), expected)
+    np.testing.assert_array_equal(sums(parts, starts), expected)
 
 
 @pytest.mark.parametrize("starts", STARTS)
 def test_sums_of_real_numbers_are_within_rounding(sums, starts):
-    rng = np.random.default_rng(sum(starts))
-    parts = rng.standard_normal((5, LONGEST)).astype(np.float32)
-    codes = rng.integers(256, size=LONGEST).astype(np.uint8)
-    each = terms(parts, codes)
+    parts = gaussian(2, LONGEST, seed=sum(starts))
+    each = terms(parts)
     expected = np.cumsum(each, axis=1)
     # Each addition rounds once, and each term a few times, relative to what it holds.
     size = np.cumsum(np.abs(each), axis=1) + 16 * np.abs(parts).max() ** 2
     bound = (np.arange(LONGEST) + 16) * 2.0**-24 * size
-    assert (np.abs(sums(parts, codes, starts) - expected) <= bound).all()
+    assert (np.abs(sums(parts, starts) - expected) <= bound).all()
 
 
 def test_library_uses_the_level_in_force():
     from ann.kernels._jit import SIMD_LEVEL
 
-    parts, codes = whole_numbers(seed=5)
-    a, b = np.ascontiguousarray(parts[0]), np.ascontiguousarray(parts[1])
+    a, b = integers(2, LONGEST, seed=5)
 
     @numba.njit
     def run(a, b):
         return simd.l2sq(a, 0, b, 0, a.size)
 
     assert SIMD_LEVEL in LEVELS
-    assert run(a, b) == terms(parts, codes)[0].sum()
+    assert run(a, b) == terms(np.array([a, b]))[0].sum()
 
 
 # --- bits and memory ------------------------------------------------------------------
@@ -153,18 +118,34 @@ def test_trailing_zeros():
 
 
 @numba.njit
-def _shift_right(array, start, count):
-    simd.shift_right(array, start, count)
+def _shift_right(x, y, start, stop):
+    simd.shift_right(x, y, start, stop)
 
 
-@pytest.mark.parametrize("dtype", [np.float32, np.int32])
+@pytest.mark.parametrize("dtype", [np.int32, np.int64])
 def test_shift_right(dtype):
-    for start, count in [(0, 0), (0, 39), (5, 1), (3, 17), (38, 1), (39, 0)]:
-        array = np.arange(40, dtype=dtype)
-        expected = array.copy()
-        expected[start + 1 : start + 1 + count] = array[start : start + count]
-        _shift_right(array, start, count)
-        np.testing.assert_array_equal(array, expected)
+    spans = [(0, 0), (0, 1), (0, 99), (5, 6), (3, 19), (3, 20), (70, 99), (99, 99)]
+    for start, stop in spans:
+        arrays = np.arange(100, dtype=np.float32), np.arange(100, dtype=dtype) + 7
+        expected = [array.copy() for array in arrays]
+        for array in expected:
+            array[start + 1 : stop + 1] = array[start:stop].copy()
+        _shift_right(*arrays, start, stop)
+        np.testing.assert_array_equal(arrays, expected)
+
+
+@numba.njit
+def _count_below(x, start, count, limit):
+    return simd.count_below(x, start, count, limit)
+
+
+def test_count_below():
+    x = integers(1, 100, seed=3)[0]
+    x[50], x[60] = np.inf, -np.inf
+    for start, count in itertools.product((0, 1, 17), (0, 1, 15, 16, 17, 32, 80)):
+        for limit in np.array([-np.inf, -3, 0, 4, np.inf], np.float32):
+            expected = (x[start : start + count] < limit).sum()
+            assert _count_below(x, start, count, limit) == expected
 
 
 @numba.njit

@@ -1,4 +1,38 @@
+"""Switches: what is off changes nothing but time and memory."""
+
+import pytest
+
+from ann.kernels.tricks import TRICKS
 from tests.ann.process import python
+
+RESULTS = """
+import hashlib
+import ann
+from tests.ann.data import gaussian
+
+X, Q = gaussian(600, 24, seed=1), gaussian(20, 24, seed=2)
+digest = hashlib.sha256()
+for index in [
+    ann.Flat(),
+    ann.Flat("cosine", codec=ann.SQ(4)),
+    ann.HNSW("l2", M=6, ef_construction=30, codec=ann.SQ(), refine=2),
+]:
+    index.add(X[:500]).add(X[500:])
+    for found in (index.search(Q), index.search(Q[0])):
+        for array in found:
+            digest.update(array)
+print(digest.hexdigest())
+"""
+
+
+@pytest.fixture(scope="module")
+def with_all():
+    return python(RESULTS, ANN_WITHOUT="")
+
+
+@pytest.mark.parametrize("trick", TRICKS)
+def test_results_are_the_same_without_a_trick(trick, with_all):
+    assert python(RESULTS, ANN_WITHOUT=trick) == with_all
 
 
 def test_an_unknown_trick_is_refused_with_those_known():
