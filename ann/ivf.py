@@ -15,6 +15,7 @@ from ann.codecs import PQ, Codec, Float32
 from ann.index import Floats, Index
 from ann.kernels import scan
 from ann.kernels.scan import Lists, ListScratch
+from ann.kernels.shadow import BLOCK
 from ann.kmeans import kmeans
 from ann.memory import aligned, aligned_copy, query_buffers
 from ann.metrics import row_norms
@@ -70,7 +71,7 @@ class IVF(Index):
     are scanned by FastScan (see :mod:`ann.kernels.fastscan`).
 
     Memory in bytes, for n vectors of width d: ``n * (4 d + 4)`` without a codec, and
-    ``n * (64 ceil(d / 64) + 16)`` for shadows; ``n * (code + 4)`` with one, where
+    ``n * (16 ceil(d / 16) + 16)`` for shadows; ``n * (code + 4)`` with one, where
     4-bit PQ fills each list up to a multiple of 32, and 4 n more for residuals under
     ``l2``; ``nlist * (5 d + 40)`` for centroids with shadows.
 
@@ -251,18 +252,24 @@ class IVF(Index):
     def _make_lists(self, threads: int) -> Lists:
         """Return the arrays as the kernels see them."""
         key, centre = self._metric.key, self._centroids.mean(axis=0)
-        if isinstance(self._codec, PQ) and self._mean is not None:
-            store = self._codec.residual_store(self._packed, self._cross)
-        elif isinstance(self._codec, Float32):
-            store = shadows.store(key, self._packed, centre, threads)
+        sizes, nlist = np.diff(self._offsets), len(self._centroids)
+        codec, block = self._codec, self._codec.block
+        if isinstance(codec, Float32) and shadows.pays(key, len(centre)):
+            block = BLOCK
+        slots = np.concatenate([[0], np.cumsum(-(-sizes // block) * block)])
+        if isinstance(codec, PQ) and self._mean is not None:
+            store = codec.residual_store(self._packed, self._cross)
+        elif isinstance(codec, Float32):
+            own = np.arange(len(self._packed))
+            own += np.repeat(slots[:-1] - self._offsets[:-1], sizes)
+            store = shadows.store(key, self._packed, own, centre, threads)
         else:
-            store = self._codec.scan_store(self._packed, key)
-        block = self._codec.block
-        room = -(-np.diff(self._offsets) // block) * block
+            store = codec.scan_store(self._packed, key)
+        numbers = np.arange(nlist)
         return Lists(
-            centroids=shadows.store(key, self._centroids, centre, threads),
+            centroids=shadows.store(key, self._centroids, numbers, centre, threads),
             offsets=self._offsets,
-            slots=np.concatenate([[0], np.cumsum(room)]),
+            slots=slots,
             store=store,
             row_ids=self._row_ids,
             residual=self._residual,

@@ -17,17 +17,31 @@ _CHUNK = 1024  # rows
 Floats = NDArray[np.float32]
 
 
-def store(key: str, rows: Floats, centre: Floats, threads: int) -> Any:
+def pays(key: str, d: int) -> bool:
+    """Whether rows of ``d`` components get shadows under a metric's key."""
+    fits = shadow.FEWEST_DIMENSIONS <= d < shadow.MOST_DIMENSIONS
+    return key != "l1" and fits and on("shadow")
+
+
+def store(
+    key: str,
+    rows: Floats,
+    slots: NDArray[np.int64],
+    centre: Floats,
+    threads: int,
+) -> Any:
     """Return a store of ``rows`` that is scanned by shadows where they pay.
 
     Not for ``l1``, for which they give no bound, and not for rows of less than 64
-    components. A shadow takes d bytes, up to a multiple of 64, and 16: about a quarter
+    components. A shadow takes d bytes, up to a multiple of 16, and 16: about a quarter
     of its row.
 
     Parameters
     ----------
     key : {"l2", "dot", "l1"}
     rows : (n, d) float32
+    slots : (n,) int64
+        Where each row's shadow goes, in ascending order.
     centre : (d,) float32
         What the rows lie around; for ``l2``. Codes of differences lose less.
     threads : int
@@ -37,17 +51,19 @@ def store(key: str, rows: Floats, centre: Floats, threads: int) -> Any:
     store : Shadow or a store of ``kernels.stores.ROWS``
     """
     exact, (n, d) = ROWS[key](rows), rows.shape
-    few = not shadow.FEWEST_DIMENSIONS <= d < shadow.MOST_DIMENSIONS
-    if key == "l1" or few or not on("shadow"):
+    if not pays(key, d):
         return exact
     if key == "dot":
         centre = np.zeros_like(centre)
-    codes = aligned((n, shadow.width(d)), np.uint8)
-    terms = aligned((n, 4), np.float32)
+    blocks = int(slots[-1]) // shadow.BLOCK + 1
+    codes = aligned((blocks, shadow.width(d) // 4, 4 * shadow.BLOCK), np.uint8)
+    terms = aligned((blocks, 4, shadow.BLOCK), np.float32)
+    codes.fill(shadow.ZERO)
+    terms.fill(np.nan)
 
     def work(ranges: parallel.Ranges) -> None:
         for a, b in ranges:
-            shadow.cast(rows[a:b], centre, key == "l2", codes[a:b], terms[a:b])
+            shadow.cast(rows[a:b], slots[a:b], centre, key == "l2", codes, terms)
 
     parallel.run(work, n, _CHUNK, threads)
     return Shadow(exact, codes, terms, centre, key == "l2")

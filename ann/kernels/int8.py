@@ -28,7 +28,7 @@ STEP = 16  # bytes
 _WIDTH = {"avx512": 64, "avx2": 32}  # bytes of a vector
 
 # Until LLVM 22 the 8-bit operands were declared as 32-bit lanes.
-_NARROW_VNNI = binding.llvm_version_info[0] >= 22
+NARROW_VNNI = binding.llvm_version_info[0] >= 22
 
 
 class _Bytes:
@@ -78,7 +78,7 @@ class _Bytes:
         if not self.vnni:
             wide = ir.VectorType(I16, self.width)
             return self.multiply_add(builder.zext(a, wide), builder.sext(b, wide), acc)
-        if not _NARROW_VNNI:
+        if not NARROW_VNNI:
             a, b = (builder.bitcast(x, acc.type) for x in (a, b))
         name = f"llvm.x86.avx512.vpdpbusd.{8 * self.width}"
         return call(builder, name, acc.type, [acc, a, b])

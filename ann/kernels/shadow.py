@@ -5,6 +5,10 @@ lower bound of its key follows; only rows whose bound is not above the present k
 are read and scored. The bound holds for rounded arithmetic too, so the result is that
 of scoring all rows.
 
+Shadows lie in blocks of 16, four components of each in 64 bytes, so that products add
+up in 16 lanes, a row each, and a bit mask tells which rows pass (blocks by dimension:
+Kuffo, Krippner & Boncz, "PDX", SIGMOD 2025).
+
 With x' = x − centre = s·c + e (c whole numbers, ‖e‖ known) and q' = t·b + f alike,
 ``|⟨q', x'⟩ − s·t·⟨b, c⟩| <= ‖f‖·s‖c‖ + ‖q'‖·‖e‖`` by Cauchy and Schwarz, where ⟨b, c⟩
 is a sum of whole numbers; and ‖q − x‖² = ‖q'‖² + ‖x'‖² − 2⟨q', x'⟩.
@@ -23,23 +27,27 @@ from numba import types
 from numba.extending import intrinsic
 
 from ann.kernels import int8, simd
-from ann.kernels._jit import kernel, reduction
+from ann.kernels._jit import SIMD_LEVEL, kernel, reduction
 from ann.kernels.emit import (
     I8,
+    I16,
     I32,
     I64,
     Lanes,
     broadcast,
     call,
+    loop,
     pointer,
+    splat,
 )  # fmt: skip
 from ann.kernels.pool import INFINITY, insert
 from ann.kernels.stores import LINE, begin, begin_of, fetch, score
 
-STEP = 64  # a shadow's width is a multiple
+BLOCK = 16  # rows
+STEP = 16  # a shadow's width is a multiple
 FEWEST_DIMENSIONS = 64  # below, a shadow is not much smaller than the row
 MOST_DIMENSIONS = 2**16  # of which no sum of products overflows 32 bits
-AHEAD = 8  # shadows on their way while one is looked at
+AHEAD = 8  # rows on their way while one is scored
 ZERO = 128  # code of 0
 ROUNDING = np.float32(2.0**-20)
 TINY = np.float32(1e-30)  # a smaller step is not inverted
@@ -47,11 +55,15 @@ UNDERFLOW = np.float32(1e-37)  # more than sums of vanishing products lose
 
 
 class Shadow(NamedTuple):
-    """Float32 rows and their shadows, under the squared distance or the dot product."""
+    """Float32 rows and their shadows, under the squared distance or the dot product.
+
+    Row i has the slot ``i`` of its list's blocks; what is empty never passes.
+    """
 
     exact: Any  #: L2Rows or DotRows
-    codes: np.ndarray  #: (n, width) uint8, c + 128
-    terms: np.ndarray  #: (n, 4) float32: s, s‖c‖, ‖e‖ and, for l2, ‖x'‖², less slack
+    codes: np.ndarray  #: (blocks, width / 4, 64) uint8: c + 128 of 16 rows x 4
+    terms: np.ndarray  #: (blocks, 4, 16) float32: s, s‖c‖, ‖e‖, and …
+    #: … for l2 ‖x'‖², less slack
     centre: np.ndarray  #: (d,) float32, 0 for dot
     euclidean: bool
 
@@ -75,19 +87,21 @@ def _slack(d):
 
 
 @kernel
-def cast(X, centre, euclidean, codes, terms):
+def cast(X, slots, centre, euclidean, codes, terms):
     """Write the shadows of rows.
 
     Parameters
     ----------
     X : (n, d) float32          read-only
+    slots : (n,) int64          where each row's shadow goes
     centre : (d,) float32
     euclidean : bool
-    codes, terms : (n, width) uint8, (n, 4) float32     overwritten
+    codes, terms : as of ``Shadow``     overwritten
     """
     n, d = X.shape
     up = 1.0 + _slack(d)
     for i in range(n):
+        block, lane = slots[i] // BLOCK, slots[i] % BLOCK
         largest = np.float32(0.0)
         for j in range(d):
             largest = max(largest, abs(X[i, j] - centre[j]))
@@ -97,21 +111,19 @@ def cast(X, centre, euclidean, codes, terms):
         for j in range(d):
             x = np.float64(X[i, j] - centre[j])
             code = min(max(np.rint(x * inverse), -127.0), 127.0)
-            codes[i, j] = np.uint8(np.int64(code) + ZERO)
+            codes[block, j >> 2, 4 * lane + (j & 3)] = np.uint8(np.int64(code) + ZERO)
             row += np.float64(X[i, j]) ** 2
             square += x * x
             coded += code * code
             error += (x - code * scale) ** 2
-        for j in range(d, codes.shape[1]):
-            codes[i, j] = np.uint8(ZERO)
-        terms[i, 0] = scale
-        terms[i, 1] = scale * np.sqrt(coded) * up
+        terms[block, 0, lane] = scale
+        terms[block, 1, lane] = scale * np.sqrt(coded) * up
         if euclidean:
-            terms[i, 2] = np.sqrt(error) * up
-            terms[i, 3] = square * (1.0 - 4.0 * _slack(d))
+            terms[block, 2, lane] = np.sqrt(error) * up
+            terms[block, 3, lane] = square * (1.0 - 4.0 * _slack(d))
         else:
-            terms[i, 2] = (np.sqrt(error) + _slack(d) * np.sqrt(row)) * up
-            terms[i, 3] = 0.0
+            terms[block, 2, lane] = (np.sqrt(error) + _slack(d) * np.sqrt(row)) * up
+            terms[block, 3, lane] = 0.0
 
 
 # --- queries --------------------------------------------------------------------------
@@ -119,7 +131,7 @@ def cast(X, centre, euclidean, codes, terms):
 
 def query_size(d: int) -> int:
     """Return how many float32 a query's memory has; see ``_begin``."""
-    return -(-d // 16) * 16 + width(d) + width(d) // 4 + 16
+    return -(-d // 16) * 16 + width(d) + width(d) // 4 + 16 + 2 * BLOCK
 
 
 @intrinsic
@@ -168,9 +180,11 @@ def _begin(store, q, buffer):
     ``width / 4``  codes b, int8
     ``16``         the bound's coefficients: a constant, those of s⟨b, c⟩, s‖c‖, ‖e‖ and
                    ‖x'‖², and 128·Σb, which ⟨b, c + 128⟩ has too much
+    ``2 x 16``     scratch of a scan: a block's bounds, and its keys without what the
+                   codes lost
     =============  =====================================================================
     """
-    d, size = q.size, store.codes.shape[1]
+    d, size = q.size, 4 * store.codes.shape[1]
     begin(store.exact, q, buffer)
     rest = (d + 15) // 16 * 16
     for j in range(d):
@@ -198,55 +212,151 @@ def _begin(store, q, buffer):
     buffer[head + 5] = np.float32(ZERO * total)  # exact: Σb < 2**24
 
 
-# --- the scan -------------------------------------------------------------------------
+# --- blocks ---------------------------------------------------------------------------
+
+
+def _vnni(builder, acc, codes, query):
+    name = "llvm.x86.avx512.vpdpbusd.512"
+    if not int8.NARROW_VNNI:
+        codes, query = (builder.bitcast(x, acc.type) for x in (codes, query))
+    return call(builder, name, acc.type, [acc, codes, query])
+
+
+def _generic(builder, acc, codes, query):
+    """Multiply in 16 bits, which hold 255 · 127, and add four of them up in 32."""
+    words = ir.VectorType(I16, 64)
+    products = builder.mul(builder.zext(codes, words), builder.sext(query, words))
+    for part in range(4):
+        pick = ir.Constant(ir.VectorType(I32, 16), list(range(part, 64, 4)))
+        quarter = builder.shuffle_vector(products, products, pick)
+        acc = builder.add(acc, builder.sext(quarter, acc.type))
+    return acc
+
+
+def estimates(level: str) -> Any:
+    """Return the intrinsic that bounds the keys of a block, for a vector level.
+
+    ``f(codes, block, groups, query, query_at, head, terms, out)``: the query's codes
+    begin at float32 ``query_at``, its coefficients at ``head``; at float32 ``out`` of
+    the query come 16 lower bounds, then 16 keys without what the codes lost. ``groups``
+    is a multiple of 4.
+    """
+    multiply = _vnni if level == "avx512" else _generic
+
+    @intrinsic
+    def estimate(typingctx, codes, block, groups, query, query_at, head, terms, out):
+        def generate(context, builder, signature, args):
+            kinds, v = signature.args, Lanes(builder, BLOCK)
+            block, groups = args[1], args[2]
+            bytes_ = builder.mul(builder.mul(block, groups), I64(4 * BLOCK))
+            codes = pointer(context, builder, kinds[0], args[0], bytes_)
+            query = pointer(context, builder, kinds[3], args[3], args[4])
+            query = builder.bitcast(query, I32.as_pointer())
+            wide = ir.VectorType(I8, 4 * BLOCK)
+
+            def add(i, accs):
+                out = []
+                for step, acc in enumerate(accs):
+                    group = builder.add(i, I64(step))
+                    at = builder.gep(codes, [builder.mul(group, I64(4 * BLOCK))])
+                    at = builder.bitcast(at, wide.as_pointer())
+                    four = builder.load(builder.gep(query, [group]), align=4)
+                    four = builder.bitcast(broadcast(builder, four, BLOCK), wide)
+                    loaded = builder.load(at, align=1)
+                    out.append(multiply(builder, acc, loaded, four))
+                return out
+
+            zeros = [splat(I32, BLOCK, 0)] * 4  # four hide the multiplier's latency
+            a, b, c, d = loop(builder, I64(0), groups, 4, zeros, add)
+            total = builder.add(builder.add(a, b), builder.add(c, d))
+
+            first = pointer(context, builder, kinds[3], args[3], args[5])
+            head = [
+                broadcast(builder, builder.load(builder.gep(first, [I64(j)])), BLOCK)
+                for j in range(6)
+            ]
+            at = builder.mul(block, I64(4 * BLOCK))
+            terms = pointer(context, builder, kinds[6], args[6], at)
+            scale, coded, error, square = (
+                v.load(terms, I64(BLOCK * j)) for j in range(4)
+            )
+            excess = builder.fptosi(head[5], total.type)
+            whole = builder.sitofp(builder.sub(total, excess), v.vector)
+            key = v.fma(head[1], builder.fmul(scale, whole), head[0])
+            key = v.fma(head[4], square, key)
+            lost = v.fma(head[2], coded, builder.fmul(head[3], error))
+            results = pointer(context, builder, kinds[3], args[3], args[7])
+            for j, value in enumerate((builder.fsub(key, lost), key)):
+                to = builder.gep(results, [I64(BLOCK * j)])
+                to = builder.bitcast(to, v.vector.as_pointer())
+                builder.store(value, to, align=4)
+            return context.get_dummy_value()
+
+        i64 = types.int64
+        return types.void(codes, i64, i64, query, i64, i64, terms, i64), generate
+
+    return estimate
+
+
+_estimate16 = estimates(SIMD_LEVEL)
 
 
 @kernel
-def _estimate(store, query, i):
-    """Return vector i's key without what the codes lost, and how much that may be."""
-    d, size = store.centre.size, store.codes.shape[1]
-    codes = (d + 15) // 16 * 16 + size
-    head = codes + size // 4
-    products = int8.dot_u8(store.codes, i * size, query, codes, size)
-    whole = np.float32(products - np.int64(query[head + 5]))
-    key = query[head] + query[head + 1] * (simd.at(store.terms, 4 * i) * whole)
-    key += query[head + 4] * simd.at(store.terms, 4 * i + 3)
-    lost = query[head + 2] * simd.at(store.terms, 4 * i + 1)
-    return key, lost + query[head + 3] * simd.at(store.terms, 4 * i + 2)
+def bound_block(store, query, block):
+    """Bound the keys of a block's rows; return where in the query they lie.
+
+    16 lower bounds, and behind them 16 keys without what the codes lost.
+    """
+    groups = store.codes.shape[1]
+    codes = (store.centre.size + 15) // 16 * 16 + 4 * groups
+    head = codes + groups
+    out = head + 16
+    _estimate16(store.codes, block, groups, query, codes, head, store.terms, out)
+    return out
+
+
+# --- the scan -------------------------------------------------------------------------
 
 
 def scan_shadows(store, query, slot, first, count, then, bias, row_ids, keys, ids):
-    """Score rows whose bound is not above the present k-th key; see ``scan_range``."""
-    k, size = keys.size, store.codes.shape[1]
-    limit = keys[k - 1]
-    for offset in range(count):
-        left = count - offset
-        ahead = slot + offset + AHEAD if left > AHEAD else then + AHEAD - left
-        for t in range(0, size, LINE):
-            simd.prefetch(store.codes, ahead * size + t)
-        key, lost = _estimate(store, query, slot + offset)
-        if key - lost + bias <= limit:
-            key = score(store.exact, query, slot + offset) + bias
-            if key <= limit:
-                i = first + offset
+    """Score rows whose bound is not above the present k-th key; see ``scan_range``.
+
+    ``slot`` begins a block, and ``bias`` is 0: rows have no residual.
+    """
+    k, size = keys.size, LINE * store.codes.shape[1]
+    for t in range(0, size, LINE):  # where the hardware does not expect the scan
+        simd.prefetch(store.codes, then // BLOCK * size + t)
+    for offset in range(0, count, BLOCK):
+        at = bound_block(store, query, (slot + offset) // BLOCK)
+        bits = simd.not_above16(query, at, count - offset, keys[k - 1])
+        while bits != 0:
+            i = first + offset + simd.trailing_zeros(bits)
+            bits &= bits - np.uint32(1)
+            key = score(store.exact, query, i)
+            if key <= keys[k - 1]:
                 name = np.int32(i) if row_ids is None else row_ids[i]
                 insert(keys, ids, k, k, key, name)
-                limit = keys[k - 1]
 
 
 def nearest_by_shadow(store, query, n, bounds, keys, ids):
-    """Find the best of the first ``n`` rows for a full pool; see ``scan.nearest``.
+    """Find the best of the first ``n`` rows for a full pool; see ``scan.nearest_rows``.
 
     First those of the best estimates are scored, then whoever's bound is not above the
-    worst of these: 1.2 times as many rows as are sought, where a scan with a limit that
+    worst of these, which is little more than what is sought; a scan with a limit that
     falls as it goes scores 4 to 6 times as many.
     """
     k = keys.size
-    for i in range(n):
-        key, lost = _estimate(store, query, i)
-        bounds[i] = key - lost
-        if key <= keys[k - 1]:
-            insert(keys, ids, k, k, key, np.int32(i))
+    for start in range(0, n, BLOCK):
+        at = bound_block(store, query, start // BLOCK)
+        for j in range(min(BLOCK, n - start)):
+            bounds[start + j] = simd.at(query, at + j)
+        bits = simd.not_above16(query, at + BLOCK, n - start, keys[k - 1])
+        while bits != 0:
+            j = simd.trailing_zeros(bits)
+            bits &= bits - np.uint32(1)
+            key = simd.at(query, at + BLOCK + j)
+            if key <= keys[k - 1]:
+                insert(keys, ids, k, k, key, np.int32(start + j))
     for j in range(k):
         fetch(store.exact, ids[min(j + AHEAD, k - 1)])
         i = ids[j]  # the pool of exact keys grows in the place of those read

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 import ann
+from ann.insertion import new_scratch
 from ann.kernels import graph as kernels
 from ann.kernels.stores import ROWS
 from tests.ann import reference
@@ -11,18 +12,6 @@ from tests.ann.data import clustered, gaussian, integers
 from tests.ann.reference import KEYS, METRICS
 
 X, Q = gaussian(1500, 12), gaussian(60, 12, seed=1)
-
-
-def scratch(n, ef, width, d):
-    return kernels.Scratch(
-        visited=np.zeros(n, np.uint8),
-        epoch=np.zeros(1, np.uint8),
-        keys=np.empty(ef, np.float32),
-        ids=np.empty(ef, np.int32),
-        found=np.empty(width, np.int32),
-        found_keys=np.empty(width, np.float32),
-        buffer=np.empty(d, np.float32),
-    )
 
 
 def random_graph(n, width, seed, n_upper=0):
@@ -54,7 +43,7 @@ def links_of(links):
 def test_search_layer_equals_the_oracle(key, ef):
     n, width, d = 120, 5, 3
     V, queries = integers(n, d, seed=3), integers(15, d, seed=4)  # with many ties
-    graph, work = random_graph(n, width, seed=ef), scratch(n, ef, width, d)
+    graph, work = random_graph(n, width, seed=ef), new_scratch(n, ef, width, d, d)
     store = ROWS[key](V)
     table = reference.keys(key, queries, V)
     for r, start in enumerate(np.random.default_rng(1).integers(n, size=15)):
@@ -72,7 +61,7 @@ def test_search_layer_equals_the_oracle(key, ef):
 
 def test_search_layer_walks_the_layer_it_is_told():
     V = integers(60, 3, seed=5)
-    graph, work = random_graph(60, 4, seed=2, n_upper=30), scratch(60, 8, 4, 3)
+    graph, work = random_graph(60, 4, seed=2, n_upper=30), new_scratch(60, 8, 4, 3, 3)
     table = reference.keys("l2", V[:1], V)[0]
     for layer, links in ((0, graph.base), (1, graph.upper)):
         size, _ = kernels.search_layer(
