@@ -132,6 +132,10 @@ class Index(ABC):
         shared = {"metric": self.metric, "codec": codec, "refine": self._refine}
         return {**shared, **self._build_params}
 
+    def __getstate__(self) -> dict[str, Any]:
+        """Return what a copy or a pickle holds: no machine code, no working memory."""
+        return {**self.__dict__, "_direct": None, "_spare": []}
+
     def __len__(self) -> int:
         return self._ntotal
 

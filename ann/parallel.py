@@ -103,27 +103,45 @@ class _SerialBlas:
     def __init__(self) -> None:
         self.lock = threading.Lock()
         self._users = 0
-        self._limit: Any = None
-        # threadpoolctl lets only the thread that set OpenBLAS's limit lift it.
+        self._limits: list[tuple[Callable[..., Any], Any]] = []
+        # threadpoolctl lets only the thread that set OpenBLAS's limit change or lift
+        # it: a thread of ours then, unless the caller's has set one.
         self._setter = ThreadPoolExecutor(1, "ann-blas")
 
     def enter(self) -> None:
         with self.lock:
             if self._users == 0:
-                self._limit = self._setter.submit(_limit_blas).result()
+                self._limits = [(self._ours, self._ours(_limit_blas))]
+                if not _blas_is_serial():
+                    self._limits.append((_here, _limit_blas()))
             self._users += 1
 
     def leave(self) -> None:
         with self.lock:
             self._users -= 1
             if self._users == 0:
-                self._setter.submit(self._limit.restore_original_limits).result()
+                for where, limit in self._limits:
+                    where(limit.restore_original_limits)
+
+    def _ours(self, call: Callable[[], Any]) -> Any:
+        return self._setter.submit(call).result()
+
+
+def _here(call: Callable[[], Any]) -> Any:
+    return call()
 
 
 def _limit_blas() -> Any:
     from threadpoolctl import threadpool_limits  # 20 ms, and only batches need it
 
     return threadpool_limits(limits=1, user_api="blas")
+
+
+def _blas_is_serial() -> bool:
+    from threadpoolctl import threadpool_info
+
+    blas = (pool for pool in threadpool_info() if pool["user_api"] == "blas")
+    return all(pool["num_threads"] == 1 for pool in blas)
 
 
 _blas = _SerialBlas()

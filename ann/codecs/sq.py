@@ -12,7 +12,7 @@ from ann.kernels import int8, sq
 _SAMPLE, _TRIED = 65_536, 2048  # rows for the range, and to try steps on
 _SHARES = np.geomspace(1.0, 0.05, 24, dtype=np.float32)  # of the range, tried in turn
 _BLOCK = 8192  # rows
-_WIDEST = 2**15  # components whose squared differences a 32-bit sum can hold
+_WIDEST = 2**13  # components: a 32-bit sum holds 510² for each
 
 
 class SQ(Codec):
@@ -65,7 +65,7 @@ class SQ(Codec):
         return int(2**self.bits - 1)
 
     def check_width(self, d: int) -> None:
-        """Raise ValueError above 32,768 components."""
+        """Raise ValueError above 8,192 components."""
         super().check_width(d)
         if d > _WIDEST:
             raise ValueError(f"X must have at most {_WIDEST} columns for SQ, got {d}")

@@ -70,11 +70,12 @@ STORES = {
 HEAD = 16  # float32 before a prepared query's integers: a cache line
 _MIDDLE, _TOP = np.float32(128.0), np.float32(255.0)  # of the grid
 _ZERO, _ONE = np.float32(0.0), np.float32(1.0)
+_LEAST = np.finfo(np.float32).tiny  # of which the inverse is finite
 
 
 @kernel
 def _inverse(step):
-    return _ONE / step if step > _ZERO else _ZERO
+    return _ONE / step if step >= _LEAST else _ZERO
 
 
 @kernel
@@ -118,59 +119,73 @@ def _begin_dot(store, q, buffer):
 
 
 @kernel
-def _put_words(q, low, start, stop, at, inverse, buffer):
+def _put_words(q, store, start, stop, at, buffer):
+    """Write components as 16-bit points of the grid; return Σ (what is cut off)²."""
+    inverse, cut = _inverse(store.grid), _ZERO
     for j in range(start, stop):
-        point = np.rint((q[j] - low[j]) * inverse)
-        point = min(max(point, -_TOP), _TOP + _TOP)
-        int8.put(buffer, HEAD, at + j - start, np.int16(point))
+        offset = q[j] - store.low[j]
+        point = min(max(offset * inverse, -_TOP), _TOP + _TOP)
+        beyond = offset - store.grid * point
+        cut += beyond * beyond
+        int8.put(buffer, HEAD, at + j - start, np.int16(np.rint(point)))
+    return cut
 
 
 def _begin_square(store, q, buffer):
-    """Write the query as 16-bit points of the grid, up to its width outside of it."""
-    inverse = _inverse(store.grid)
+    """Write the query as points of the grid, up to the grid's width outside of it.
+
+    Of what lies farther off only the square counts, not its product with a difference
+    that depends on the vector.
+    """
     _clear_query(store, buffer, 2)
-    _put_words(q, store.low, 0, store.half, 0, inverse, buffer)
-    width = store.codes.shape[1]
-    _put_words(q, store.low, store.half, q.size, width, inverse, buffer)
-    buffer[0], buffer[1] = _ZERO, store.grid * store.grid
+    cut = _put_words(q, store, 0, store.half, 0, buffer)
+    cut += _put_words(q, store, store.half, q.size, store.codes.shape[1], buffer)
+    buffer[0], buffer[1] = cut, store.grid * store.grid
 
 
 @kernel
-def _put_bytes(q, low, start, stop, at, inverse, buffer):
+def _put_bytes(q, store, start, stop, at, buffer):
     """Write components as points of the grid; return how far they lie outside."""
-    outside = _ZERO
+    inverse, outside = _inverse(store.grid), _ZERO
     for j in range(start, stop):
-        exact = (q[j] - low[j]) * inverse
-        inside = min(max(exact, _ZERO), _TOP)
-        outside += abs(exact - inside)
+        offset = q[j] - store.low[j]
+        inside = min(max(offset * inverse, _ZERO), _TOP)
+        outside += abs(offset - store.grid * inside)
         int8.put(buffer, HEAD, at + j - start, np.uint8(np.rint(inside)))
     return outside
 
 
 def _begin_absolute(store, q, buffer):
     """Write the query as points of the grid; what lies outside adds to every key."""
-    inverse = _inverse(store.grid)
     _clear_query(store, buffer, 1)
-    outside = _put_bytes(q, store.low, 0, store.half, 0, inverse, buffer)
-    width = store.codes.shape[1]
-    outside += _put_bytes(q, store.low, store.half, q.size, width, inverse, buffer)
-    buffer[0], buffer[1] = store.grid * outside, store.grid
+    outside = _put_bytes(q, store, 0, store.half, 0, buffer)
+    outside += _put_bytes(q, store, store.half, q.size, store.codes.shape[1], buffer)
+    buffer[0], buffer[1] = outside, store.grid
 
 
-def _decode_row(store, i, buffer):
-    """Prepare a stored vector, decoded behind where its integers will be."""
-    d, width = store.low.size, store.codes.shape[1]
-    row, first = i * width, HEAD + width  # 16 bits a component, two components a byte
-    four = store.half < d
-    for j in range(d):
-        if j >= store.half:
-            u = int8.u8(store.codes, row, j - store.half) & 0xF0
-        elif four:
-            u = (int8.u8(store.codes, row, j) << 4) & 0xF0
-        else:
-            u = int8.u8(store.codes, row, j)
-        buffer[first + j] = store.low[j] + store.grid * np.float32(u)
-    begin(store, buffer[first : first + d], buffer)
+def _decoded_by(point):
+    def as_query(store, i, buffer):
+        """Prepare a stored vector, decoded behind where its integers will be."""
+        d, width = store.low.size, store.codes.shape[1]
+        first = HEAD + width  # 16 bits a component, two components a byte
+        for j in range(d):
+            u = point(store.codes, i * width, j, store.half)
+            buffer[first + j] = store.low[j] + store.grid * np.float32(u)
+        begin(store, buffer[first : first + d], buffer)
+
+    return as_query
+
+
+@kernel
+def _point8(codes, row, j, half):
+    return int8.u8(codes, row, j)
+
+
+@kernel
+def _point4(codes, row, j, half):
+    if j < half:
+        return (int8.u8(codes, row, j) << 4) & 0xF0
+    return int8.u8(codes, row, j - half) & 0xF0
 
 
 def _scored_by(total):
@@ -204,7 +219,7 @@ def _dot_between(total):
     return between
 
 
-_SQ_CODE = {
+_CODE = {
     L2SQ8: (_begin_square, int8.square_u8, _apart_by(int8.square_u8_u8, True)),
     L2SQ4: (_begin_square, int8.square_u4, _apart_by(int8.square_u4_u4, True)),
     DotSQ8: (_begin_dot, int8.dot_u8, _dot_between(int8.square_u8_u8)),
@@ -212,9 +227,10 @@ _SQ_CODE = {
     L1SQ8: (_begin_absolute, int8.absolute_u8, _apart_by(int8.absolute_u8, False)),
     L1SQ4: (_begin_absolute, int8.absolute_u4, _apart_by(int8.absolute_u4_u4, False)),
 }
-for _sq, (_prepare, _total, _apart) in _SQ_CODE.items():
+for (_bits, _), _sq in STORES.items():
+    _prepare, _total, _apart = _CODE[_sq]
     begin_of(_sq)(_prepare)
     score_of(_sq)(_scored_by(_total))
     fetch_of(_sq)(fetch_codes)
     between_of(_sq)(_apart)
-    as_query_of(_sq)(_decode_row)
+    as_query_of(_sq)(_decoded_by(_point8 if _bits == 8 else _point4))

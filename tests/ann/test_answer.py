@@ -391,7 +391,6 @@ def test_an_index_that_was_searched_can_be_copied(codec):
     check_lone(index, k=5)
 
 
-@pytest.mark.xfail(reason="compiled code, kept for lone queries, cannot be pickled")
 def test_an_index_that_was_searched_can_be_pickled():
     import pickle
 

