@@ -17,6 +17,7 @@ from ann.insertion import Insertion, new_scratch
 from ann.kernels import graph as kernels
 from ann.kernels.graph import Graph, Scratch, Walk
 from ann.kernels.stores import ROWS
+from ann.kernels.tricks import on
 from ann.memory import grown
 
 _SEARCH_CHUNK = 16
@@ -215,7 +216,7 @@ class HNSW(Index):
         codes = self._codes(X, threads)
         before = self._packed[:first]
         self._packed = grown(self._packed, first, self._codec.pack(codes))
-        if isinstance(self._codec, SQ):
+        if isinstance(self._codec, SQ) and on("build-on-codes"):
             store = self._codec.store(self._packed, key)
             if key != "dot":
                 return store

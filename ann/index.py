@@ -18,6 +18,7 @@ from ann.kernels import answer
 from ann.kernels._jit import direct
 from ann.kernels.answer import Workspace
 from ann.kernels.stores import ROWS
+from ann.kernels.tricks import on
 from ann.memory import aligned, grown
 from ann.metrics import LONGEST
 from ann.metrics import metric as metric_named
@@ -253,6 +254,7 @@ class Index(ABC):
             and Q.shape == (self._d,)
             and Q.flags.carray
             and not self._incomplete
+            and on("one-call")
         )
 
     def _answer_one(self, q: Floats, k: int, effort: Any) -> Any:

@@ -16,6 +16,7 @@ from ann.index import Floats, Index
 from ann.kernels import scan
 from ann.kernels.scan import Lists, ListScratch
 from ann.kernels.shadow import BLOCK
+from ann.kernels.tricks import on
 from ann.kmeans import kmeans
 from ann.memory import aligned, aligned_copy, query_buffers
 from ann.metrics import row_norms
@@ -185,10 +186,11 @@ class IVF(Index):
         keys, ids = np.empty((nq, k), np.float32), np.empty((nq, k), np.int32)
         results = keys, ids, scored
         small = 4 * self._list_query_size(Q.shape[1]) <= _MOST_QUERY_BYTES
-        if nq < _FEWEST_TOGETHER or not small or patience < nprobe:
-            self._search_alone(Q, effort, threads, results)
-        else:
+        together = nq >= _FEWEST_TOGETHER and small and patience >= nprobe
+        if together and on("list-major"):
             self._search_together(Q, nprobe, threads, results)
+        else:
+            self._search_alone(Q, effort, threads, results)
         return keys, ids
 
     def _search_alone(

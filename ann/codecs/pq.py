@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from ann import kmeans, parallel, validation
 from ann.codecs.base import Codec, Codes, Floats, Sizes, pack_nibbles
 from ann.kernels import cluster, fastscan, rows, stores
+from ann.kernels.tricks import on
 from ann.memory import aligned_copy
 from ann.metrics import Metric
 
@@ -233,25 +234,29 @@ class PQ(Codec):
     # --- scans: 4-bit codes lie in blocks ---------------------------------------------
 
     @property
+    def _in_blocks(self) -> bool:
+        return self.nbits == 4 and on("fast-scan")
+
+    @property
     def block(self) -> int:
         """32 for 4-bit codes."""
-        return fastscan.BLOCK if self.nbits == 4 else 1
+        return fastscan.BLOCK if self._in_blocks else 1
 
     def arrange(self, packed: NDArray[Any], sizes: Sizes) -> NDArray[Any]:
         """Return 4-bit codes in blocks of 32 (see :mod:`ann.kernels.fastscan`)."""
-        if self.nbits == 8:
+        if not self._in_blocks:
             return packed
         return aligned_copy(fastscan.pack_blocks(self.unpack(packed), sizes))
 
     def disarrange(self, arranged: NDArray[Any], sizes: Sizes) -> NDArray[Any]:
         """Undo ``arrange``."""
-        if self.nbits == 8:
+        if not self._in_blocks:
             return arranged
         return self.pack(fastscan.unpack_blocks(arranged, sizes, self.m))
 
     def scan_store(self, arranged: NDArray[Any], key: str) -> Any:
         """Return the kernels' store for a scan."""
-        if self.nbits == 8:
+        if not self._in_blocks:
             return self.store(arranged, key)
         return fastscan.FastScan(arranged, self._words(), _KINDS[key], None)
 
@@ -260,14 +265,14 @@ class PQ(Codec):
 
         ``cross`` (n,) float32 is as :class:`ann.kernels.stores.ResidualL2` says.
         """
-        if self.nbits == 8:
+        if not self._in_blocks:
             return stores.ResidualL2(self.store(arranged, "dot"), cross)
         words = 2 * self._words()  # a table of −2⟨q, r̂⟩
         return fastscan.FastScan(arranged, words, stores.TABLE_DOT, cross)
 
     def scan_query_size(self, d: int) -> int:
         """Return the size of a query's tables in a scan."""
-        if self.nbits == 8:
+        if not self._in_blocks:
             return self.query_size(d)
         return fastscan.query_size(self.m)
 

@@ -17,7 +17,7 @@ from typing import Any, TypeVar
 import numba
 from numba.extending import overload
 
-from ann.kernels.tricks import OFF
+from ann.kernels.tricks import COMPILED, OFF
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -64,7 +64,7 @@ def cache_folder() -> Path:
     base = os.environ.get("NUMBA_CACHE_DIR") or os.path.join(
         os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache"), "ann"
     )
-    variant = "-".join([SIMD_LEVEL, *(f"no-{name}" for name in sorted(OFF))])
+    variant = "-".join([SIMD_LEVEL, *(f"no-{name}" for name in sorted(OFF & COMPILED))])
     return Path(base) / f"kernels-{digest.hexdigest()[:16]}-{variant}"
 
 

@@ -9,12 +9,13 @@ import numpy as np
 
 from ann.kernels import simd
 from ann.kernels._jit import kernel
+from ann.kernels.tricks import on
 
 ID_MASK = np.int32(0x7FFFFFFF)
 EXPANDED = np.int32(-0x80000000)  # the sign bit
 NO_ID = np.int32(-1)
 # Keys that are compared one and all: steps of a binary search cannot be predicted.
-COUNTED = 256
+COUNTED = 256 if on("counting") else 0
 INFINITY = np.float32(np.inf)
 
 

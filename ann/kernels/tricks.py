@@ -2,18 +2,26 @@
 
 ``ANN_WITHOUT=prefetch,huge-pages`` in the environment of a process turns tricks off in
 it. Kernels read a switch while they are compiled, so one that is on costs nothing; the
-disk cache keeps each choice apart. Results stay right whatever is off: only time,
-memory or work counters change.
+disk cache keeps each choice apart. Results stay right whatever is off: time, memory and
+work counters change, and by a little what "build-on-codes" and "fast-scan" find.
 """
 
 import os
 
 TRICKS = {
+    # memory
     "prefetch": "vectors are asked for before they are scored",
     "look-ahead": "a graph walk asks for what its next step is likely to need",
-    "shadow": "8-bit bounds spare most float32 rows of IVF's lists",
     "huge-pages": "large arrays lie in 2 MiB pages",
-    "integer-products": "batches are filtered by products of 8-bit integers",
+    # less to read
+    "shadow": "8-bit bounds spare most float32 rows of IVF's lists and centroids",
+    "list-major": "a batch reads each list of an IVF once for all its queries",
+    "build-on-codes": "a graph of scalar codes is built on them, not on float32",
+    # less to do
+    "integer-products": "exact search is filtered by products of 8-bit integers",
+    "fast-scan": "4-bit PQ is looked up in registers, 32 codes at a time",
+    "counting": "a place in a sorted pool is counted, not searched by halves",
+    "one-call": "a lone query runs through all steps in one kernel call",
 }
 
 
@@ -27,6 +35,7 @@ def _switched_off() -> frozenset[str]:
 
 
 OFF = _switched_off()
+COMPILED = {"prefetch", "look-ahead", "counting"}  # tricks inside of kernels
 
 
 def on(name: str) -> bool:

@@ -25,14 +25,34 @@ print(digest.hexdigest())
 """
 
 
+GRAPH = """
+import sys
+import ann
+from tests.ann.data import gaussian
+
+codec = ann.SQ() if sys.argv[1] == "codes" else None
+index = ann.HNSW("l2", M=6, ef_construction=30, codec=codec).add(gaussian(600, 24))
+print(hash(index._graph.base.tobytes()))
+"""
+
+
 @pytest.fixture(scope="module")
 def with_all():
     return python(RESULTS, ANN_WITHOUT="")
 
 
-@pytest.mark.parametrize("trick", TRICKS)
+@pytest.mark.parametrize("trick", sorted(TRICKS.keys() - {"build-on-codes"}))
 def test_results_are_the_same_without_a_trick(trick, with_all):
     assert python(RESULTS, ANN_WITHOUT=trick) == with_all
+
+
+def test_a_graph_of_codes_is_built_on_floats_without_the_trick():
+    def graph(kind, off):
+        return python(GRAPH, kind, ANN_WITHOUT=off, PYTHONHASHSEED="0")
+
+    on_floats = graph("floats", "")
+    assert graph("codes", "") != on_floats
+    assert graph("codes", "build-on-codes") == on_floats
 
 
 def test_an_unknown_trick_is_refused_with_those_known():
@@ -46,3 +66,4 @@ def test_each_choice_has_a_cache_of_its_own():
     code = "from ann.kernels import _jit; print(_jit.cache_folder().name)"
     with_all, without = python(code), python(code, ANN_WITHOUT="prefetch")
     assert without == with_all + "-no-prefetch"
+    assert python(code, ANN_WITHOUT="huge-pages") == with_all  # kernels are the same
