@@ -14,7 +14,7 @@ from ann import parallel, validation
 from ann.codecs import SQ, Codec, Float32
 from ann.index import Floats, Index
 from ann.insertion import Insertion, new_scratch
-from ann.kernels import graph as kernels
+from ann.kernels.answer import search
 from ann.kernels.graph import Graph, Scratch, Walk
 from ann.kernels.stores import ROWS
 from ann.kernels.tricks import on
@@ -158,13 +158,13 @@ class HNSW(Index):
         walk = self._structure()
 
         def work(ranges: parallel.Ranges) -> None:
-            workspace = self._borrow(k, effort)
+            desk = self._borrow(k, effort)
             for a, b in ranges:
-                kernels.search(
-                    walk, Q[a:b], effort, workspace.scratch, keys[a:b], ids[a:b],
+                search(
+                    walk, Q[a:b], effort, desk.scratch, keys[a:b], ids[a:b],
                     scored[a:b],
                 )  # fmt: skip
-            self._spare.append(workspace)
+            self._spare.append(desk)
 
         parallel.run(work, len(Q), _SEARCH_CHUNK, threads)
         return keys, ids

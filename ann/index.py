@@ -7,7 +7,7 @@ preparation by the metric, ids, refinement, presentation.
 
 import math
 from abc import ABC, abstractmethod
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -16,7 +16,6 @@ from ann import parallel, validation
 from ann.codecs import Codec, Float32
 from ann.kernels import answer
 from ann.kernels._jit import direct
-from ann.kernels.answer import Workspace
 from ann.kernels.stores import ROWS
 from ann.kernels.tricks import on
 from ann.memory import aligned, grown
@@ -26,6 +25,16 @@ from ann.metrics import metric as metric_named
 Floats = NDArray[np.float32]
 _METRICS = ("l2", "ip", "cosine", "l1")  # as the kernels number them
 _FINISH_CHUNK = 16
+
+
+class Desk(NamedTuple):
+    """Working memory of one thread that answers one query after another."""
+
+    query: Floats  #: (1, d), prepared
+    keys: Floats  #: (1, candidates)
+    ids: NDArray[np.int32]  #: (1, candidates)
+    scored: NDArray[np.int64]  #: (1,)
+    scratch: Any  #: what the structure needs
 
 
 class Index(ABC):
@@ -66,7 +75,7 @@ class Index(ABC):
         self._originals = np.empty((0, 0), np.float32)  # prepared; only for refine
         self._incomplete = False  # an add is under way, or was broken off
         self._direct: Any = None  # code and arguments that answer one query
-        self._spare: list[Workspace] = []  # not in use; list.pop is atomic
+        self._spare: list[Desk] = []  # not in use; list.pop is atomic
 
     # --- what a structure supplies ----------------------------------------------------
 
@@ -244,7 +253,7 @@ class Index(ABC):
             scored[:] = 0
         return (ids[0], distances[0]) if single else (ids, distances)
 
-    # --- one query, in one kernel call ------------------------------------------------
+    # --- one query: three kernel calls ------------------------------------------------
 
     def _is_lone(self, Q: ArrayLike) -> bool:
         """Whether ``Q`` is one query that the kernels can take as it is."""
@@ -254,39 +263,56 @@ class Index(ABC):
             and Q.shape == (self._d,)
             and Q.flags.carray
             and not self._incomplete
-            and on("one-call")
+            and on("direct-calls")
         )
 
     def _answer_one(self, q: Floats, k: int, effort: Any) -> Any:
         """Return ids and distances, or None for a query that must be refused."""
-        found = min(self._candidates(k), self._ntotal)
-        workspace = self._borrow(found, effort)
-        ids, distances = np.empty(k, np.int64), np.empty(k, np.float32)
+        desk = self._borrow(min(self._candidates(k), self._ntotal), effort)
+        query, keys, found, scored, scratch = desk
+        ids, distances = np.empty((1, k), np.int64), np.empty((1, k), np.float32)
         if self._direct is None:
-            structure, final = self._structure(), self._final()
-            code = direct(
-                answer.answer, structure, final, workspace, effort, found, q, distances,
-                ids,
-            )  # fmt: skip
-            self._direct = code, structure, final
-        code, structure, final = self._direct
-        status = code(structure, final, workspace, effort, found, q, distances, ids)
-        self._spare.append(workspace)
-        return (ids, distances) if status == answer.FINE else None
+            self._direct = self._make_direct(q, effort, desk, ids, distances)
+        prepare, search, finish, metric, structure, final = self._direct
+        status = prepare(metric, LONGEST, q, query)
+        if status == answer.FINE:
+            search(structure, query, effort, scratch, keys, found, scored)
+            finish(final, query, keys, found, distances, ids, scored)
+        self._spare.append(desk)
+        return (ids[0], distances[0]) if status == answer.FINE else None
 
-    def _borrow(self, found: int, effort: Any) -> Workspace:
+    def _make_direct(
+        self, q: Floats, effort: Any, desk: Desk, ids: Any, distances: Any
+    ) -> Any:
+        """Return the kernels' machine code for one query, and what it works on."""
+        metric, structure = _METRICS.index(self._metric.name), self._structure()
+        final, (query, keys, found, scored, scratch) = self._final(), desk
+        results = keys, found, scored
+        return (
+            direct(answer.prepare, metric, LONGEST, q, query),
+            direct(answer.search, structure, query, effort, scratch, *results),
+            direct(
+                answer.finish_all, final, query, keys, found, distances, ids, scored
+            ),
+            metric,
+            structure,
+            final,
+        )
+
+    def _borrow(self, found: int, effort: Any) -> Desk:
         """Return working memory for one thread; the caller puts it back when done."""
         while self._spare:
             try:
-                workspace = self._spare.pop()
+                desk = self._spare.pop()
             except IndexError:  # another thread was quicker
                 break
-            if workspace.ids.size >= found and self._fits(workspace.scratch, effort):
-                return workspace
-        return Workspace(
-            query=aligned((self._d or 0,), np.float32),
-            keys=np.empty(found, np.float32),
-            ids=np.empty(found, np.int32),
+            if desk.ids.shape[1] == found and self._fits(desk.scratch, effort):
+                return desk
+        return Desk(
+            query=aligned((1, self._d or 0), np.float32),
+            keys=np.empty((1, found), np.float32),
+            ids=np.empty((1, found), np.int32),
+            scored=np.empty(1, np.int64),
             scratch=self._scratch(effort),
         )
 
@@ -296,7 +322,7 @@ class Index(ABC):
         if self._refine is not None:
             originals = ROWS[self._metric.key](self._originals)
         metric = _METRICS.index(self._metric.name)
-        return answer.Final(metric, LONGEST, originals, self._ids)
+        return answer.Final(metric, originals, self._ids)
 
     # --- the steps between ------------------------------------------------------------
 

@@ -14,6 +14,7 @@ from ann import exact, parallel, shadows, validation
 from ann.codecs import PQ, Codec, Float32
 from ann.index import Floats, Index
 from ann.kernels import scan
+from ann.kernels.answer import search
 from ann.kernels.scan import Lists, ListScratch
 from ann.kernels.shadow import BLOCK
 from ann.kernels.tricks import on
@@ -200,11 +201,11 @@ class IVF(Index):
         lists = self._structure()
 
         def work(ranges: parallel.Ranges) -> None:
-            workspace = self._borrow(0, effort)
+            desk = self._borrow(0, effort)
             for a, b in ranges:
                 part = (of[a:b] for of in results)
-                scan.search_lists(lists, Q[a:b], effort, workspace.scratch, *part)
-            self._spare.append(workspace)
+                search(lists, Q[a:b], effort, desk.scratch, *part)
+            self._spare.append(desk)
 
         parallel.run(work, len(Q), _SEARCH_CHUNK, threads)
 

@@ -1,7 +1,7 @@
-"""From a query as its caller gave it to an answer, in kernels.
+"""From a query as its caller gave it to an answer: three kernels for any structure.
 
-A lone query runs through ``answer`` in one call: with a kernel call for each step, and
-numpy between them, Python took 19 µs around a search of 30.
+``prepare``, ``search`` and ``finish`` do all there is to do for a lone query, so that
+Python has to call three times and no numpy in between (``Index._answer_one``).
 """
 
 from typing import Any, NamedTuple
@@ -14,7 +14,7 @@ from ann.kernels.rows import normalize_row, square_norm
 from ann.kernels.stores import fetch, score
 
 L2, IP, COSINE, L1 = range(4)
-FINE, REFUSED = 0, 1  # what ``answer`` returns
+FINE, REFUSED = 0, 1  # what ``prepare`` returns
 AHEAD = 8  # vectors on their way while one is scored
 
 
@@ -22,18 +22,8 @@ class Final(NamedTuple):
     """What becomes of the candidates that a structure finds."""
 
     metric: int  #: L2, IP, COSINE or L1
-    longest: float  #: norm of a vector at most
     originals: Any  #: store of rows to score candidates by anew, or None
     names: Any  #: (n,) int64, users' ids, or None where they are the positions
-
-
-class Workspace(NamedTuple):
-    """Working memory of one thread."""
-
-    query: np.ndarray  #: (d,) float32, prepared
-    keys: np.ndarray  #: (>= candidates,) float32
-    ids: np.ndarray  #: (>= candidates,) int32
-    scratch: Any  #: what the structure needs
 
 
 def nearest(structure, q, effort, scratch, keys, ids):
@@ -49,17 +39,34 @@ nearest_of = by_type(nearest)
 
 
 @kernel
-def _prepare(metric, longest, q, out):
+def search(structure, Q, effort, scratch, keys, ids, scored):
+    """Find candidates for each row of ``Q``; see ``nearest``.
+
+    ``keys``, ``ids`` (nq, c) and ``scored`` (nq,) int64, the number of vectors scored,
+    are overwritten.
+    """
+    for r in range(Q.shape[0]):
+        scored[r] = nearest(structure, Q[r], effort, scratch, keys[r], ids[r])
+
+
+@kernel
+def prepare(metric, longest, q, out):
+    """Write a query (d,) float32 to ``out`` (1, d) as ``Metric.prepare`` would.
+
+    Returns
+    -------
+    status : int                FINE, or REFUSED for one that the metric cannot take
+    """
     square = square_norm(q)
     if not square <= longest * longest:  # NaN and infinity come here too
         return REFUSED
     if metric == COSINE:
         if square == 0.0:
             return REFUSED
-        normalize_row(q, square, out)
+        normalize_row(q, square, out[0])
     else:
         for j in range(q.size):
-            out[j] = q[j]
+            out[0, j] = q[j]
     return FINE
 
 
@@ -141,29 +148,3 @@ def finish_all(final, Q, keys, ids, distances, out_ids, scored):
     """``finish`` for each row; ``scored`` (nq,) int64 grows by what it scores."""
     for r in range(Q.shape[0]):
         scored[r] += finish(final, Q[r], keys[r], ids[r], distances[r], out_ids[r])
-
-
-@kernel
-def answer(structure, final, workspace, effort, found, q, distances, ids):
-    """Answer one query.
-
-    Parameters
-    ----------
-    structure, effort : what ``nearest`` takes
-    final : Final
-    workspace : Workspace       overwritten
-    found : int                 candidates to find
-    q : (d,) float32            as the caller gave it
-    distances, ids : (k,) float32, int64    overwritten
-
-    Returns
-    -------
-    status : int                FINE, or REFUSED for a query that the metric cannot take
-    """
-    query = workspace.query
-    status = _prepare(final.metric, final.longest, q, query)
-    if status == FINE:
-        keys, candidates = workspace.keys[:found], workspace.ids[:found]
-        nearest(structure, query, effort, workspace.scratch, keys, candidates)
-        finish(final, query, keys, candidates, distances, ids)
-    return status

@@ -10,7 +10,7 @@ import numpy as np
 
 from ann.kernels import simd
 from ann.kernels._jit import kernel
-from ann.kernels.answer import nearest, nearest_of
+from ann.kernels.answer import nearest_of
 from ann.kernels.pool import EXPANDED, ID_MASK, INFINITY, NO_ID, insert, package
 from ann.kernels.rows import project
 from ann.kernels.stores import as_query, begin, between, fetch, score
@@ -199,13 +199,6 @@ def _nearest(walk, q, ef, scratch, keys, ids):
     size, below = search_layer(graph, store, query, 0, node, key, ef, scratch)
     package(scratch.keys, scratch.ids, size, keys, ids)
     return 1 + above + below
-
-
-@kernel
-def search(walk, Q, ef, scratch, keys, ids, scored):
-    """``nearest`` for each row of ``Q``; results and counts are overwritten."""
-    for r in range(Q.shape[0]):
-        scored[r] = nearest(walk, Q[r], ef, scratch, keys[r], ids[r])
 
 
 @kernel

@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ann.kernels._jit import by_type, kernel
-from ann.kernels.answer import nearest, nearest_of
+from ann.kernels.answer import nearest_of
 from ann.kernels.fastscan import FastScan, scan_blocks
 from ann.kernels.pool import clear, insert
 from ann.kernels.rows import project
@@ -181,17 +181,10 @@ def _nearest_in_lists(lists, q, effort, scratch, keys, ids):
 
 
 @kernel
-def search_lists(lists, Q, effort, scratch, keys, ids, scored):
-    """Search for each row of ``Q`` alone; results and counts are overwritten."""
-    for r in range(Q.shape[0]):
-        scored[r] = nearest(lists, Q[r], effort, scratch, keys[r], ids[r])
-
-
-@kernel
 def search_together(
     lists, Q, probe_keys, probes, starts, order, buffers, room, keys, ids, scored
 ):
-    """As ``search_lists`` for queries whose probes are given, list after list.
+    """As ``answer.search``, for queries whose probes are given, list after list.
 
     A list is read once for all queries that probe it. Each query's nearest list comes
     first, in a round of its own: what it finds spares the others' vectors.

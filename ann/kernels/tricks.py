@@ -21,7 +21,7 @@ TRICKS = {
     "integer-products": "exact search is filtered by products of 8-bit integers",
     "fast-scan": "4-bit PQ is looked up in registers, 32 codes at a time",
     "counting": "a place in a sorted pool is counted, not searched by halves",
-    "one-call": "a lone query runs through all steps in one kernel call",
+    "direct-calls": "a lone query runs through three kernels, by their machine code",
 }
 
 
