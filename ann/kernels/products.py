@@ -15,7 +15,7 @@ no result depends on the filter. There are two:
 from typing import NamedTuple
 
 import numpy as np
-from llvmlite import binding, ir
+from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
 
@@ -32,6 +32,7 @@ from ann.kernels.emit import (
     broadcast,
     call,
     loop,
+    multiply_add_bytes,
     pointer,
     splat,
 )  # fmt: skip
@@ -223,13 +224,6 @@ def _encode_rows(rows, first, count, squared, codes, panel):
 # --- the product and the test ---------------------------------------------------------
 
 
-def _multiply_add(builder, total, u, v):
-    """Add to each of 16 sums the products of four unsigned and four signed bytes."""
-    if binding.llvm_version_info[0] < 22:
-        u, v = (builder.bitcast(part, total.type) for part in (u, v))
-    return call(builder, "llvm.x86.avx512.vpdpbusd.512", total.type, [total, u, v])
-
-
 @intrinsic
 def _filter(typingctx, panel, codes, limits, q, d):
     """Multiply a panel with queries ``q … q + BLOCK`` and test the products.
@@ -275,7 +269,7 @@ def _filter(typingctx, panel, codes, limits, q, d):
                 four = builder.bitcast(four, four_a_lane)
                 for p, part in enumerate(panels):
                     total = totals[r * PANELS + p]
-                    out.append(_multiply_add(builder, total, part, four))
+                    out.append(multiply_add_bytes(builder, total, part, four))
             return out
 
         starts = [each(start, r) for r in range(BLOCK) for _ in range(PANELS)]
