@@ -23,7 +23,7 @@ PAIRS = 2**20  # of a row and a query: work of about a millisecond
 SAMPLE = 1024  # rows whose mean is taken off all
 # Where many neighbours are sought among few rows, all bounds are kept (4 MiB a thread)
 # and chosen from. Of 1,360 x 384 and 4,000 x 128 rows, one thread, the best 10 took 5.1
-# and 7.3 us a query, by a filter 8.1 and 7.2; the best 160 took 18 us each instead of 53.
+# and 7.3 us a query, by a filter 8.1 and 7.2; the best 160 took 18 us instead of 53.
 BOUNDS, MOST_ROWS, MOST_ROWS_EACH = 2**20, 2**14, 400
 SCAN_BLOCK = 16  # queries that share a tile of vectors
 # Fewer queries are scanned. By integer products, 12 took 5.9 instead of 8.1 ms among
