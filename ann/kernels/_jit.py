@@ -56,6 +56,15 @@ def simd_level() -> str:
 SIMD_LEVEL = simd_level()
 
 
+def _has_vbmi() -> bool:
+    from llvmlite import binding
+
+    return bool(binding.get_host_cpu_features().get("avx512vbmi"))
+
+
+VBMI = SIMD_LEVEL == "avx512" and _has_vbmi()  # permutes all 64 bytes of a vector
+
+
 def cache_folder() -> Path:
     """Return the folder of compiled kernels for exactly these sources."""
     digest = hashlib.sha256()

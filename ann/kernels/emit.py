@@ -1,6 +1,6 @@
 """Writing LLVM IR from Numba: the few words that every vector primitive is made of."""
 
-from llvmlite import ir
+from llvmlite import binding, ir
 
 F32 = ir.FloatType()
 I1, I8, I16, I32, I64 = (ir.IntType(bits) for bits in (1, 8, 16, 32, 64))
@@ -76,6 +76,16 @@ def move_masked(builder, source, target, mask):
     values = call(builder, load, wide, [where, align, mask, nothing])
     store = f"llvm.masked.store.{name}"
     call(builder, store, ir.VoidType(), [values, to, align, mask])
+
+
+def multiply_add_bytes(builder, total, u, v):
+    """Add to each of 16 sums the products of four unsigned and four signed bytes.
+
+    ``vpdpbusd`` of AVX-512 VNNI.
+    """
+    if binding.llvm_version_info[0] < 22:
+        u, v = (builder.bitcast(part, total.type) for part in (u, v))
+    return call(builder, "llvm.x86.avx512.vpdpbusd.512", total.type, [total, u, v])
 
 
 class Lanes:

@@ -18,7 +18,7 @@ from numba import types
 from numba.extending import intrinsic
 
 from ann.kernels import simd
-from ann.kernels._jit import SIMD_LEVEL, kernel
+from ann.kernels._jit import SIMD_LEVEL, VBMI, kernel
 from ann.kernels.emit import (
     F32,
     I8,
@@ -29,11 +29,12 @@ from ann.kernels.emit import (
     broadcast,
     call,
     loop,
+    multiply_add_bytes,
     pointer,
     splat,
 )  # fmt: skip
 from ann.kernels.pool import insert
-from ann.kernels.stores import TABLE_DOT, TABLE_L2, begin_of
+from ann.kernels.stores import TABLE_DOT, TABLE_L1, begin_of
 
 BLOCK = 32  # codes; a block of 64 would leave more of an IVF's short lists empty
 ROW = 64  # bytes of a block's row: four subspaces
@@ -50,7 +51,7 @@ class FastScan(NamedTuple):
 
     blocks: np.ndarray  #: (n_blocks, rows, 64) uint8
     codewords: np.ndarray  #: (m, dsub, 16) float32, the codebooks transposed
-    kind: int  #: TABLE_L2, TABLE_DOT or TABLE_L1
+    kind: int  #: TABLE_L2, TABLE_DOT or TABLE_L1 of ``stores``
     cross: Any  #: (n,) float32 or None
 
 
@@ -65,9 +66,9 @@ def n_blocks(sizes: Any) -> Any:
 def pack_blocks(codes: Any, sizes: Any) -> Any:
     """Return the codes of consecutive lists in blocks; each list begins a new one.
 
-    A block's row is 4 x 16 bytes, for subspaces ``4 row`` to ``4 row + 3``. The low
-    halves of its 16 bytes are vectors 0 8 1 9 … 7 15 of the block, the high halves the
-    same of the other 16: even and odd bytes are then summed apart, in order.
+    A block's row is 16 x 4 bytes: vector after vector, subspaces ``4 row`` to
+    ``4 row + 3`` of each. Low halves of bytes are the block's first 16 vectors, high
+    halves the others.
 
     Parameters
     ----------
@@ -82,18 +83,17 @@ def pack_blocks(codes: Any, sizes: Any) -> Any:
     rows, total = -(-m // 4), int(each.sum())
     slots = np.zeros((total * BLOCK, rows * 4), np.uint8)
     slots[_slots(sizes), :m] = codes
-    # Axes: block, half, odd, vector, row, subspace.
-    parts = slots.reshape(total, 2, 2, 8, rows, 4).transpose(0, 1, 4, 5, 3, 2)
-    packed = parts[:, 0] | (parts[:, 1] << np.uint8(4))
-    return packed.reshape(total, rows, ROW)
+    # Axes: block, half, row, vector, subspace.
+    parts = slots.reshape(total, 2, 16, rows, 4).transpose(0, 1, 3, 2, 4)
+    return (parts[:, 0] | (parts[:, 1] << np.uint8(4))).reshape(total, rows, ROW)
 
 
 def unpack_blocks(blocks: Any, sizes: Any, m: int) -> Any:
     """Undo ``pack_blocks``."""
     total, rows, _ = blocks.shape
-    parts = blocks.reshape(total, 1, rows, 4, 8, 2)
+    parts = blocks.reshape(total, 1, rows, 16, 4)
     parts = np.concatenate([parts & np.uint8(15), parts >> np.uint8(4)], axis=1)
-    slots = parts.transpose(0, 1, 5, 4, 2, 3).reshape(total * BLOCK, rows * 4)
+    slots = parts.transpose(0, 1, 3, 2, 4).reshape(total * BLOCK, rows * 4)
     return slots[_slots(sizes), :m]
 
 
@@ -108,109 +108,99 @@ def _slots(sizes):
 # --- tables ---------------------------------------------------------------------------
 
 
-def _table_row(term):
-    """Return an intrinsic that writes one table of float32 and returns its range.
+def _entries(context, builder, kinds, words, at, q, q_at, dsub, kind):
+    """Return 16 float32 entries ``Σ term(words[t, c], q[t])`` of a table."""
+    v = Lanes(builder, 16)
+    words = pointer(context, builder, kinds[0], words, at)
+    q = pointer(context, builder, kinds[2], q, q_at)
+    is_dot, is_l1 = (
+        builder.icmp_signed("==", kind, I64(which)) for which in (TABLE_DOT, TABLE_L1)
+    )
 
-    ``f(words, at, q, q_at, dsub, out, out_at) -> (least, largest)``: 16 entries
-    ``Σ term(words[t, c], q[t])``.
-    """
+    def add(t, sums):
+        word = v.load(words, builder.mul(t, I64(16)))
+        qt = broadcast(builder, builder.load(builder.gep(q, [t])), 16)
+        apart = builder.fsub(word, qt)
+        total = builder.select(
+            is_l1, v.add_abs(apart, sums[0]), v.add_square(apart, sums[0])
+        )
+        dot = v.fma(word, builder.fneg(qt), sums[0])
+        return [builder.select(is_dot, dot, total)]
 
-    @intrinsic
-    def row(typingctx, words, at, q, q_at, dsub, out, out_at):
-        i64 = types.int64
-
-        def generate(context, builder, signature, args):
-            v = Lanes(builder, 16)
-            words, q, out = (
-                pointer(context, builder, signature.args[p], args[p], args[p + 1])
-                for p in (0, 2, 5)
-            )
-
-            def add(t, sums):
-                word = v.load(words, builder.mul(t, I64(16)))
-                qt = broadcast(builder, builder.load(builder.gep(q, [t])), 16)
-                return [term(v, word, qt, sums[0])]
-
-            (entries,) = loop(builder, I64(0), args[4], 1, [splat(F32, 16, 0.0)], add)
-            where = builder.bitcast(out, entries.type.as_pointer())
-            builder.store(entries, where, align=4)
-            ends = [
-                call(builder, f"llvm.vector.reduce.{end}.v16f32", F32, [entries])
-                for end in ("fmin", "fmax")
-            ]
-            return context.make_tuple(builder, signature.return_type, ends)
-
-        ends = types.UniTuple(types.float32, 2)
-        return ends(words, i64, q, i64, i64, out, i64), generate
-
-    return row
-
-
-_l2_row = _table_row(lambda v, word, q, acc: v.add_square(v.builder.fsub(word, q), acc))
-_dot_row = _table_row(lambda v, word, q, acc: v.fma(word, v.builder.fneg(q), acc))
-_l1_row = _table_row(lambda v, word, q, acc: v.add_abs(v.builder.fsub(word, q), acc))
+    return loop(builder, I64(0), dsub, 1, [splat(F32, 16, 0.0)], add)[0]
 
 
 @intrinsic
-def _round_row(typingctx, entries, at, least, inverse, out, byte):
+def _ends(typingctx, words, at, q, q_at, dsub, kind):
+    """Return the least and the largest entry of a table."""
+
+    def generate(context, builder, signature, args):
+        entries = _entries(context, builder, signature.args, *args)
+        ends = [
+            call(
+                builder, f"llvm.vector.reduce.{end}.v16f32", F32, [entries],
+                fastmath=("nnan",),
+            )
+            for end in ("fmin", "fmax")
+        ]  # fmt: skip
+        return context.make_tuple(builder, signature.return_type, ends)
+
+    i64 = types.int64
+    ends = types.UniTuple(types.float32, 2)
+    return ends(words, i64, q, i64, i64, i64), generate
+
+
+@intrinsic
+def _round(typingctx, words, at, q, q_at, dsub, kind, least, inverse, out, byte):
     """Write 16 bytes ``round((entries - least) * inverse)`` to byte ``byte``."""
 
     def generate(context, builder, signature, args):
         v = Lanes(builder, 16)
-        values = v.load(pointer(context, builder, signature.args[0], *args[:2]), I64(0))
-        values = builder.fsub(values, broadcast(builder, args[2], 16))
-        values = v.fma(values, broadcast(builder, args[3], 16), splat(F32, 16, 0.5))
+        entries = _entries(context, builder, signature.args, *args[:6])
+        values = builder.fsub(entries, broadcast(builder, args[6], 16))
+        values = v.fma(values, broadcast(builder, args[7], 16), splat(F32, 16, 0.5))
         whole = builder.fptosi(values, ir.VectorType(I32, 16))
         whole = builder.trunc(whole, ir.VectorType(I8, 16))
-        out = pointer(context, builder, signature.args[4], args[4], I64(0))
-        out = builder.gep(builder.bitcast(out, I8.as_pointer()), [args[5]])
+        out = pointer(context, builder, signature.args[8], args[8], I64(0))
+        out = builder.gep(builder.bitcast(out, I8.as_pointer()), [args[9]])
         builder.store(whole, builder.bitcast(out, whole.type.as_pointer()), align=1)
         return context.get_dummy_value()
 
     f32, i64 = types.float32, types.int64
-    return types.void(entries, i64, f32, f32, out, i64), generate
+    signature = types.void(words, i64, q, i64, i64, i64, f32, f32, out, i64)
+    return signature, generate
 
 
 def query_size(m: int) -> int:
     """Return how many float32 a query's memory has; see ``_begin``."""
     tables = -(-m // 4) * 4
-    return 4 * tables + 16 + 16 + BLOCK + 17 * tables
+    return 4 * tables + 16 + max(2 * BLOCK, tables)
 
 
 @begin_of(FastScan)
 def _begin(store, q, buffer):
     """Write a query's 8-bit tables: ``buffer`` is what follows, in float32.
 
-    ====================  ==============================================================
-    ``4 tables``          tables of 16 bytes each; ``tables`` is m, or the multiple of 4
-                          above it with tables of 0
-    ``16``                step and base: ``key = base + step * sum``
-    ``16``, ``32``        scratch of a scan: 32 sums of 16 bits, 32 keys
-    ``17 tables``         scratch: the tables as float32, their least entries
-    ====================  ==============================================================
+    =============  =====================================================================
+    ``4 tables``   tables of 16 bytes each; ``tables`` is m, or the multiple of 4 above
+                   it with tables of 0
+    ``16``         step and base: ``key = base + step * sum``
+    ``tables``     scratch of at least 64: here the least entries of the tables, in a
+                   scan 32 sums of 32 bits and 32 keys
+    =============  =====================================================================
 
     The step is the least for which an entry fits into 8 bits and a sum into 16: with
-    up to 128 tables of one range the former decides.
+    up to 128 tables of one range the former decides. Entries are computed twice, for
+    the step and to be rounded: kept in between, they would make a query's memory four
+    times as large, and in a batch that is what has to stay in the cache.
     """
     m, dsub, _ = store.codewords.shape
+    words, kind = store.codewords, store.kind
     tables = store.blocks.shape[1] * 4
-    exact = 4 * tables + 32 + BLOCK
-    lows = exact + 16 * tables
+    lows = 4 * tables + 16
     base = widest = total = np.float32(0.0)
     for j in range(m):
-        words, entries = j * dsub * 16, exact + 16 * j
-        if store.kind == TABLE_L2:
-            low, high = _l2_row(
-                store.codewords, words, q, j * dsub, dsub, buffer, entries
-            )
-        elif store.kind == TABLE_DOT:
-            low, high = _dot_row(
-                store.codewords, words, q, j * dsub, dsub, buffer, entries
-            )
-        else:
-            low, high = _l1_row(
-                store.codewords, words, q, j * dsub, dsub, buffer, entries
-            )
+        low, high = _ends(words, j * dsub * 16, q, j * dsub, dsub, kind)
         buffer[lows + j] = low
         base += low
         widest = max(widest, high - low)
@@ -218,7 +208,10 @@ def _begin(store, q, buffer):
     step = max(widest / np.float32(_TOP), total / np.float32(_LARGEST_SUM))
     inverse = np.float32(1.0) / step if step > np.float32(0.0) else np.float32(0.0)
     for j in range(m):
-        _round_row(buffer, exact + 16 * j, buffer[lows + j], inverse, buffer, 16 * j)
+        _round(
+            words, j * dsub * 16, q, j * dsub, dsub, kind, buffer[lows + j], inverse,
+            buffer, 16 * j,
+        )  # fmt: skip
     for j in range(4 * m, 4 * tables):
         buffer[j] = np.float32(0.0)
     buffer[4 * tables] = step
@@ -228,85 +221,129 @@ def _begin(store, q, buffer):
 # --- sums -----------------------------------------------------------------------------
 
 
-def _bytes(context, builder, array_type, array, byte, lanes):
-    """Return ``<lanes x i8>`` at a byte of an array, whatever its elements are."""
-    where = pointer(context, builder, array_type, array, I64(0))
-    where = builder.gep(builder.bitcast(where, I8.as_pointer()), [byte])
-    wide = ir.VectorType(I8, lanes).as_pointer()
-    return builder.load(builder.bitcast(where, wide), align=1)
+def _row_loop(context, builder, kinds, args, zeros, add):
+    """Carry sums through ``add(codes, table, sums)`` for each row of a block."""
+
+    def load(which, byte):
+        where = pointer(context, builder, kinds[which], args[which], I64(0))
+        where = builder.gep(builder.bitcast(where, I8.as_pointer()), [byte])
+        wide = ir.VectorType(I8, ROW).as_pointer()
+        return builder.load(builder.bitcast(where, wide), align=1)
+
+    def row(i, sums):
+        return add(load(0, builder.add(args[1], i)), load(3, i), sums)
+
+    return loop(builder, I64(0), builder.mul(args[2], I64(ROW)), ROW, zeros, row)
 
 
-def _shuffled_sums(shuffle, width):
-    """Return ``sums`` in steps of ``width`` bytes, ``shuffle`` by lanes of 16."""
+def _store_sums(context, builder, kinds, args, sums):
+    where = pointer(context, builder, kinds[4], args[4], args[5])
+    builder.store(sums, builder.bitcast(where, sums.type.as_pointer()), align=4)
+    return context.get_dummy_value()
 
-    @intrinsic
-    def sums(typingctx, blocks, start, rows, tables, out, at):
-        def generate(context, builder, signature, args):
-            words, byte = ir.VectorType(I16, width // 2), ir.VectorType(I8, width)
-            low_half, eight = splat(I8, width, 15), splat(I16, width // 2, 8)
-            four = splat(I16, width // 2, 4)
 
-            def look_up(table, codes):
-                codes = builder.and_(codes, low_half)
-                found = call(builder, shuffle, byte, [table, codes])
-                return builder.bitcast(found, words)
+@intrinsic
+def _permuted_sums(typingctx, blocks, start, rows, tables, out, at):
+    """Look up a whole row in 64 entries, then add four subspaces a lane (VBMI, VNNI).
 
-            def add(i, sums):
-                codes = _bytes(
-                    context, builder, signature.args[0], args[0],
-                    builder.add(args[1], i), width,
-                )  # fmt: skip
-                table = _bytes(context, builder, signature.args[3], args[3], i, width)
-                shifted = builder.lshr(builder.bitcast(codes, words), four)
-                both, odd, both_high, odd_high = sums
-                low = look_up(table, codes)
-                high = look_up(table, builder.bitcast(shifted, byte))
-                return [
+    A row takes 7 instructions; by shuffles of 16 bytes, which leave the sums of
+    subspaces apart and bytes to be widened, it takes 11.
+    """
+
+    def generate(context, builder, signature, args):
+        row = ir.VectorType(I8, ROW)
+        # The table within the row goes above a code; bits 6 and 7 are ignored.
+        low_half, ones = splat(I8, ROW, 15), splat(I8, ROW, 1)
+        which = ir.Constant(row, [16 * (i % 4) for i in range(ROW)])
+
+        def look_up(table, codes, total):
+            codes = builder.or_(builder.and_(codes, low_half), which)
+            entries = call(
+                builder, "llvm.x86.avx512.permvar.qi.512", row, [table, codes]
+            )
+            return multiply_add_bytes(builder, total, entries, ones)
+
+        def add(codes, table, sums):
+            shifted = builder.lshr(
+                builder.bitcast(codes, ir.VectorType(I16, 32)), splat(I16, 32, 4)
+            )
+            low, high, *others = sums  # rows take turns, to hide the adder's latency
+            low = look_up(table, codes, low)
+            return [*others, low, look_up(table, builder.bitcast(shifted, row), high)]
+
+        zeros = [splat(I32, 16, 0)] * 4
+        kinds = signature.args
+        sums = _row_loop(context, builder, kinds, args, zeros, add)
+        low, high = (builder.add(sums[i], sums[i + 2]) for i in (0, 1))
+        sums = _part(builder, low, high, 0, BLOCK)
+        return _store_sums(context, builder, kinds, args, sums)
+
+    i64 = types.int64
+    return types.void(blocks, i64, i64, tables, out, i64), generate
+
+
+@intrinsic
+def _shuffled_sums(typingctx, blocks, start, rows, tables, out, at):
+    """Look up 16 codes of two subspaces at a time, in sums of 16 bits (AVX2)."""
+
+    def generate(context, builder, signature, args):
+        words, half = ir.VectorType(I16, 16), ir.VectorType(I8, 32)
+        low_half = splat(I8, 32, 15)
+        four, eight = splat(I16, 16, 4), splat(I16, 16, 8)
+        # By subspace, vectors 0 8 1 9 … 7 15: then even and odd bytes, which are summed
+        # apart, are in order.
+        order = [
+            4 * (i // 2 + 8 * (i % 2)) + subspace
+            for subspace in range(4)
+            for i in range(16)
+        ]
+        order = ir.Constant(ir.VectorType(I32, ROW), order)
+
+        def look_up(table, codes):
+            codes = builder.and_(codes, low_half)
+            found = call(builder, "llvm.x86.avx2.pshuf.b", half, [table, codes])
+            return builder.bitcast(found, words)
+
+        def add(codes, table, sums):
+            codes = builder.shuffle_vector(codes, codes, order)
+            both, odd, both_high, odd_high = sums
+            for first in (0, 32):
+                code, entries = (
+                    _part(builder, a, a, first, 32) for a in (codes, table)
+                )
+                shifted = builder.lshr(builder.bitcast(code, words), four)
+                low = look_up(entries, code)
+                high = look_up(entries, builder.bitcast(shifted, half))
+                both, odd = (
                     builder.add(both, low),
                     builder.add(odd, builder.lshr(low, eight)),
+                )
+                both_high, odd_high = (
                     builder.add(both_high, high),
                     builder.add(odd_high, builder.lshr(high, eight)),
-                ]
+                )
+            return [both, odd, both_high, odd_high]
 
-            size = builder.mul(args[2], I64(ROW))
-            zeros = [splat(I16, width // 2, 0)] * 4
-            low, low_odd, high, high_odd = loop(
-                builder, I64(0), size, width, zeros, add
-            )
-            parts = []
-            for both, odd in ((low, low_odd), (high, high_odd)):
-                parts += [builder.sub(both, builder.shl(odd, eight)), odd]
-            while parts[0].type.count > 8:
-                parts = [_folded(builder, part) for part in parts]
-            whole = _joined(
-                builder,
-                _joined(builder, *parts[:2]),
-                _joined(builder, *parts[2:]),
-            )
-            where = pointer(context, builder, signature.args[4], args[4], args[5])
-            where = builder.bitcast(where, whole.type.as_pointer())
-            builder.store(whole, where, align=4)
-            return context.get_dummy_value()
+        zeros, kinds = [splat(I16, 16, 0)] * 4, signature.args
+        low, low_odd, high, high_odd = _row_loop(
+            context, builder, kinds, args, zeros, add
+        )
+        parts = []
+        for both, odd in ((low, low_odd), (high, high_odd)):
+            for part in (builder.sub(both, builder.shl(odd, eight)), odd):
+                lanes = (_part(builder, part, part, first, 8) for first in (0, 8))
+                parts.append(builder.add(*lanes))
+        pairs = [_part(builder, *parts[i : i + 2], 0, 16) for i in (0, 2)]
+        sums = builder.zext(_part(builder, *pairs, 0, 32), ir.VectorType(I32, BLOCK))
+        return _store_sums(context, builder, kinds, args, sums)
 
-        i64 = types.int64
-        return types.void(blocks, i64, i64, tables, out, i64), generate
-
-    return sums
+    i64 = types.int64
+    return types.void(blocks, i64, i64, tables, out, i64), generate
 
 
 def _part(builder, a, b, first, count):
     mask = ir.Constant(ir.VectorType(I32, count), list(range(first, first + count)))
     return builder.shuffle_vector(a, b, mask)
-
-
-def _folded(builder, a):
-    """Add the upper half of a vector to the lower."""
-    half = a.type.count // 2
-    return builder.add(_part(builder, a, a, 0, half), _part(builder, a, a, half, half))
-
-
-def _joined(builder, a, b):
-    return _part(builder, a, b, 0, 2 * a.type.count)
 
 
 @intrinsic
@@ -323,30 +360,28 @@ def _byte(typingctx, array, byte):
 
 
 @intrinsic
-def _put16(typingctx, array, at, lane, value):
-    """Write a uint16 to the ``lane``-th pair of bytes behind ``array.flat[at]``."""
+def _put32(typingctx, array, at, value):
+    """Write an int32 to ``array.flat[at]``, whose elements are of 32 bits."""
 
     def generate(context, builder, signature, args):
         where = pointer(context, builder, signature.args[0], *args[:2])
-        where = builder.gep(builder.bitcast(where, I16.as_pointer()), [args[2]])
-        builder.store(args[3], where)
+        builder.store(args[2], builder.bitcast(where, I32.as_pointer()))
         return context.get_dummy_value()
 
-    i64 = types.int64
-    return types.void(array, i64, i64, types.uint16), generate
+    return types.void(array, types.int64, types.int32), generate
 
 
 @kernel
 def _plain_sums(blocks, start, rows, tables, out, at):
     for i in range(16):
-        byte = (i >> 3) + 2 * (i & 7)  # of vectors i and 16 + i; see ``pack_blocks``
         low = high = 0
-        for subspace in range(4 * rows):
-            code = np.int64(_byte(blocks, start + 16 * subspace + byte))
-            low += np.int64(_byte(tables, 16 * subspace + (code & 15)))
-            high += np.int64(_byte(tables, 16 * subspace + (code >> 4)))
-        _put16(out, at, i, np.uint16(low))
-        _put16(out, at, 16 + i, np.uint16(high))
+        for row in range(rows):
+            for j in range(4):
+                code = np.int64(_byte(blocks, start + ROW * row + 4 * i + j))
+                low += np.int64(_byte(tables, ROW * row + 16 * j + (code & 15)))
+                high += np.int64(_byte(tables, ROW * row + 16 * j + (code >> 4)))
+        _put32(out, at + i, np.int32(low))
+        _put32(out, at + 16 + i, np.int32(high))
 
 
 def sums(level: str) -> Any:
@@ -354,13 +389,11 @@ def sums(level: str) -> Any:
 
     It sums up the table entries of a block's 32 codes. The block begins at byte
     ``start`` and has ``rows`` of 64 bytes; the tables are the bytes of ``tables``, 64 a
-    row. 32 uint16, in order of vectors, are written to the 64 bytes at ``out[at]``.
+    row. 32 int32, in order of vectors, are written to ``out[at:]``.
     """
-    if level == "avx512":
-        return _shuffled_sums("llvm.x86.avx512.pshuf.b.512", 64)
-    if level == "avx2":
-        return _shuffled_sums("llvm.x86.avx2.pshuf.b", 32)
-    return _plain_sums
+    if level == "avx512" and VBMI:
+        return _permuted_sums
+    return _plain_sums if level == "portable" else _shuffled_sums
 
 
 _sums = sums(SIMD_LEVEL)
@@ -381,10 +414,10 @@ def _keys(typingctx, sums, at, step, base, cross, first, count, limit, keys, to)
     def generate(context, builder, signature, args):
         v = Lanes(builder, BLOCK)
         where = pointer(context, builder, signature.args[0], args[0], args[1])
-        whole = ir.VectorType(I16, BLOCK)
+        whole = ir.VectorType(I32, BLOCK)
         sums = builder.load(builder.bitcast(where, whole.as_pointer()), align=4)
         step, base, limit = (broadcast(builder, args[p], BLOCK) for p in (2, 3, 7))
-        key = builder.fadd(base, builder.fmul(step, builder.uitofp(sums, v.vector)))
+        key = builder.fadd(base, builder.fmul(step, builder.sitofp(sums, v.vector)))
         rest = builder.sub(I64(BLOCK), args[6])
         rest = builder.select(builder.icmp_signed(">", rest, I64(0)), rest, I64(0))
         used = builder.lshr(I32(-1), builder.trunc(rest, I32))
@@ -418,12 +451,12 @@ def scan_blocks(store, query, slot, first, count, then, bias, row_ids, keys, ids
         _sums(store.blocks, at, rows, query, query, scratch + 16)
         bits = _keys(
             query, scratch + 16, step, base, store.cross, first + offset,
-            count - offset, keys[k - 1], query, scratch + 32,
+            count - offset, keys[k - 1], query, scratch + 16 + BLOCK,
         )  # fmt: skip
         while bits != 0:
             lane = simd.trailing_zeros(bits)
             bits &= bits - np.uint32(1)
-            i, key = first + offset + lane, query[scratch + 32 + lane]
+            i, key = first + offset + lane, query[scratch + 16 + BLOCK + lane]
             if key <= keys[k - 1]:
                 name = np.int32(i) if row_ids is None else row_ids[i]
                 insert(keys, ids, k, k, key, name)

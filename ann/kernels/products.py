@@ -5,7 +5,7 @@ each key only up to an error. Whatever could be among the best ``k`` within a ri
 bound of that error survives and is scored again directly, so pools hold direct keys and
 no result depends on the filter. There are two:
 
-*bytes* (``filter_rows``)
+*bytes* (``filter_rows``; ``select_rows`` for many neighbours among few rows)
     Products of 8-bit integers, four a lane and instruction (``vpdpbusd``), for
     processors that have it; the filter is fused to the product.
 *floats* (``merge_block``)
@@ -15,7 +15,7 @@ no result depends on the filter. There are two:
 from typing import NamedTuple
 
 import numpy as np
-from llvmlite import binding, ir
+from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
 
@@ -32,6 +32,7 @@ from ann.kernels.emit import (
     broadcast,
     call,
     loop,
+    multiply_add_bytes,
     pointer,
     splat,
 )  # fmt: skip
@@ -46,6 +47,8 @@ LARGEST = np.float32(127.0)
 WIDEST = 2**24 // 127  # dimensions: a sum of codes is exact even in float32
 # Vectors shorter than this are coded as coarsely as it: no scale leaves float32.
 SHORTEST = np.float32(1e-30)
+HALVINGS = 30  # at most: as many as matter in float32
+TOGETHER = 64  # queries that share a group of rows in the cache
 TINY = 2.0**-120  # far above what underflow takes from a key
 
 
@@ -223,43 +226,43 @@ def _encode_rows(rows, first, count, squared, codes, panel):
 # --- the product and the test ---------------------------------------------------------
 
 
-def _multiply_add(builder, total, u, v):
-    """Add to each of 16 sums the products of four unsigned and four signed bytes."""
-    if binding.llvm_version_info[0] < 22:
-        u, v = (builder.bitcast(part, total.type) for part in (u, v))
-    return call(builder, "llvm.x86.avx512.vpdpbusd.512", total.type, [total, u, v])
+class _Product:
+    """Products of a panel with queries ``q … q + BLOCK``, as IR."""
 
+    def __init__(self, context, builder, kinds, args):
+        self._context, self._builder, self._kinds, self._args = (
+            context, builder, kinds, args,
+        )  # fmt: skip
 
-@intrinsic
-def _filter(typingctx, panel, codes, limits, q, d):
-    """Multiply a panel with queries ``q … q + BLOCK`` and test the products.
+    def field(self, which, name, offset):
+        """Return the address of an element of a field of panel (0) or codes (1)."""
+        kind = self._kinds[which]
+        index = kind.fields.index(name)
+        array = self._builder.extract_value(self._args[which], index)
+        return pointer(self._context, self._builder, kind.types[index], array, offset)
 
-    Bit j of ``panel.survivors[r]`` tells whether row j may be within ``limits[q + r]``.
-    Returns whether any may.
-    """
+    def each(self, array, r):
+        """Return element ``r`` in 16 lanes."""
+        builder = self._builder
+        return broadcast(builder, builder.load(builder.gep(array, [I64(r)])), 16)
 
-    def generate(context, builder, signature, args):
-        v = Lanes(builder, 16)
-        four_a_lane = ir.VectorType(I8, 64)
+    def panel(self, p):
+        """Return what 16 rows add to the test."""
+        v = Lanes(self._builder, 16)
+        return [
+            v.load(self.field(0, name, I64(16 * p)), I64(0))
+            for name in ("square", "scale", "minus_error")
+        ]
 
-        def field(which, name, offset):
-            kind = signature.args[which]
-            index = kind.fields.index(name)
-            array = builder.extract_value(args[which], index)
-            return pointer(context, builder, kind.types[index], array, offset)
-
-        q, d = args[3], args[4]
+    def totals(self, q, d):
+        """Return as float32 the products of query r and panel p at [r][p]."""
+        builder, four_a_lane = self._builder, ir.VectorType(I8, 64)
         width = builder.and_(builder.add(d, I64(15)), I64(-16))
-        u = field(0, "u", I64(0))
+        u = self.field(0, "u", I64(0))
         queries = [
-            field(1, "v", builder.mul(builder.add(q, I64(r)), width))
+            self.field(1, "v", builder.mul(builder.add(q, I64(r)), width))
             for r in range(BLOCK)
         ]
-        start, scale = field(1, "start", q), field(1, "scale", q)
-        limits = pointer(context, builder, signature.args[2], args[2], q)
-
-        def each(array, r):
-            return broadcast(builder, builder.load(builder.gep(array, [I64(r)])), 16)
 
         def load(t, p):
             where = builder.add(builder.mul(t, I64(GROUP)), I64(64 * p))
@@ -275,34 +278,89 @@ def _filter(typingctx, panel, codes, limits, q, d):
                 four = builder.bitcast(four, four_a_lane)
                 for p, part in enumerate(panels):
                     total = totals[r * PANELS + p]
-                    out.append(_multiply_add(builder, total, part, four))
+                    out.append(multiply_add_bytes(builder, total, part, four))
             return out
 
-        starts = [each(start, r) for r in range(BLOCK) for _ in range(PANELS)]
+        start = self.field(1, "start", q)
+        starts = [self.each(start, r) for r in range(BLOCK) for _ in range(PANELS)]
         stop = builder.and_(builder.add(d, I64(3)), I64(-4))
         totals = loop(builder, I64(0), stop, 4, starts, multiply)
+        totals = [builder.sitofp(total, ir.VectorType(F32, 16)) for total in totals]
+        return [totals[r * PANELS : (r + 1) * PANELS] for r in range(BLOCK)]
 
+
+@intrinsic
+def _filter(typingctx, panel, codes, limits, q, d):
+    """Multiply a panel with queries ``q … q + BLOCK`` and test the products.
+
+    Bit j of ``panel.survivors[r]`` tells whether row j may be within ``limits[q + r]``.
+    Returns whether any may.
+    """
+
+    def generate(context, builder, signature, args):
+        v, product = (
+            Lanes(builder, 16),
+            _Product(context, builder, signature.args, args),
+        )
+        q, d = args[3], args[4]
+        totals = product.totals(q, d)
+        scale = product.field(1, "scale", q)
+        limits = pointer(context, builder, signature.args[2], args[2], q)
         any_ = I64(0)
         for r in range(BLOCK):
-            query_scale, limit, bits = each(scale, r), each(limits, r), I64(0)
+            query_scale, limit = product.each(scale, r), product.each(limits, r)
+            bits = I64(0)
             for p in range(PANELS):
-                square, row_scale, minus_error = (
-                    v.load(field(0, name, I64(16 * p)), I64(0))
-                    for name in ("square", "scale", "minus_error")
-                )
+                square, row_scale, minus_error = product.panel(p)
                 least = v.fma(row_scale, limit, minus_error)
                 least = v.fma(square, query_scale, least)
-                product = builder.sitofp(totals[r * PANELS + p], v.vector)
                 # Unordered: an overflow that leaves NaN is no reason to drop a row.
-                passed = builder.fcmp_unordered(">=", product, least)
+                passed = builder.fcmp_unordered(">=", totals[r][p], least)
                 passed = builder.zext(builder.bitcast(passed, I16), I64)
                 bits = builder.or_(bits, builder.shl(passed, I64(16 * p)))
-            builder.store(bits, field(0, "survivors", I64(r)))
+            builder.store(bits, product.field(0, "survivors", I64(r)))
             any_ = builder.or_(any_, bits)
         return builder.icmp_unsigned("!=", any_, I64(0))
 
     i64 = types.int64
     return types.boolean(panel, codes, limits, i64, i64), generate
+
+
+@intrinsic
+def _bound(typingctx, panel, codes, q, d, bounds, at, stride):
+    """Multiply a panel with queries ``q … q + BLOCK`` and write what the test leaves.
+
+    Row j may be within a limit only if ``bounds.flat[at + r * stride + j]`` is at most
+    its negative: the test of ``_filter``, solved for the limit. An overflow gives −inf.
+    """
+
+    def generate(context, builder, signature, args):
+        v, product = (
+            Lanes(builder, 16),
+            _Product(context, builder, signature.args, args),
+        )
+        q, d = args[2], args[3]
+        totals = product.totals(q, d)
+        scale = product.field(1, "scale", q)
+        rows = [product.panel(p) for p in range(PANELS)]
+        inverses = [builder.fdiv(splat(F32, 16, 1.0), row[1]) for row in rows]
+        for r in range(BLOCK):
+            query_scale = product.each(scale, r)
+            for p, (square, _, minus_error) in enumerate(rows):
+                bound = v.fma(square, query_scale, minus_error)
+                bound = builder.fsub(bound, totals[r][p])
+                bound = builder.fmul(bound, inverses[p])
+                lowest = splat(F32, 16, float("-inf"))
+                bound = call(builder, "llvm.maxnum.v16f32", v.vector, [bound, lowest])
+                where = builder.add(args[5], builder.mul(args[6], I64(r)))
+                where = builder.add(where, I64(16 * p))
+                where = pointer(context, builder, signature.args[4], args[4], where)
+                where = builder.bitcast(where, v.vector.as_pointer())
+                builder.store(bound, where, align=4)
+        return context.get_dummy_value()
+
+    i64 = types.int64
+    return types.void(panel, codes, i64, i64, bounds, i64, i64), generate
 
 
 @intrinsic
@@ -389,6 +447,101 @@ def filter_rows(store, first, last, squared, Q, codes, panel, limits, keys, ids)
             )
             done = stop
     return survivors
+
+
+@kernel
+def _threshold(bounds, start, n, k):
+    """Return what at least ``k`` of ``n`` bounds are at most, and not many more."""
+    low, high = simd.ends(bounds, start, n)
+    for _ in range(HALVINGS):
+        middle = np.float32(0.5) * (low + high)
+        below = simd.count_below(bounds, start, n, middle)
+        if below < k:
+            low = middle
+        else:
+            high = middle
+            if below <= k + (k >> 3):
+                break
+    return high
+
+
+@intrinsic
+def _between(typingctx, bounds, at, above, limit):
+    """Bits of ``GROUP`` bounds that are at most a limit but not at most ``above``."""
+
+    def generate(context, builder, signature, args):
+        v, bits = Lanes(builder, 16), I64(0)
+        bounds = pointer(context, builder, signature.args[0], args[0], args[1])
+        above, limit = (broadcast(builder, args[p], 16) for p in (2, 3))
+        for p in range(PANELS):
+            bound = v.load(bounds, I64(16 * p))
+            within = builder.fcmp_ordered("<=", bound, limit)
+            further = builder.fcmp_unordered(">", bound, above)
+            part = builder.bitcast(builder.and_(within, further), I16)
+            part = builder.shl(builder.zext(part, I64), I64(16 * p))
+            bits = builder.or_(bits, part)
+        return bits
+
+    f32 = types.float32
+    return types.uint64(bounds, types.int64, f32, f32), generate
+
+
+@kernel
+def _offer_between(store, Q, first, last, above, limits, bounds, n, keys, ids):
+    """Score rows with a bound in ``limits`` but not in ``above``; return how many.
+
+    Rows change slowest: a group of them stays in the cache for all queries.
+    """
+    scored, every = 0, np.uint64(0xFFFFFFFFFFFFFFFF)
+    for start in range(0, n, GROUP):
+        window = every >> np.uint64(max(0, start + GROUP - n))
+        for r in range(first, last):
+            at = r * bounds.shape[1] + start
+            bits = _between(bounds, at, above[r], limits[r]) & window
+            while bits != 0:
+                _offer(store, Q[r], start + _lowest(bits), keys[r], ids[r])
+                bits &= bits - np.uint64(1)
+                scored += 1
+    return scored
+
+
+@kernel
+def select_rows(store, squared, Q, codes, panel, bounds, limits, keys, ids):
+    """Find each query's best rows, exactly, by bytes; for many neighbours of few rows.
+
+    Rows of about the k best bounds are scored directly first, then those whose bound
+    is within the worst of these: hardly more than are sought, where a limit that falls
+    row after row lets k ln(n / k) pass.
+
+    Parameters
+    ----------
+    bounds : (padded nq, n padded to a multiple of ``GROUP``) float32     scratch
+    limits : (2, padded nq) float32     scratch
+    store, squared, Q, codes, panel, keys, ids
+        As ``filter_rows`` has them.
+
+    Returns
+    -------
+    scored : int                rows that were scored directly, for all queries
+    """
+    (nq, d), n, k = Q.shape, store.rows.shape[0], ids.shape[1]
+    for start in range(0, n, GROUP):
+        _encode_rows(store.rows, start, min(GROUP, n - start), squared, codes, panel)
+        for q in range(0, nq, BLOCK):
+            at = q * bounds.shape[1] + start
+            _bound(panel, codes, q, d, bounds, at, bounds.shape[1])
+    near, far = limits[0], limits[1]
+    scored = 0
+    for first in range(0, nq, TOGETHER):
+        last = min(nq, first + TOGETHER)
+        for r in range(first, last):
+            near[r] = _threshold(bounds, r * bounds.shape[1], n, k)
+            far[r] = np.nan  # nothing is below, not even −inf
+        scored += _offer_between(store, Q, first, last, far, near, bounds, n, keys, ids)
+        for r in range(first, last):
+            far[r] = -_limit(keys[r, k - 1], squared, codes, r)
+        scored += _offer_between(store, Q, first, last, near, far, bounds, n, keys, ids)
+    return scored
 
 
 @kernel

@@ -186,8 +186,9 @@ def search_together(
 ):
     """As ``answer.search``, for queries whose probes are given, list after list.
 
-    A list is read once for all queries that probe it. Each query's nearest list comes
-    first, in a round of its own: what it finds spares the others' vectors.
+    A list is read once for all queries that probe it, but for each query's nearest
+    list, and then the next three, which come first: what they find spares the others'
+    vectors.
 
     Parameters
     ----------
@@ -197,12 +198,13 @@ def search_together(
     room : (2 d,) float32       scratch
     """
     nq, nprobe = probes.shape
+    few = min(4, nprobe)
     for r in range(nq):
         project(lists.mean, lists.columns, Q[r], room)
         begin(lists.store, room[: Q.shape[1]], buffers[r])
         clear(keys[r], ids[r])
         scored[r] = lists.offsets.size - 1
-    for first, last in ((0, 1), (1, nprobe)):
+    for first, last in ((0, 1), (1, few), (few, nprobe)):
         _group(probes, first, last, starts, order)
         for which in range(lists.offsets.size - 1):
             begin_at, end = starts[which], starts[which + 1]

@@ -244,6 +244,40 @@ def count_below(typingctx, x, start, count, limit):
 
 
 @intrinsic
+def ends(typingctx, x, start, count):
+    """Return the least and the largest of ``x.flat[start:start+count]``, no NaN."""
+
+    def generate(context, builder, signature, args):
+        v = Lanes(builder, 16)
+        x = pointer(context, builder, signature.args[0], args[0], args[1])
+        one = broadcast(builder, builder.load(x), 16)
+
+        def extend(a, ends):
+            less = builder.fcmp_ordered("<", a, ends[0])
+            more = builder.fcmp_ordered(">", a, ends[1])
+            return [builder.select(less, a, ends[0]), builder.select(more, a, ends[1])]
+
+        whole = builder.and_(args[2], I64(-16))
+        both = loop(
+            builder, I64(0), whole, 16, [one, one],
+            lambda i, ends: extend(v.load(x, i), ends),
+        )  # fmt: skip
+        mask = v.mask(builder.sub(args[2], whole))
+        both = extend(builder.select(mask, v.load(x, whole, mask), one), both)
+        both = [
+            call(
+                builder, f"llvm.vector.reduce.{end}.v16f32", F32, [a],
+                fastmath=("nnan",),
+            )
+            for end, a in zip(("fmin", "fmax"), both, strict=True)
+        ]  # fmt: skip
+        return context.make_tuple(builder, signature.return_type, both)
+
+    i64 = types.int64
+    return types.UniTuple(types.float32, 2)(x, i64, i64), generate
+
+
+@intrinsic
 def not_above16(typingctx, x, start, count, limit):
     """Bits of ``x.flat[start + i] <= limit`` for 16 elements, lowest bit first.
 

@@ -11,7 +11,11 @@ from ann.memory import aligned
 from tests.ann.data import clustered, gaussian, integers
 
 needs_bytes = pytest.mark.skipif(not products.BYTES, reason="no 8-bit products here")
-FILTERS = [pytest.param(True, id="bytes", marks=needs_bytes), pytest.param(False)]
+FILTERS = [
+    pytest.param("bytes", marks=needs_bytes),
+    pytest.param("choice", marks=needs_bytes),
+    "floats",
+]
 
 
 def outlier_dimension(n, d, seed):
@@ -69,8 +73,10 @@ HARD = [
 ]  # fmt: skip
 
 
-def force(monkeypatch, by_bytes):
-    monkeypatch.setattr(products, "BYTES", by_bytes)
+def force(monkeypatch, way):
+    monkeypatch.setattr(products, "BYTES", way != "floats")
+    monkeypatch.setattr(exact, "MOST_ROWS", 10_000 if way == "choice" else 0)
+    monkeypatch.setattr(exact, "MOST_ROWS_EACH", 10_000)
 
 
 def check(key, X, Q, k, threads=1):
@@ -79,11 +85,11 @@ def check(key, X, Q, k, threads=1):
     return expected
 
 
-@pytest.mark.parametrize("by_bytes", FILTERS)
+@pytest.mark.parametrize("way", FILTERS)
 @pytest.mark.parametrize("key", ["l2", "dot"])
 @pytest.mark.parametrize("data", HARD, ids=lambda data: data.__name__)
-def test_equals_a_direct_scan(monkeypatch, data, key, by_bytes):
-    force(monkeypatch, by_bytes)
+def test_equals_a_direct_scan(monkeypatch, data, key, way):
+    force(monkeypatch, way)
     for d in (3, 24, 65):
         X, Q = data(2000, d, seed=d), data(50, d, seed=99)
         Q[:5] = X[:5]
@@ -91,10 +97,10 @@ def test_equals_a_direct_scan(monkeypatch, data, key, by_bytes):
             check(key, X, Q, k)
 
 
-@pytest.mark.parametrize("by_bytes", FILTERS)
+@pytest.mark.parametrize("way", FILTERS)
 @pytest.mark.parametrize("key", ["l2", "dot"])
-def test_queries_unlike_the_rows(monkeypatch, key, by_bytes):
-    force(monkeypatch, by_bytes)
+def test_queries_unlike_the_rows(monkeypatch, key, way):
+    force(monkeypatch, way)
     for rows, queries in [(gaussian, all_magnitudes), (all_magnitudes, gaussian)]:
         check(key, rows(1500, 20, seed=0), queries(60, 20, seed=1), 5)
     X = gaussian(1500, 20)
@@ -102,22 +108,22 @@ def test_queries_unlike_the_rows(monkeypatch, key, by_bytes):
     check(key, np.zeros_like(X), X[:30], 5)
 
 
-@pytest.mark.parametrize("by_bytes", FILTERS)
+@pytest.mark.parametrize("way", FILTERS)
 @pytest.mark.parametrize("key", ["l2", "dot"])
 @pytest.mark.parametrize("n", [1, 5, 16, 63, 64, 65, 200])
-def test_any_shape(monkeypatch, key, n, by_bytes):
-    force(monkeypatch, by_bytes)
+def test_any_shape(monkeypatch, key, n, way):
+    force(monkeypatch, way)
     for d in (1, 2, 4, 15, 16, 17, 48, 129):
         for nq in (12, 24, 29, 31):
             X, Q = gaussian(n, d, seed=n), gaussian(nq, d, seed=d)
             check(key, X, Q, min(n, 70))
 
 
-@pytest.mark.parametrize("by_bytes", FILTERS)
+@pytest.mark.parametrize("way", FILTERS)
 @pytest.mark.parametrize("key", ["l2", "dot"])
 @pytest.mark.parametrize("batch", [32, 10_000])
-def test_neither_threads_nor_batches_show(monkeypatch, key, batch, by_bytes):
-    force(monkeypatch, by_bytes)
+def test_neither_threads_nor_batches_show(monkeypatch, key, batch, way):
+    force(monkeypatch, way)
     monkeypatch.setattr(exact, "BATCH", batch)  # by queries, and by rows
     monkeypatch.setattr(exact, "PAIRS", 2**14)
     X = np.concatenate([clustered(3000, 9), integers(500, 9)])
@@ -128,11 +134,11 @@ def test_neither_threads_nor_batches_show(monkeypatch, key, batch, by_bytes):
     np.testing.assert_array_equal(few, (keys[150:180], ids[150:180]))
 
 
-@pytest.mark.parametrize("by_bytes", FILTERS)
+@pytest.mark.parametrize("way", FILTERS)
 @pytest.mark.parametrize("key", ["l2", "dot"])
 @pytest.mark.parametrize("batch", [32, 10_000])
-def test_no_guess_changes_the_result(monkeypatch, key, batch, by_bytes):
-    force(monkeypatch, by_bytes)
+def test_no_guess_changes_the_result(monkeypatch, key, batch, way):
+    force(monkeypatch, way)
     monkeypatch.setattr(exact, "BATCH", batch)
     X, Q = integers(300, 4), integers(200, 4, seed=1)  # with many ties
     keys, ids = check(key, X, Q, 1)
@@ -208,6 +214,20 @@ def survivors(monkeypatch):
 
     monkeypatch.setattr(products, "filter_rows", counted)
     return counts
+
+
+@needs_bytes
+@pytest.mark.parametrize("key", ["l2", "dot"])
+def test_hardly_more_rows_are_scored_than_sought(monkeypatch, key):
+    counts, original = [], products.select_rows
+
+    def counted(*arguments):
+        counts.append(original(*arguments))
+        return counts[-1]
+
+    monkeypatch.setattr(products, "select_rows", counted)
+    exact.search(key, gaussian(3000, 64), gaussian(100, 64, seed=1), 40, 1)
+    assert sum(counts) / 100 < 60
 
 
 @needs_bytes

@@ -149,6 +149,19 @@ def test_count_below():
 
 
 @numba.njit
+def _ends(x, start, count):
+    return simd.ends(x, start, count)
+
+
+def test_ends():
+    x = gaussian(1, 100, seed=3)[0]
+    x[70], x[90] = np.inf, -np.inf
+    for start, count in itertools.product((0, 1, 17), (1, 15, 16, 17, 32, 80)):
+        part = x[start : start + count]
+        assert _ends(x, start, count) == (part.min(), part.max())
+
+
+@numba.njit
 def _at(array, index):
     return simd.at(array, index)
 
