@@ -21,7 +21,7 @@ INF = np.float32(np.inf)
 def finish(metric, keys, ids, k, q=None, rows=None, names=None):
     """Run the kernel on candidates; return ids, distances and the count."""
     originals = None if rows is None else ROWS[KEY[metric]](rows)
-    final = answer.Final(METRICS.index(metric), 1e18, originals, names)
+    final = answer.Final(METRICS.index(metric), originals, names)
     q = np.zeros(1, np.float32) if q is None else q
     distances, found = np.full(k, np.nan, np.float32), np.full(k, -7, np.int64)
     keys, ids = np.array(keys, np.float32), np.array(ids, np.int32)
@@ -113,7 +113,7 @@ def test_finish_all_is_finish_of_each_row():
     keys, ids = np.zeros((6, 9), np.float32), np.arange(54, dtype=np.int32)
     ids = (ids % 50).reshape(6, 9)
     ids[2, 4:] = -1
-    final = answer.Final(0, 1e18, ROWS["l2"](rows), None)
+    final = answer.Final(0, ROWS["l2"](rows), None)
     distances, found = np.empty((6, 5), np.float32), np.empty((6, 5), np.int64)
     scored = np.full(6, 100)
     answer.finish_all(final, Q, keys, ids, distances, found, scored)

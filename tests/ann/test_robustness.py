@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 import ann
-import ann.hnsw
+import ann.insertion
 from ann import parallel
 from tests.ann.data import gaussian
 
@@ -50,7 +50,7 @@ def test_an_add_that_is_broken_off_is_noticed(monkeypatch):
         calls.append(0)
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(ann.hnsw.kernels, "insert_points", breaks)
+    monkeypatch.setattr(ann.insertion.kernels, "insert_points", breaks)
     with pytest.raises(KeyboardInterrupt):
         index.add(G[100:])
     monkeypatch.undo()
