@@ -25,6 +25,7 @@ from ann.metrics import metric as metric_named
 Floats = NDArray[np.float32]
 _METRICS = ("l2", "ip", "cosine", "l1")  # as the kernels number them
 _FINISH_CHUNK = 16
+_DIRECT_CALLS = on("direct-calls")
 
 
 class Desk(NamedTuple):
@@ -223,10 +224,13 @@ class Index(ABC):
         effort: Any = None,
     ) -> tuple[NDArray[np.int64], Floats]:
         k = validation.integer(k, "k", 1)
-        if threads is None and distance_computations is None and self._is_lone(Q):
-            answered = self._answer_one(Q, k, effort)  # type: ignore[arg-type]
-            if answered is not None:
-                return answered  # type: ignore[no-any-return]
+        one = threads is None or (type(threads) is int and threads == 1)
+        if one and distance_computations is None:
+            lone = self._lone(Q)
+            if lone is not None:
+                ids, distances = self._answer_one(lone, k, effort)
+                if ids is not None:
+                    return (ids[0], distances[0]) if lone is Q else (ids, distances)
         array = np.asarray(Q)
         single = array.ndim == 1
         queries = validation.vectors(array[None] if single else array, "Q", self._d)
@@ -255,19 +259,19 @@ class Index(ABC):
 
     # --- one query: three kernel calls ------------------------------------------------
 
-    def _is_lone(self, Q: ArrayLike) -> bool:
-        """Whether ``Q`` is one query that the kernels can take as it is."""
-        return (
-            type(Q) is np.ndarray
-            and Q.dtype == np.float32
-            and Q.shape == (self._d,)
-            and Q.flags.carray
-            and not self._incomplete
-            and on("direct-calls")
-        )
+    def _lone(self, Q: ArrayLike) -> Floats | None:
+        """Return a single query that the kernels can take as it is, else None."""
+        q: Any = Q
+        if not (type(q) is np.ndarray and q.dtype == np.float32 and q.flags.carray):
+            return None
+        if self._incomplete or not _DIRECT_CALLS:
+            return None
+        if q.ndim == 2 and len(q) == 1:
+            q = q[0]
+        return q if q.shape == (self._d,) else None
 
     def _answer_one(self, q: Floats, k: int, effort: Any) -> Any:
-        """Return ids and distances, or None for a query that must be refused."""
+        """Return ids and distances (1, k), or None for a query to be refused."""
         desk = self._borrow(min(self._candidates(k), self._ntotal), effort)
         query, keys, found, scored, scratch = desk
         ids, distances = np.empty((1, k), np.int64), np.empty((1, k), np.float32)
@@ -279,7 +283,7 @@ class Index(ABC):
             search(structure, query, effort, scratch, keys, found, scored)
             finish(final, query, keys, found, distances, ids, scored)
         self._spare.append(desk)
-        return (ids[0], distances[0]) if status == answer.FINE else None
+        return (ids, distances) if status == answer.FINE else (None, None)
 
     def _make_direct(
         self, q: Floats, effort: Any, desk: Desk, ids: Any, distances: Any

@@ -94,6 +94,7 @@ class IVF(_Ours):
         """Search parameters."""
 
         nprobe: int = Field(16, ge=1)
+        patience: int | None = Field(None, ge=1)
 
         def small(self) -> Self:
             """Return as many probes as any number of lists allows."""

@@ -399,3 +399,11 @@ def test_an_index_that_was_searched_can_be_pickled():
     np.testing.assert_array_equal(
         pickle.loads(pickle.dumps(index)).search(Q[0], k=5), before
     )
+
+
+@pytest.mark.parametrize("structure", STRUCTURES)
+def test_a_batch_of_one_is_a_lone_query_with_another_shape(structure):
+    index = made(structure)
+    for found, expected in zip(index.search(Q[:1]), index.search(Q[0]), strict=True):
+        assert found.shape == (1, 10)
+        np.testing.assert_array_equal(found[0], expected)
