@@ -187,30 +187,26 @@ def _headers(table: Table, cells: Iterable[str], width: int) -> list[str]:
 
 def bulk(lines: Sequence[bulks.Line]) -> Iterator[Stack]:
     """Yield a table per data set of work in bulk."""
-    for _, group in groupby(lines, lambda line: (line.dataset, line.n, line.d)):
-        table = _table()
-        table.add_column("work", overflow="fold")
-        for header in ("library", "median s", "least", "greatest", "ours ×", "quality"):
+    for _, group in groupby(lines, lambda line: (line.dataset, line.task, _work(line))):
+        work = list(group)
+        first, table = work[0], _table()
+        table.add_column("library")
+        for header in ("median s", "least", "greatest", "ours ×", first.quality):
             table.add_column(header, justify="right", no_wrap=True)
-        before = None
-        for line in group:
-            setting = json.loads(line.setting)
-            words = ", ".join(f"{key} {value:,}" for key, value in setting.items())
-            metric = line.metric if line.task == "exact search" else ""
-            work = f"{line.task} {metric}".rstrip() + f"\n{words}"
-            if work != before:
-                table.add_section()
+        for line in work:
             times = (line.median_s, line.least_s, line.greatest_s)
-            table.add_row(
-                "" if work == before else work,
-                line.library,
-                *map(_round, times),
-                _times(line.ours) if line.library != bulks.OURS else "",
-                f"{line.quality} {line.value:.6g}",
-            )
-            before = work
-        title = f"\n{line.dataset}: n={line.n:,} d={line.d}, {line.threads} threads"
-        yield Stack(Text(title), table, Text(_BULK))
+            ratio = _times(line.ours) if line.library != bulks.OURS else ""
+            table.add_row(line.library, *map(_round, times), ratio, f"{line.value:.6g}")
+        data = f"{first.dataset}: n={first.n:,} d={first.d}, {first.threads} threads"
+        yield Stack(Text(f"\n{data}\n{_work(first)}"), table)
+    yield Stack(Text(_BULK))
+
+
+def _work(line: bulks.Line) -> str:
+    setting = json.loads(line.setting)
+    words = ", ".join(f"{key} {value:,}" for key, value in setting.items())
+    metric = f" {line.metric}" if line.task == "exact search" else ""
+    return f"{line.task}{metric}: {words}"
 
 
 def _times(ratio: Ratio) -> str:
