@@ -79,13 +79,14 @@ def move_masked(builder, source, target, mask):
 
 
 def multiply_add_bytes(builder, total, u, v):
-    """Add to each of 16 sums the products of four unsigned and four signed bytes.
+    """Add to each 32-bit sum the products of four unsigned and four signed bytes.
 
-    ``vpdpbusd`` of AVX-512 VNNI.
+    ``vpdpbusd`` of AVX-512 VNNI, for sums of 16, 32 or 64 bytes.
     """
-    if binding.llvm_version_info[0] < 22:
+    if binding.llvm_version_info[0] < 22:  # bytes were declared as 32-bit lanes
         u, v = (builder.bitcast(part, total.type) for part in (u, v))
-    return call(builder, "llvm.x86.avx512.vpdpbusd.512", total.type, [total, u, v])
+    name = f"llvm.x86.avx512.vpdpbusd.{32 * total.type.count}"
+    return call(builder, name, total.type, [total, u, v])
 
 
 class Lanes:

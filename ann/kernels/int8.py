@@ -17,18 +17,25 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
-from llvmlite import binding, ir
+from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
 
 from ann.kernels._jit import SIMD_LEVEL, reduction
-from ann.kernels.emit import I8, I16, I32, I64, call, loop, pointer, splat
+from ann.kernels.emit import (
+    I8,
+    I16,
+    I32,
+    I64,
+    call,
+    loop,
+    multiply_add_bytes,
+    pointer,
+    splat,
+)
 
 STEP = 16  # bytes
 _WIDTH = {"avx512": 64, "avx2": 32}  # bytes of a vector
-
-# Until LLVM 22 the 8-bit operands were declared as 32-bit lanes.
-NARROW_VNNI = binding.llvm_version_info[0] >= 22
 
 
 class _Bytes:
@@ -78,10 +85,7 @@ class _Bytes:
         if not self.vnni:
             wide = ir.VectorType(I16, self.width)
             return self.multiply_add(builder.zext(a, wide), builder.sext(b, wide), acc)
-        if not NARROW_VNNI:
-            a, b = (builder.bitcast(x, acc.type) for x in (a, b))
-        name = f"llvm.x86.avx512.vpdpbusd.{8 * self.width}"
-        return call(builder, name, acc.type, [acc, a, b])
+        return multiply_add_bytes(builder, acc, a, b)
 
     def square(self, a, b, acc):
         """``acc`` + squared differences of 16-bit elements."""

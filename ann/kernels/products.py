@@ -363,16 +363,6 @@ def _bound(typingctx, panel, codes, q, d, bounds, at, stride):
     return types.void(panel, codes, i64, i64, bounds, i64, i64), generate
 
 
-@intrinsic
-def _lowest(typingctx, bits):
-    """Index of the lowest set bit of a uint64 that is not 0."""
-
-    def generate(context, builder, signature, args):
-        return call(builder, "llvm.cttz.i64", I64, [args[0], I1(1)])
-
-    return types.int64(types.uint64), generate
-
-
 @kernel
 def _limit(key, squared, codes, r):
     """Return the least ⟨q, x⟩·scale of a row whose direct key is at most ``key``."""
@@ -404,7 +394,7 @@ def _take_group(store, first, start, stop, squared, Q, codes, panel, limits, key
             if bits == 0:
                 continue
             while bits != 0:
-                _offer(store, Q[r], first + _lowest(bits), keys[r], ids[r])
+                _offer(store, Q[r], first + simd.trailing_zeros(bits), keys[r], ids[r])
                 bits &= bits - np.uint64(1)
                 survivors += 1
             limits[r] = _limit(keys[r, last], squared, codes, r)
@@ -499,7 +489,7 @@ def _offer_between(store, Q, first, last, above, limits, bounds, n, keys, ids):
             at = r * bounds.shape[1] + start
             bits = _between(bounds, at, above[r], limits[r]) & window
             while bits != 0:
-                _offer(store, Q[r], start + _lowest(bits), keys[r], ids[r])
+                _offer(store, Q[r], start + simd.trailing_zeros(bits), keys[r], ids[r])
                 bits &= bits - np.uint64(1)
                 scored += 1
     return scored

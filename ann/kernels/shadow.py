@@ -26,7 +26,7 @@ from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
 
-from ann.kernels import int8, simd
+from ann.kernels import simd
 from ann.kernels._jit import SIMD_LEVEL, kernel, reduction
 from ann.kernels.emit import (
     I8,
@@ -37,6 +37,7 @@ from ann.kernels.emit import (
     broadcast,
     call,
     loop,
+    multiply_add_bytes,
     pointer,
     splat,
 )  # fmt: skip
@@ -215,13 +216,6 @@ def _begin(store, q, buffer):
 # --- blocks ---------------------------------------------------------------------------
 
 
-def _vnni(builder, acc, codes, query):
-    name = "llvm.x86.avx512.vpdpbusd.512"
-    if not int8.NARROW_VNNI:
-        codes, query = (builder.bitcast(x, acc.type) for x in (codes, query))
-    return call(builder, name, acc.type, [acc, codes, query])
-
-
 def _generic(builder, acc, codes, query):
     """Multiply in 16 bits, which hold 255 · 127, and add four of them up in 32."""
     words = ir.VectorType(I16, 64)
@@ -241,7 +235,7 @@ def estimates(level: str) -> Any:
     the query come 16 lower bounds, then 16 keys without what the codes lost. ``groups``
     is a multiple of 4.
     """
-    multiply = _vnni if level == "avx512" else _generic
+    multiply = multiply_add_bytes if level == "avx512" else _generic
 
     @intrinsic
     def estimate(typingctx, codes, block, groups, query, query_at, head, terms, out):

@@ -379,9 +379,11 @@ def nearest_word(typingctx, x, start, words, bias, labels, keys, i):
 
 @intrinsic
 def trailing_zeros(typingctx, bits):
-    """Index of the lowest set bit of a uint32 that is not 0."""
+    """Index of the lowest set bit of a uint32 or uint64 that is not 0."""
 
     def generate(context, builder, signature, args):
-        return builder.zext(call(builder, "llvm.cttz.i32", I32, [args[0], I1(1)]), I64)
+        kind = args[0].type
+        found = call(builder, f"llvm.cttz.i{kind.width}", kind, [args[0], I1(1)])
+        return found if kind == I64 else builder.zext(found, I64)
 
-    return types.int64(types.uint32), generate
+    return types.int64(bits), generate
