@@ -92,7 +92,7 @@ class HNSW(Index):
             entry_point=-1,
             top=-1,
         )
-        self._store: Any = None  # what the kernels see of the codec
+        self._walk: Any = None  # what a search sees of all this
 
     @property
     def _build_params(self) -> dict[str, Any]:
@@ -170,7 +170,8 @@ class HNSW(Index):
         return keys, ids
 
     def _structure(self) -> Walk:
-        return Walk(self._graph, self._store, self._codec.columns)
+        walk: Walk = self._walk
+        return walk
 
     def _scratch(self, effort: int) -> Scratch:
         (n, width), d = self._graph.base.shape, self._d or 0
@@ -204,7 +205,8 @@ class HNSW(Index):
             threads,
         )
         self._graph = insertion.insert(first + order[highest_first])
-        self._store = self._codec.store(self._packed, self._metric.key)
+        searched = self._codec.store(self._packed, self._metric.key)
+        self._walk = Walk(self._graph, searched, self._codec.columns)
         self._incomplete = False
 
     def _store_to_build_on(self, X: Floats, threads: int) -> Any:

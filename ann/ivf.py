@@ -201,7 +201,7 @@ class IVF(Index):
         lists = self._structure()
 
         def work(ranges: parallel.Ranges) -> None:
-            desk = self._borrow(0, effort)
+            desk = self._borrow(results[1].shape[1], effort)
             for a, b in ranges:
                 part = (of[a:b] for of in results)
                 search(lists, Q[a:b], effort, desk.scratch, *part)
