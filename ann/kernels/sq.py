@@ -4,8 +4,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ann.kernels import int8
-from ann.kernels._jit import kernel
+from ann.kernels import int8, simd
+from ann.kernels._jit import kernel, reduction
 from ann.kernels.stores import (
     as_query_of,
     begin,
@@ -86,15 +86,25 @@ def _clear_query(store, buffer, size):
         buffer[j] = _ZERO
 
 
-@kernel
+@reduction
 def _put_signed(q, start, stop, at, inverse, buffer):
     """Write components as signed bytes; return the sum of what they come to."""
     total = _ZERO
-    for j in range(start, stop):
-        code = np.rint(q[j] * inverse)
+    for j in range(stop - start):
+        code = np.rint(simd.at(q, start + j) * inverse)
         total += code
-        int8.put(buffer, HEAD, at + j - start, np.int8(code))
+        int8.put(buffer, HEAD, at + j, np.int8(code))
     return total
+
+
+@reduction
+def _sum_and_dot(q, low):
+    """Return Σ q and ⟨q, low⟩, alike at every vector level."""
+    total = dot = _ZERO
+    for j in range(q.size):
+        total += simd.at(q, j)
+        dot += simd.at(q, j) * simd.at(low, j)
+    return total, dot
 
 
 def _begin_dot(store, q, buffer):
@@ -104,12 +114,9 @@ def _begin_dot(store, q, buffer):
     the middle of the grid, where most codes are.
     """
     d, width = q.size, store.codes.shape[1]
-    largest = low = total = _ZERO
-    for j in range(d):
-        largest = max(largest, abs(q[j]))
-        total += q[j]
-        low += q[j] * store.low[j]
-    step = largest / np.float32(127.0)
+    total, low = _sum_and_dot(q, store.low)
+    least, largest = simd.ends(q, 0, d)
+    step = max(-least, largest) / np.float32(127.0)
     inverse = _inverse(step)
     _clear_query(store, buffer, 1)
     written = _put_signed(q, 0, store.half, 0, inverse, buffer)
@@ -118,16 +125,16 @@ def _begin_dot(store, q, buffer):
     buffer[1] = -store.grid * step
 
 
-@kernel
+@reduction
 def _put_words(q, store, start, stop, at, buffer):
     """Write components as 16-bit points of the grid; return Σ (what is cut off)²."""
     inverse, cut = _inverse(store.grid), _ZERO
-    for j in range(start, stop):
-        offset = q[j] - store.low[j]
+    for j in range(stop - start):
+        offset = simd.at(q, start + j) - simd.at(store.low, start + j)
         point = min(max(offset * inverse, -_TOP), _TOP + _TOP)
         beyond = offset - store.grid * point
         cut += beyond * beyond
-        int8.put(buffer, HEAD, at + j - start, np.int16(np.rint(point)))
+        int8.put(buffer, HEAD, at + j, np.int16(np.rint(point)))
     return cut
 
 
@@ -143,15 +150,15 @@ def _begin_square(store, q, buffer):
     buffer[0], buffer[1] = cut, store.grid * store.grid
 
 
-@kernel
+@reduction
 def _put_bytes(q, store, start, stop, at, buffer):
     """Write components as points of the grid; return how far they lie outside."""
     inverse, outside = _inverse(store.grid), _ZERO
-    for j in range(start, stop):
-        offset = q[j] - store.low[j]
+    for j in range(stop - start):
+        offset = simd.at(q, start + j) - simd.at(store.low, start + j)
         inside = min(max(offset * inverse, _ZERO), _TOP)
         outside += abs(offset - store.grid * inside)
-        int8.put(buffer, HEAD, at + j - start, np.uint8(np.rint(inside)))
+        int8.put(buffer, HEAD, at + j, np.uint8(np.rint(inside)))
     return outside
 
 
