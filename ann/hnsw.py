@@ -206,7 +206,9 @@ class HNSW(Index):
         )
         self._graph = insertion.insert(first + order[highest_first])
         searched = self._codec.store(self._packed, self._metric.key)
-        self._walk = Walk(self._graph, searched, self._codec.columns)
+        self._walk = Walk(
+            self._graph, searched, self._codec.columns, self._rows_to_refine_by()
+        )
         self._incomplete = False
 
     def _store_to_build_on(self, X: Floats, threads: int) -> Any:

@@ -322,11 +322,14 @@ class Index(ABC):
 
     def _final(self) -> answer.Final:
         """Return what the kernels need to turn candidates into answers."""
-        originals = None
-        if self._refine is not None:
-            originals = ROWS[self._metric.key](self._originals)
         metric = _METRICS.index(self._metric.name)
-        return answer.Final(metric, originals, self._ids)
+        return answer.Final(metric, self._rows_to_refine_by(), self._ids)
+
+    def _rows_to_refine_by(self) -> Any:
+        """Return a store of the original vectors, or None without ``refine``."""
+        if self._refine is None:
+            return None
+        return ROWS[self._metric.key](self._originals)
 
     # --- the steps between ------------------------------------------------------------
 

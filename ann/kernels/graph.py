@@ -13,7 +13,7 @@ from ann.kernels._jit import kernel
 from ann.kernels.answer import nearest_of
 from ann.kernels.pool import EXPANDED, ID_MASK, INFINITY, NO_ID, insert, package
 from ann.kernels.rows import project
-from ann.kernels.stores import as_query, begin, between, fetch, score
+from ann.kernels.stores import LINE, as_query, begin, between, fetch, score
 from ann.kernels.tricks import on
 
 AHEAD = 16  # neighbours whose vectors are on their way while one is scored
@@ -97,6 +97,14 @@ def descend(graph, store, query, top, bottom, node, key):
 
 
 @kernel
+def _fetch_links(links, row):
+    """Ask for all cache lines of a row: the first alone left 8 % of the time."""
+    width = links.shape[1]
+    for t in range(0, width, LINE // 4):
+        simd.prefetch(links, row * width + t)
+
+
+@kernel
 def _fetch_neighbors(links, store, row):
     width = links.shape[1]
     for j in range(width):
@@ -107,7 +115,9 @@ def _fetch_neighbors(links, store, row):
 
 
 @kernel
-def search_layer(graph, store, query, layer, node, key, ef, scratch):
+def search_layer(
+    graph, store, query, layer, node, key, ef, scratch, originals=None, wanted=0
+):
     """Beam search on one layer (Algorithm 2).
 
     Candidates and results share one sorted pool: a member is a candidate until it is
@@ -124,6 +134,9 @@ def search_layer(graph, store, query, layer, node, key, ef, scratch):
     node, key : int32, float32  where to begin, and its key
     ef : int                    size of the pool
     scratch : Scratch           overwritten
+    originals, wanted : store of rows, int
+        The best ``wanted`` will be scored by these, if not None: they are asked for
+        while the walk goes on. That took 3 to 5 % off a search of 4-bit codes.
 
     Returns
     -------
@@ -155,6 +168,8 @@ def search_layer(graph, store, query, layer, node, key, ef, scratch):
         for j in range(min(AHEAD, n_found)):
             fetch(store, found[j])
         scored += n_found
+        if originals is not None and cursor < wanted:
+            fetch(originals, node)
         cursor += 1
         while cursor < size and ids[cursor] < 0:
             cursor += 1
@@ -172,8 +187,7 @@ def search_layer(graph, store, query, layer, node, key, ef, scratch):
                 bits &= bits - np.uint32(1)
                 size, position = insert(keys, ids, size, ef, found_keys[j], found[j])
                 cursor = min(cursor, position)
-                row = np.int64(_row_of(graph, found[j], layer)) * width
-                simd.prefetch(links, row)
+                _fetch_links(links, _row_of(graph, found[j], layer))
         while cursor < size and ids[cursor] < 0:
             cursor += 1
     return size, scored
@@ -185,6 +199,7 @@ class Walk(NamedTuple):
     graph: Graph
     store: Any
     columns: Any  #: (d, d) float32, a rotation that codes have gone through, or None
+    originals: Any  #: store of rows that the best are scored by anew, or None
 
 
 @nearest_of(Walk)
@@ -196,7 +211,9 @@ def _nearest(walk, q, ef, scratch, keys, ids):
     node = np.int32(graph.entry_point)
     key = score(store, query, node)
     node, key, above = descend(graph, store, query, graph.top, 1, node, key)
-    size, below = search_layer(graph, store, query, 0, node, key, ef, scratch)
+    size, below = search_layer(
+        graph, store, query, 0, node, key, ef, scratch, walk.originals, ids.size
+    )
     package(scratch.keys, scratch.ids, size, keys, ids)
     return 1 + above + below
 
