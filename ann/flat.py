@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ann import exact
+from ann import exact, validation
 from ann.codecs import Codec, Float32
 from ann.index import Floats, Index
 from ann.kernels.scan import Everything, FlatScratch
@@ -93,6 +93,7 @@ class Flat(Index):
         ValueError
             Wrong shape or width, not finite, a zero vector under ``cosine``, ``k < 1``.
         """
+        k = validation.integer(k, "k", 1)
         return self._search(Q, k, threads, distance_computations)
 
     def _nearest(

@@ -23,6 +23,7 @@ from ann.metrics import LONGEST
 from ann.metrics import metric as metric_named
 
 Floats = NDArray[np.float32]
+_FLOAT32 = np.dtype(np.float32)
 _METRICS = ("l2", "ip", "cosine", "l1")  # as the kernels number them
 _FINISH_CHUNK = 16
 _DIRECT_CALLS = on("direct-calls")
@@ -223,7 +224,6 @@ class Index(ABC):
         distance_computations: NDArray[np.int64] | None,
         effort: Any = None,
     ) -> tuple[NDArray[np.int64], Floats]:
-        k = validation.integer(k, "k", 1)
         one = threads is None or (type(threads) is int and threads == 1)
         if one and distance_computations is None:
             lone = self._lone(Q)
@@ -262,7 +262,7 @@ class Index(ABC):
     def _lone(self, Q: ArrayLike) -> Floats | None:
         """Return a single query that the kernels can take as it is, else None."""
         q: Any = Q
-        if not (type(q) is np.ndarray and q.dtype == np.float32 and q.flags.carray):
+        if not (type(q) is np.ndarray and q.dtype == _FLOAT32 and q.flags.carray):
             return None
         if self._incomplete or not _DIRECT_CALLS:
             return None

@@ -172,6 +172,7 @@ class IVF(Index):
         ValueError
             As ``Flat.search``, and ``nprobe`` or ``patience`` out of range.
         """
+        k = validation.integer(k, "k", 1)
         if nprobe is None:
             nprobe = min(_DEFAULT_NPROBE, self.nlist or _DEFAULT_NPROBE)
         nprobe = validation.integer(nprobe, "nprobe", 1, self.nlist, "nlist=")

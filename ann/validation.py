@@ -124,13 +124,17 @@ def integer(
     ValueError
         Not an integer, or out of range.
     """
-    try:
-        number = operator.index(value)
-    except TypeError:
-        raise ValueError(f"{name} must be an integer, got {value!r}") from None
-    if isinstance(value, bool | np.bool_):
-        raise ValueError(f"{name} must be an integer, got {value!r}")
+    number = value if type(value) is int else _index(value, name)
     if number < low or (high is not None and number > high):
         bounds = f">= {low}" if high is None else f"in [{low}, {limit}{high}]"
         raise ValueError(f"{name} must be {bounds}, got {number}")
     return number
+
+
+def _index(value: Any, name: str) -> int:
+    try:
+        if not isinstance(value, bool | np.bool_):
+            return operator.index(value)
+    except TypeError:
+        pass
+    raise ValueError(f"{name} must be an integer, got {value!r}")
