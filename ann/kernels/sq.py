@@ -13,6 +13,8 @@ from ann.kernels.stores import (
     between_of,
     fetch_codes,
     fetch_of,
+    lines_of,
+    lines_of_codes,
     score_of,
 )  # fmt: skip
 
@@ -239,5 +241,6 @@ for (_bits, _), _sq in STORES.items():
     begin_of(_sq)(_prepare)
     score_of(_sq)(_scored_by(_total))
     fetch_of(_sq)(fetch_codes)
+    lines_of(_sq)(lines_of_codes)
     between_of(_sq)(_apart)
     as_query_of(_sq)(_decoded_by(_point8 if _bits == 8 else _point4))

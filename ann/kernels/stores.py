@@ -40,6 +40,11 @@ def fetch(store, i):
     raise NotImplementedError
 
 
+def lines(store):
+    """Return how many cache lines a stored vector takes."""
+    raise NotImplementedError
+
+
 def between(store, i, j):
     """Return the key between two stored vectors; what a graph is built by."""
     raise NotImplementedError
@@ -51,7 +56,7 @@ def as_query(store, i, buffer):
 
 
 begin_of, score_of, fetch_of = by_type(begin), by_type(score), by_type(fetch)
-between_of, as_query_of = by_type(between), by_type(as_query)
+lines_of, between_of, as_query_of = by_type(lines), by_type(between), by_type(as_query)
 
 
 # --- float32 rows ---------------------------------------------------------------------
@@ -89,6 +94,10 @@ def _fetch_row(store, i):
         simd.prefetch(store.rows, i * d + t)
 
 
+def _lines_of_row(store):
+    return (store.rows.shape[1] * 4 + LINE - 1) // LINE
+
+
 def _copy_row(store, i, buffer):
     d = store.rows.shape[1]
     for j in range(d):
@@ -98,6 +107,7 @@ def _copy_row(store, i, buffer):
 for _rows in ROWS.values():
     begin_of(_rows)(_copy_query)
     fetch_of(_rows)(_fetch_row)
+    lines_of(_rows)(_lines_of_row)
     as_query_of(_rows)(_copy_row)
 
 
@@ -146,6 +156,11 @@ def fetch_codes(store, i):
         simd.prefetch(store.codes, i * width + width - 1)
 
 
+def lines_of_codes(store):
+    """Return how many cache lines a row of codes takes at least."""
+    return (store.codes.shape[1] + LINE - 1) // LINE
+
+
 # --- product quantization: a query becomes a table, a score a sum of lookups ----------
 
 TABLE_L2, TABLE_DOT, TABLE_L1 = 0, 1, 2
@@ -191,6 +206,7 @@ def _begin_table(store, q, buffer):
 for _pq in (PQ8, PQ4):
     begin_of(_pq)(_begin_table)
     fetch_of(_pq)(fetch_codes)
+    lines_of(_pq)(lines_of_codes)
 
 
 @score_of(PQ8)
