@@ -133,11 +133,13 @@ def by_type(generic: Callable[..., Any]) -> Callable[[type], Callable[[F], F]]:
 
     The first argument's class decides at compile time, so a search that calls
     ``score(store, query, i)`` is compiled once per store class with no branch in its
-    loop.
+    loop. Always inlined: LLVM may find one too long for that, and a call passes every
+    field of every array; for 4-bit codes under l2 that was 14.5 instead of 4.8 ns a
+    vector, and 63 instead of 24 us a query of a graph.
     """
     implementations: dict[type, Callable[..., Any]] = {}
 
-    @overload(generic, jit_options=_OPTIONS, strict=False)
+    @overload(generic, jit_options=_OPTIONS | {"forceinline": True}, strict=False)
     def _choose(first, *rest):
         return implementations.get(getattr(first, "instance_class", type(None)))
 
