@@ -128,13 +128,25 @@ def _begin_dot(store, q, buffer):
 
 
 @reduction
+def _beyond(store, offset, scaled, point, inverse):
+    """Return what a point that was moved to the grid leaves; exactly 0 if it was not.
+
+    A grid without width, as all vectors are the same, has no inverse.
+    """
+    if scaled == point and inverse != _ZERO:
+        return _ZERO
+    return offset - store.grid * point
+
+
+@reduction
 def _put_words(q, store, start, stop, at, buffer):
     """Write components as 16-bit points of the grid; return Σ (what is cut off)²."""
     inverse, cut = _inverse(store.grid), _ZERO
     for j in range(stop - start):
         offset = simd.at(q, start + j) - simd.at(store.low, start + j)
-        point = min(max(offset * inverse, -_TOP), _TOP + _TOP)
-        beyond = offset - store.grid * point
+        scaled = offset * inverse
+        point = min(max(scaled, -_TOP), _TOP + _TOP)
+        beyond = _beyond(store, offset, scaled, point, inverse)
         cut += beyond * beyond
         int8.put(buffer, HEAD, at + j, np.int16(np.rint(point)))
     return cut
@@ -158,9 +170,10 @@ def _put_bytes(q, store, start, stop, at, buffer):
     inverse, outside = _inverse(store.grid), _ZERO
     for j in range(stop - start):
         offset = simd.at(q, start + j) - simd.at(store.low, start + j)
-        inside = min(max(offset * inverse, _ZERO), _TOP)
-        outside += abs(offset - store.grid * inside)
-        int8.put(buffer, HEAD, at + j, np.uint8(np.rint(inside)))
+        scaled = offset * inverse
+        point = min(max(scaled, _ZERO), _TOP)
+        outside += abs(_beyond(store, offset, scaled, point, inverse))
+        int8.put(buffer, HEAD, at + j, np.uint8(np.rint(point)))
     return outside
 
 
