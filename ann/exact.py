@@ -5,7 +5,7 @@ error leaves undecided is scored again directly (``kernels.products``).
 """
 
 import threading
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from typing import Any
 
 import numpy as np
@@ -21,6 +21,9 @@ QUERY_BLOCK, ROW_BLOCK = 256, 2048  # of a float32 product: 2 MiB a thread
 BATCH = 2048  # queries whose 8-bit codes meet a group of rows in the cache
 PAIRS = 2**20  # of a row and a query: work of about a millisecond
 SAMPLE = 1024  # rows whose mean is taken off all
+AXES, TURNS = 16, 4  # directions of the most variance, and steps that find them
+MOST_PARTS = 4096  # rows whose parts are held at a time
+PROBE = 96  # queries that tell whether the others are worth a try
 # Where many neighbours are sought among few rows, all bounds are kept (4 MiB a thread)
 # and chosen from. Of 1,360 x 384 and 4,000 x 128 rows, one thread, the best 10 took 5.1
 # and 7.3 us a query, by a filter 8.1 and 7.2; the best 160 took 18 us instead of 53.
@@ -71,8 +74,10 @@ def search(
     if len(Q) < fewest or key == "l1":
         return scan_rows(store, len(rows), Q, k, threads, Q.shape[1])
     if by_bytes:
-        with suppress(_Undecided):
-            return _search_by_bytes(key, store, Q, k, threads, guess)
+        for axes in (0, AXES) if Q.shape[1] >= 4 * AXES else (0,):
+            blas = parallel.serial_blas() if axes else nullcontext()
+            with suppress(_Undecided), blas:
+                return _search_by_bytes(key, store, Q, k, threads, guess, axes)
     return _search_by_floats(key, store, norms, Q, k, threads)
 
 
@@ -92,22 +97,26 @@ def scan_rows(
 
 
 def _search_by_bytes(
-    key: str, store: Any, Q: Floats, k: int, threads: int, guess: Positions | None
+    key: str,
+    store: Any,
+    Q: Floats,
+    k: int,
+    threads: int,
+    guess: Positions | None,
+    axes: int,
 ) -> Pools:
-    """As ``search``; raises ``_Undecided``."""
-    n, d = store.rows.shape
+    """As ``search``, with so many axes; raises ``_Undecided``."""
+    n = len(store.rows)
     keys, ids = np.empty((len(Q), k), np.float32), np.empty((len(Q), k), np.int32)
-    center = np.zeros(d, np.float32)
-    if key == "l2":  # the shorter the vectors, the smaller the errors of their codes
-        sample = store.rows[:: -(-n // SAMPLE)]
-        center = sample.mean(axis=0, dtype=np.float64).astype(np.float32)
+    few = n <= MOST_ROWS
+    rows = _Rows(key, store, axes, keep=few)
 
     def begin(a: int, b: int) -> "_Batch":
         if guess is None:
             keys[a:b], ids[a:b] = np.inf, -1
         else:
             scan.rescore(store, Q[a:b], guess[a:b, None], keys[a:b], ids[a:b])
-        return _Batch(key, store, Q[a:b], center)
+        return _Batch(rows, Q[a:b])
 
     def work(ranges: parallel.Ranges) -> None:
         for a, b in ranges:
@@ -117,7 +126,9 @@ def _search_by_bytes(
         for a, b in ranges:
             begin(a, b).choose(keys[a:b], ids[a:b])
 
-    if guess is None and n <= min(MOST_ROWS, MOST_ROWS_EACH * k):
+    if guess is None and few and n <= MOST_ROWS_EACH * k:
+        if len(Q) > 4 * PROBE:
+            choose(iter([(0, PROBE)]))
         step = min(BOUNDS // n, -(-len(Q) // threads))
         parallel.run(choose, len(Q), step, threads)
     elif len(Q) >= BATCH * threads:
@@ -149,35 +160,86 @@ class _Undecided(Exception):  # noqa: N818
     """Integer products leave so many rows undecided that they do not pay."""
 
 
+class _Rows:
+    """Rows to be coded: the center that is taken off them, and their axes.
+
+    Patches of photographs lie 1,000 from their mean and 12 from their neighbours: with
+    all of a vector in codes, a tenth of the rows stayed undecided. Most of that length
+    lies along a few directions.
+    """
+
+    def __init__(self, key: str, store: Any, axes: int, keep: bool) -> None:
+        self.store, self.squared = store, key == "l2"
+        n, d = store.rows.shape
+        self.sample = store.rows[:: -(-n // SAMPLE)].astype(np.float64)
+        self._center = np.zeros(d)
+        if self.squared:  # the shorter the vectors, the smaller their codes' errors
+            self._center = self.sample.mean(axis=0).astype(np.float32).astype(float)
+        self.axes = _axes(self.sample - self._center, axes)
+        self._kept = self.parts(store.rows, 0, n) if keep or not axes else None
+
+    @property
+    def center(self) -> Floats:
+        """What is left to take off the parts: without axes, all."""
+        center = self._center if not len(self.axes) else np.zeros_like(self._center)
+        return center.astype(np.float32)
+
+    def parts(self, X: Floats, first: int, last: int) -> products.Parts:
+        """Return rows of ``X`` apart: along the axes, and what is left."""
+        if not len(self.axes):
+            nothing = np.empty((0, 0), np.float32), np.empty(0)
+            return products.Parts(0, X, *nothing)
+        whole = X[first:last] - self._center
+        top = (whole @ self.axes.T).astype(np.float32)
+        square = np.einsum("ij,ij->i", whole, whole)
+        whole -= top.astype(np.float64) @ self.axes
+        return products.Parts(first, whole.astype(np.float32), top, square)
+
+    def range(self, first: int, last: int) -> products.Parts:
+        """Return the parts of these rows at least."""
+        return self._kept or self.parts(self.store.rows, first, last)
+
+
+def _axes(X: NDArray[np.float64], count: int) -> NDArray[np.float64]:
+    """Return about the ``count`` orthonormal directions of the greatest variance."""
+    axes = np.eye(X.shape[1], count)
+    for _ in range(TURNS if count else 0):
+        axes, _ = np.linalg.qr(X.T @ (X @ axes))
+    return np.ascontiguousarray(axes.T)
+
+
 class _Batch:
     """Queries as 8-bit codes, to be held against ranges of rows."""
 
-    def __init__(self, key: str, store: Any, Q: Floats, center: Floats) -> None:
+    def __init__(self, rows: _Rows, Q: Floats) -> None:
         nq, d = Q.shape
         padded = nq + -nq % products.BLOCK
-        self._store, self._Q, self._squared = store, Q, key == "l2"
+        self._rows, self._Q, self._n_axes = rows, Q, len(rows.axes)
         self._codes = products.Codes(
-            center=center,
+            center=rows.center,
             v=aligned((padded, d + -d % 16), np.int8),
+            top=np.empty((padded, self._n_axes), np.float32),
             start=np.empty(padded, np.int32),
             scale=np.empty(padded, np.float32),
             square=np.empty(padded),
-            reach=np.empty(2),
+            reach=np.empty(3),
         )
-        products.encode_queries(Q, self._codes)
+        products.encode_queries(rows.parts(Q, 0, nq), self._codes)
         self.step = max(8 * products.GROUP, PAIRS // nq)  # rows at a time
+        if self._n_axes:
+            self.step = min(self.step, MOST_PARTS)
 
     def take(self, first: int, last: int, keys: Floats, ids: Positions) -> None:
         """Take rows ``first <= i < last`` into the queries' pools."""
-        nq = len(self._Q)
+        nq, rows = len(self._Q), self._rows
         limits = np.empty(len(self._codes.start), np.float32)
         panel = self._panel()
         for start in range(first, last, self.step):
             stop = min(last, start + self.step)
             fresh = bool(np.isinf(keys[:, -1]).any())  # these let everything survive
             survivors = products.filter_rows(
-                self._store, start, stop, self._squared, self._Q, self._codes, panel,
-                limits, keys, ids,
+                rows.store, rows.range(start, stop), start, stop, rows.squared, self._Q,
+                self._codes, panel, limits, keys, ids,
             )  # fmt: skip
             # A direct score costs as much as a few dozen products.
             if not fresh and survivors > nq * (keys.shape[1] + (stop - start) / 32):
@@ -185,11 +247,12 @@ class _Batch:
 
     def choose(self, keys: Floats, ids: Positions) -> None:
         """Take the best of all rows, of which there are few, into empty pools."""
-        n, padded = len(self._store.rows), len(self._codes.start)
+        rows, padded = self._rows, len(self._codes.start)
+        n = len(rows.store.rows)
         bounds = aligned((padded, n + -n % products.GROUP), np.float32)
         scored = products.select_rows(
-            self._store, self._squared, self._Q, self._codes, self._panel(), bounds,
-            np.empty((2, padded), np.float32), keys, ids,
+            rows.store, rows.range(0, n), rows.squared, self._Q, self._codes,
+            self._panel(), bounds, np.empty((2, padded), np.float32), keys, ids,
         )  # fmt: skip
         if scored > len(keys) * (2 * keys.shape[1] + n / 8):
             raise _Undecided
@@ -198,6 +261,7 @@ class _Batch:
         width, group = self._codes.v.shape[1], products.GROUP
         return products.Panel(
             u=aligned((width * group,), np.uint8),
+            top=aligned((self._n_axes * group,), np.float32),
             square=aligned((group,), np.float32),
             scale=aligned((group,), np.float32),
             minus_error=aligned((group,), np.float32),

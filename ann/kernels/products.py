@@ -7,7 +7,9 @@ no result depends on the filter. There are two:
 
 *bytes* (``filter_rows``; ``select_rows`` for many neighbours among few rows)
     Products of 8-bit integers, four a lane and instruction (``vpdpbusd``), for
-    processors that have it; the filter is fused to the product.
+    processors that have it; the filter is fused to the product. Where vectors are far
+    longer than neighbours are apart, their longest components, along a few ``axes``,
+    are multiplied in float32 and only the rest is coded (``Parts``).
 *floats* (``merge_block``)
     A block of a float32 matrix product that BLAS computed.
 """
@@ -47,6 +49,8 @@ LARGEST = np.float32(127.0)
 WIDEST = 2**24 // 127  # dimensions: a sum of codes is exact even in float32
 # Vectors shorter than this are coded as coarsely as it: no scale leaves float32.
 SHORTEST = np.float32(1e-30)
+SHORTEST_REST = 2.0**-30  # of the whole: as short
+FEW_ROUNDINGS = 2.0**-20  # relatively: sixteen of float32
 HALVINGS = 30  # at most: as many as matter in float32
 TOGETHER = 64  # queries that share a group of rows in the cache
 TINY = 2.0**-120  # far above what underflow takes from a key
@@ -133,42 +137,74 @@ def _encode(typingctx, x, start, center, d, scale, flip, codes, at, step):
     return out(x, i64, center, i64, f32, types.int8, codes, i64, i64), generate
 
 
+class Parts(NamedTuple):
+    """Vectors to code: ``x − center`` is ``top`` along orthonormal axes, and ``rest``.
+
+    Without axes ``rest`` holds the vectors themselves, from which the kernels take the
+    center. Coordinates and rest are rounded, once, from float64: the rest has next to
+    nothing along the axes, so the product of two vectors is that of their tops and that
+    of their rests.
+    """
+
+    first: int  #: the vector that the arrays begin with
+    rest: np.ndarray  #: (n, d) float32
+    top: np.ndarray  #: (n, axes) float32
+    square: np.ndarray  #: (n,) float64, ‖x − center‖²; empty without axes
+
+
 class Codes(NamedTuple):
-    """Queries as 8-bit codes: ``q − center ≈ v / scale``, each with a scale of its own.
+    """Queries as 8-bit codes: ``rest ≈ v / scale``, each with a scale of its own.
 
     ``nq`` is padded to a multiple of ``BLOCK``.
     """
 
-    center: np.ndarray  #: (d,) float32, taken off rows and queries
+    center: np.ndarray  #: (d,) float32, to take off the rests of rows and queries
     v: np.ndarray  #: (nq, d padded to a multiple of 16) int8
+    top: np.ndarray  #: (nq, axes) float32, scaled
     start: np.ndarray  #: (nq,) int32, −128 Σv: what unsigned codes of rows add
     scale: np.ndarray  #: (nq,) float32
     square: np.ndarray  #: (nq,) float64, at most ‖q − center‖²
-    reach: np.ndarray  #: (2,) float64, most ‖q − center‖·scale, most ‖… − v‖
+    reach: np.ndarray  #: (3,) float64, most ‖rest‖·scale, ‖… − v‖, ‖q − center‖·scale
+
+
+@kernel
+def _scale(X, i, center):
+    """Return what brings the largest component of a vector's rest to 127."""
+    d = X.rest.shape[1]
+    size = max(_largest(X.rest, i * d, center, d), SHORTEST)
+    if X.square.size:
+        size = max(size, np.float32(np.sqrt(X.square[i]) * SHORTEST_REST))
+    return LARGEST / size
 
 
 @kernel
 def encode_queries(Q, codes):
-    """Fill ``codes``, all but its center, from ``Q`` (nq, d) float32."""
-    nq, d = Q.shape
-    width = codes.v.shape[1]
+    """Fill ``codes``, all but its center, from ``Q``, the Parts of nq vectors."""
+    nq, d = Q.rest.shape
+    width, axes = codes.v.shape[1], codes.top.shape[1]
     gamma = rounding(d)
     codes.reach[:] = 0.0
     for r in range(codes.start.size):
         codes.start[r], codes.scale[r], codes.square[r] = 0, 0.0, 0.0
+        codes.top[r] = 0.0
         if r >= nq:
             continue
-        size = max(_largest(Q, r * d, codes.center, d), SHORTEST)
-        codes.scale[r] = LARGEST / size
+        codes.scale[r] = _scale(Q, r, codes.center)
+        scale = np.float64(codes.scale[r])
         square, error, total = _encode(
-            Q, r * d, codes.center, d, codes.scale[r], 0, codes.v, r * width, 4
+            Q.rest, r * d, codes.center, d, codes.scale[r], 0, codes.v, r * width, 4
         )
         codes.start[r] = -128 * np.int32(total)
-        codes.square[r] = square * (1 - gamma) / np.float64(codes.scale[r]) ** 2
+        codes.square[r] = square * (1 - gamma) / scale**2
         norm = np.sqrt(square * (1 + gamma))
         own = np.sqrt(error) * (1 + gamma) + gamma * norm
         codes.reach[0] = max(codes.reach[0], norm)
         codes.reach[1] = max(codes.reach[1], own)
+        if axes:
+            codes.square[r] = Q.square[r] * (1 - FEW_ROUNDINGS)
+            codes.reach[2] = max(codes.reach[2], np.sqrt(Q.square[r]) * scale)
+            for a in range(axes):
+                codes.top[r, a] = Q.top[r, a] * scale
 
 
 @kernel
@@ -181,8 +217,9 @@ class Panel(NamedTuple):
     """Scratch: the codes of ``GROUP`` rows, and what each adds to the test.
 
     With ``q − center ≈ v / scale_q`` and ``x − center ≈ u / scale_x``, ⟨q, x⟩ is
-    Σ(v·u) / (scale_q·scale_x) up to an error. So ‖q‖² + ‖x‖² − 2⟨q, x⟩ can be at most
-    ``key`` only where, in the units of the sum,
+    Σ(v·u) / (scale_q·scale_x) up to an error; with axes, the product of the tops comes
+    to the sum. So ‖q‖² + ‖x‖² − 2⟨q, x⟩ can be at most ``key`` only where, in the units
+    of the sum,
 
         Σ(v·u) >= scale_q·(scale_x ‖x‖²/2) + scale_x·(scale_q (‖q‖² − key)/2) − error
 
@@ -191,6 +228,7 @@ class Panel(NamedTuple):
 
     u: np.ndarray  #: (padded d · GROUP,) uint8, 128 above the codes: four
     #: components of each row, then the next four
+    top: np.ndarray  #: (axes · GROUP,) float32, scaled: one coordinate of each row, …
     square: np.ndarray  #: (GROUP,) float32, scale_x ‖x‖² / 2, 0 under dot
     scale: np.ndarray  #: (GROUP,) float32
     minus_error: np.ndarray  #: (GROUP,) float32
@@ -198,17 +236,17 @@ class Panel(NamedTuple):
 
 
 @kernel
-def _encode_rows(rows, first, count, squared, codes, panel):
-    """Fill ``panel``, in three loops that leave no step waiting for the one before."""
-    d = rows.shape[1]
-    gamma = rounding(d)
-    reach, query_error = codes.reach[0], codes.reach[1]
+def _encode_rows(X, start, count, squared, codes, panel):
+    """Fill ``panel``, in loops that leave no step waiting for the one before."""
+    d, axes = X.rest.shape[1], X.top.shape[1]
+    gamma, of_tops = rounding(d), rounding(axes)
+    reach, query_error, whole_reach = codes.reach
+    first = start - X.first
     for j in range(count):
-        size = _largest(rows, (first + j) * d, codes.center, d)
-        panel.scale[j] = LARGEST / max(size, SHORTEST)
+        panel.scale[j] = _scale(X, first + j, codes.center)
     for j in range(count):
         panel.square[j], panel.minus_error[j], _ = _encode(
-            rows, (first + j) * d, codes.center, d, panel.scale[j], -128, panel.u,
+            X.rest, (first + j) * d, codes.center, d, panel.scale[j], -128, panel.u,
             4 * j, 4 * GROUP,
         )  # fmt: skip
     for j in range(count):
@@ -218,8 +256,15 @@ def _encode_rows(rows, first, count, squared, codes, panel):
         # |⟨zq, zx⟩ − ⟨v, u⟩| <= ‖zq‖·‖zx − u‖ + ‖zq − v‖·‖u‖, and all roundings.
         bound = reach * own + query_error * (norm + own)
         bound += gamma * (reach + query_error) * (norm + own)
-        panel.minus_error[j] = -bound * (1 + gamma)
         half = 0.5 * square * (1 - 2 * gamma) / panel.scale[j]
+        if axes:
+            scale = np.float64(panel.scale[j])
+            square = X.square[first + j]
+            bound += of_tops * whole_reach * np.sqrt(square) * scale
+            half = 0.5 * square * (1 - FEW_ROUNDINGS) * scale
+            for a in range(axes):
+                panel.top[a * GROUP + j] = X.top[first + j, a] * scale
+        panel.minus_error[j] = -bound * (1 + gamma)
         panel.square[j] = half if squared else 0.0
 
 
@@ -254,8 +299,31 @@ class _Product:
             for name in ("square", "scale", "minus_error")
         ]
 
-    def totals(self, q, d):
+    def totals(self, q, d, axes):
         """Return as float32 the products of query r and panel p at [r][p]."""
+        totals = self._coded(q, d)
+        builder, v = self._builder, Lanes(self._builder, 16)
+        totals = [builder.sitofp(total, v.vector) for total in totals]
+        panels = [self.field(0, "top", I64(16 * p)) for p in range(PANELS)]
+        queries = [
+            self.field(1, "top", builder.mul(builder.add(q, I64(r)), axes))
+            for r in range(BLOCK)
+        ]
+
+        def multiply(a, totals):
+            parts = [v.load(top, builder.mul(a, I64(GROUP))) for top in panels]
+            out = []
+            for r, query in enumerate(queries):
+                one = broadcast(builder, builder.load(builder.gep(query, [a])), 16)
+                for p, part in enumerate(parts):
+                    out.append(v.fma(part, one, totals[r * PANELS + p]))
+            return out
+
+        totals = loop(builder, I64(0), axes, 1, totals, multiply)
+        return [totals[r * PANELS : (r + 1) * PANELS] for r in range(BLOCK)]
+
+    def _coded(self, q, d):
+        """Return the products of the codes, one after another."""
         builder, four_a_lane = self._builder, ir.VectorType(I8, 64)
         width = builder.and_(builder.add(d, I64(15)), I64(-16))
         u = self.field(0, "u", I64(0))
@@ -284,13 +352,11 @@ class _Product:
         start = self.field(1, "start", q)
         starts = [self.each(start, r) for r in range(BLOCK) for _ in range(PANELS)]
         stop = builder.and_(builder.add(d, I64(3)), I64(-4))
-        totals = loop(builder, I64(0), stop, 4, starts, multiply)
-        totals = [builder.sitofp(total, ir.VectorType(F32, 16)) for total in totals]
-        return [totals[r * PANELS : (r + 1) * PANELS] for r in range(BLOCK)]
+        return loop(builder, I64(0), stop, 4, starts, multiply)
 
 
 @intrinsic
-def _filter(typingctx, panel, codes, limits, q, d):
+def _filter(typingctx, panel, codes, limits, q, d, axes):
     """Multiply a panel with queries ``q … q + BLOCK`` and test the products.
 
     Bit j of ``panel.survivors[r]`` tells whether row j may be within ``limits[q + r]``.
@@ -302,8 +368,8 @@ def _filter(typingctx, panel, codes, limits, q, d):
             Lanes(builder, 16),
             _Product(context, builder, signature.args, args),
         )
-        q, d = args[3], args[4]
-        totals = product.totals(q, d)
+        q = args[3]
+        totals = product.totals(q, *args[4:])
         scale = product.field(1, "scale", q)
         limits = pointer(context, builder, signature.args[2], args[2], q)
         any_ = I64(0)
@@ -323,11 +389,11 @@ def _filter(typingctx, panel, codes, limits, q, d):
         return builder.icmp_unsigned("!=", any_, I64(0))
 
     i64 = types.int64
-    return types.boolean(panel, codes, limits, i64, i64), generate
+    return types.boolean(panel, codes, limits, i64, i64, i64), generate
 
 
 @intrinsic
-def _bound(typingctx, panel, codes, q, d, bounds, at, stride):
+def _bound(typingctx, panel, codes, q, d, axes, bounds, at, stride):
     """Multiply a panel with queries ``q … q + BLOCK`` and write what the test leaves.
 
     Row j may be within a limit only if ``bounds.flat[at + r * stride + j]`` is at most
@@ -339,8 +405,8 @@ def _bound(typingctx, panel, codes, q, d, bounds, at, stride):
             Lanes(builder, 16),
             _Product(context, builder, signature.args, args),
         )
-        q, d = args[2], args[3]
-        totals = product.totals(q, d)
+        q, (bounds, at, stride) = args[2], args[5:]
+        totals = product.totals(q, *args[3:5])
         scale = product.field(1, "scale", q)
         rows = [product.panel(p) for p in range(PANELS)]
         inverses = [builder.fdiv(splat(F32, 16, 1.0), row[1]) for row in rows]
@@ -352,15 +418,15 @@ def _bound(typingctx, panel, codes, q, d, bounds, at, stride):
                 bound = builder.fmul(bound, inverses[p])
                 lowest = splat(F32, 16, float("-inf"))
                 bound = call(builder, "llvm.maxnum.v16f32", v.vector, [bound, lowest])
-                where = builder.add(args[5], builder.mul(args[6], I64(r)))
+                where = builder.add(at, builder.mul(stride, I64(r)))
                 where = builder.add(where, I64(16 * p))
-                where = pointer(context, builder, signature.args[4], args[4], where)
+                where = pointer(context, builder, signature.args[5], bounds, where)
                 where = builder.bitcast(where, v.vector.as_pointer())
                 builder.store(bound, where, align=4)
         return context.get_dummy_value()
 
     i64 = types.int64
-    return types.void(panel, codes, i64, i64, bounds, i64, i64), generate
+    return types.void(panel, codes, i64, i64, i64, bounds, i64, i64), generate
 
 
 @kernel
@@ -383,11 +449,11 @@ def _offer(store, q, i, keys, ids):
 @kernel
 def _take_group(store, first, start, stop, squared, Q, codes, panel, limits, keys, ids):
     """Take rows ``start <= j < stop`` of the group that begins with ``first``."""
-    nq, d = Q.shape
+    (nq, d), axes = Q.shape, codes.top.shape[1]
     last, survivors, every = keys.shape[1] - 1, 0, np.uint64(0xFFFFFFFFFFFFFFFF)
     window = (every << np.uint64(start)) & (every >> np.uint64(GROUP - stop))
     for q in range(0, nq, BLOCK):
-        if not _filter(panel, codes, limits, q, d):
+        if not _filter(panel, codes, limits, q, d, axes):
             continue
         for r in range(q, min(q + BLOCK, nq)):
             bits = panel.survivors[r - q] & window
@@ -402,12 +468,13 @@ def _take_group(store, first, start, stop, squared, Q, codes, panel, limits, key
 
 
 @kernel
-def filter_rows(store, first, last, squared, Q, codes, panel, limits, keys, ids):
+def filter_rows(store, X, first, last, squared, Q, codes, panel, limits, keys, ids):
     """Take rows ``first <= i < last`` into each query's pool, exactly, by bytes.
 
     Parameters
     ----------
     store : rows                read-only
+    X : Parts                   of these rows at least
     squared : bool              whether keys are squared distances, or negated products
     Q : (nq, d) float32
     codes : Codes               of ``Q``
@@ -427,7 +494,7 @@ def filter_rows(store, first, last, squared, Q, codes, panel, limits, keys, ids)
         limits[r] = _limit(keys[r, k - 1], squared, codes, r)
     for start in range(first, last, GROUP):
         count, done = min(GROUP, last - start), 0
-        _encode_rows(store.rows, start, count, squared, codes, panel)
+        _encode_rows(X, start, count, squared, codes, panel)
         while done < count:
             # An empty pool refuses nothing: the first rows go to it a few at a time.
             few = fresh and start == first
@@ -496,7 +563,7 @@ def _offer_between(store, Q, first, last, above, limits, bounds, n, keys, ids):
 
 
 @kernel
-def select_rows(store, squared, Q, codes, panel, bounds, limits, keys, ids):
+def select_rows(store, X, squared, Q, codes, panel, bounds, limits, keys, ids):
     """Find each query's best rows, exactly, by bytes; for many neighbours of few rows.
 
     Rows of about the k best bounds are scored directly first, then those whose bound
@@ -507,7 +574,7 @@ def select_rows(store, squared, Q, codes, panel, bounds, limits, keys, ids):
     ----------
     bounds : (padded nq, n padded to a multiple of ``GROUP``) float32     scratch
     limits : (2, padded nq) float32     scratch
-    store, squared, Q, codes, panel, keys, ids
+    store, X, squared, Q, codes, panel, keys, ids
         As ``filter_rows`` has them.
 
     Returns
@@ -515,11 +582,12 @@ def select_rows(store, squared, Q, codes, panel, bounds, limits, keys, ids):
     scored : int                rows that were scored directly, for all queries
     """
     (nq, d), n, k = Q.shape, store.rows.shape[0], ids.shape[1]
+    axes = codes.top.shape[1]
     for start in range(0, n, GROUP):
-        _encode_rows(store.rows, start, min(GROUP, n - start), squared, codes, panel)
+        _encode_rows(X, start, min(GROUP, n - start), squared, codes, panel)
         for q in range(0, nq, BLOCK):
             at = q * bounds.shape[1] + start
-            _bound(panel, codes, q, d, bounds, at, bounds.shape[1])
+            _bound(panel, codes, q, d, axes, bounds, at, bounds.shape[1])
     near, far = limits[0], limits[1]
     scored = 0
     for first in range(0, nq, TOGETHER):

@@ -14,6 +14,8 @@ needs_bytes = pytest.mark.skipif(not products.BYTES, reason="no 8-bit products h
 FILTERS = [
     pytest.param("bytes", marks=needs_bytes),
     pytest.param("choice", marks=needs_bytes),
+    pytest.param("axes", marks=needs_bytes),
+    pytest.param("choice by axes", marks=needs_bytes),
     "floats",
 ]
 
@@ -66,17 +68,39 @@ def signs(n, d, seed):
     return np.sign(gaussian(n, d, seed))
 
 
+def drawn_out(n, d, seed):
+    """Small clusters along a few directions, far apart."""
+    X = clustered(n, d, seed) * np.float32(0.05)
+    rng = np.random.default_rng(7)
+    centers = rng.standard_normal((4, 3)) @ rng.standard_normal((3, d)) * 5
+    return X + centers[np.arange(n) % 4].astype(np.float32)
+
+
 HARD = [
     gaussian, clustered, integers, outlier_dimension, outlier_rows, heavy_tail,
-    duplicates, far_from_the_origin, all_magnitudes, sparse, signs,
+    duplicates, far_from_the_origin, all_magnitudes, sparse, signs, drawn_out,
     *map(scaled, (1e-42, 1e-30, 1e-19, 1e-10, 1e10, 1e16)),
 ]  # fmt: skip
 
 
 def force(monkeypatch, way):
     monkeypatch.setattr(products, "BYTES", way != "floats")
-    monkeypatch.setattr(exact, "MOST_ROWS", 10_000 if way == "choice" else 0)
+    monkeypatch.setattr(exact, "MOST_ROWS", 10_000 if "choice" in way else 0)
     monkeypatch.setattr(exact, "MOST_ROWS_EACH", 10_000)
+    if "axes" in way:
+        only_by_axes(monkeypatch, 4)
+
+
+def only_by_axes(monkeypatch, axes):
+    original = exact._search_by_bytes
+
+    def search(*arguments):
+        if arguments[-1] == 0:
+            raise exact._Undecided
+        return original(*arguments)
+
+    monkeypatch.setattr(exact, "AXES", axes)
+    monkeypatch.setattr(exact, "_search_by_bytes", search)
 
 
 def check(key, X, Q, k, threads=1):
@@ -152,12 +176,13 @@ def test_no_guess_changes_the_result(monkeypatch, key, batch, way):
 
 @numba.njit
 def _filter(panel, codes, limits, q, d):
-    return products._filter(panel, codes, limits, q, d)
+    return products._filter(panel, codes, limits, q, d, codes.top.shape[1])
 
 
 @needs_bytes
+@pytest.mark.parametrize("axes", [0, 1, 16])
 @pytest.mark.parametrize("d", [1, 3, 4, 5, 16, 50, 128])
-def test_products_are_exact(d):
+def test_products_are_exact(d, axes):
     rng = np.random.default_rng(d)
     width, nq = d + -d % 16, 2 * products.BLOCK
     v = np.zeros((nq, width), np.int8)
@@ -168,10 +193,16 @@ def test_products_are_exact(d):
     u[:] = (rows + 128).reshape(products.GROUP, -1, 4).transpose(1, 0, 2).ravel()
     ones, zeros = np.ones(products.GROUP, np.float32), np.zeros(64, np.float32)
     bits = np.zeros(products.BLOCK, np.uint64)
-    panel = products.Panel(u, zeros, ones, zeros, bits)
+    coordinates = rng.integers(-50, 50, size=(axes, products.GROUP))
+    top = aligned((axes * products.GROUP,), np.float32)
+    top[:] = coordinates.ravel()
+    panel = products.Panel(u, top, zeros, ones, zeros, bits)
     start = (-128 * v.sum(axis=1, dtype=np.int64)).astype(np.int32)
-    codes = products.Codes(zeros, v, start, ones, np.zeros(nq), np.zeros(2))
-    expected = v.astype(np.int64) @ rows.T
+    tops = rng.integers(-50, 50, size=(nq, axes))
+    codes = products.Codes(
+        zeros, v, tops.astype(np.float32), start, ones, np.zeros(nq), np.zeros(3)
+    )
+    expected = v.astype(np.int64) @ rows.T + tops @ coordinates
     for row in range(products.GROUP):
         limits = expected[:, row].astype(np.float32)
         for q in (0, products.BLOCK):
@@ -186,8 +217,9 @@ def test_products_are_exact(d):
 @needs_bytes
 def test_queries_are_coded_within_half_a_step():
     Q = heavy_tail(40, 21, seed=0)
-    center = gaussian(1, 21)[0]
-    codes = exact._Batch("l2", ROWS["l2"](Q), Q, center)._codes
+    rows = exact._Rows("l2", ROWS["l2"](gaussian(9, 21)), 0, keep=False)
+    center = rows.center
+    codes = exact._Batch(rows, Q)._codes
     z = (Q.astype(np.float64) - center) * codes.scale[:40, None]
     v = codes.v[:40, :21]
     assert np.abs(z).max(axis=1) == pytest.approx(127)
@@ -197,7 +229,7 @@ def test_queries_are_coded_within_half_a_step():
     norms = np.linalg.norm(Q.astype(np.float64) - center, axis=1)
     assert (codes.square[:40] <= norms**2).all()
     np.testing.assert_allclose(codes.square[:40], norms**2, rtol=1e-4)
-    reach, error = codes.reach
+    reach, error, _ = codes.reach
     assert reach >= np.linalg.norm(z, axis=1).max()
     assert error >= np.linalg.norm(z - v, axis=1).max()
     assert error <= 1.01 * np.linalg.norm(z - v, axis=1).max() + 0.01 * reach
@@ -240,6 +272,37 @@ def test_few_rows_survive(survivors, data, key):
     np.random.default_rng(0).shuffle(X)
     exact.search(key, X, Q, 10, 1)
     assert sum(survivors) / 100 < 600  # of 20,000
+
+
+@needs_bytes
+@pytest.mark.parametrize("key", ["l2", "dot"])
+def test_parts_add_up_to_the_vectors(key):
+    X = far_from_the_origin(300, 70, seed=0)
+    rows = exact._Rows(key, ROWS[key](X), 16, keep=False)
+    parts = rows.parts(X, 100, 200)
+    whole = X[100:200].astype(np.float64) - rows._center
+    assert (rows.center == 0).all()
+    assert parts.first == 100
+    np.testing.assert_allclose(rows.axes @ rows.axes.T, np.eye(16), atol=1e-12)
+    sums = parts.top.astype(np.float64) @ rows.axes + parts.rest
+    norms = np.linalg.norm(whole, axis=1)
+    np.testing.assert_allclose(parts.square, norms**2)
+    assert (np.linalg.norm(sums - whole, axis=1) <= 2.0**-22 * norms).all()
+    across = np.abs(parts.rest @ rows.axes.T).max(axis=1)
+    assert (across <= 2.0**-22 * norms).all()
+
+
+@needs_bytes
+@pytest.mark.parametrize("few", [False, True])
+def test_axes_decide_what_bytes_alone_do_not(monkeypatch, few):
+    monkeypatch.setattr(exact, "MOST_ROWS", 10_000 if few else 0)
+    monkeypatch.setattr(exact, "_search_by_floats", None)  # not called
+    X = np.random.default_rng(0).permutation(drawn_out(6500, 80, seed=0))
+    X, Q = X[:6000], X[6000:]
+    store = ROWS["l2"](X)
+    with pytest.raises(exact._Undecided):
+        exact._search_by_bytes("l2", store, Q, 20, 2, None, 0)
+    check("l2", X, Q, 20, 2)
 
 
 @needs_bytes
