@@ -6,6 +6,8 @@ from ann.kernels import simd
 from ann.kernels._jit import kernel
 from ann.kernels.pool import INFINITY
 
+TINY = np.float32(2.0**-120)  # far above what underflow takes from a distance
+
 
 @kernel
 def seed(X, uniform, nearest, chosen):
@@ -37,6 +39,39 @@ def seed(X, uniform, nearest, chosen):
                     chosen[c] = i
                     if left < 0.0:
                         break
+
+
+@kernel
+def nearest_around(X, centroids, near_keys, near, labels, keys):
+    """Find the nearest centroid of each row among those near the one it had before.
+
+    Parameters
+    ----------
+    X, centroids : (n, d), (k, d) float32   read-only
+    near_keys, near : (k, m) float32, int32     each centroid's nearest, itself
+                                among them, and the squared distances; closest first
+    labels : (n,) int32         the centroid before; overwritten with the nearest, ties
+                                to the lower one, or −1 where the m do not suffice
+    keys : (n,) float32         overwritten: squared distance to it
+    """
+    (n, d), last = X.shape, near.shape[1] - 1
+    # Squared distances are relatively wrong by at most (d + 16) 2⁻²⁴ each.
+    four = np.float32(4.0 * (1.0 + (d + 16) * 2.0**-21))
+    for i in range(n):
+        at, before = i * d, labels[i]
+        best = simd.l2sq(X, at, centroids, before * d, d)
+        reach, nearest = four * best + TINY, before
+        if not reach < near_keys[before, last]:
+            labels[i] = -1
+            continue
+        for j in range(last):
+            if near_keys[before, j] > reach:
+                break
+            c = near[before, j]
+            key = simd.l2sq(X, at, centroids, c * d, d)
+            if key < best or (key == best and c < nearest):
+                best, nearest = key, c
+        labels[i], keys[i] = nearest, best
 
 
 @kernel

@@ -90,6 +90,27 @@ def test_nearest_codeword_reads_its_columns_alone(ksub, dsub):
         np.testing.assert_allclose(keys, table.min(axis=1), atol=1e-6)
 
 
+@pytest.mark.parametrize("data", [integers, gaussian, clustered])
+def test_the_nearest_are_found_around_those_before_or_the_search_gives_up(data):
+    X, centroids = data(400, 5, 1), data(60, 5, 2)
+    centroids[7] = centroids[3]
+    exactly, ids = exact.search("l2", centroids, X, 1, 1)
+    around = exact.search("l2", centroids, centroids, 20, 1)
+    rng = np.random.default_rng(0)
+    given_up = 0
+    for before in (ids[:, 0], rng.integers(60, size=400).astype(np.int32)):
+        labels, keys = before.copy(), np.empty(400, np.float32)
+        cluster.nearest_around(X, centroids, *around, labels, keys)
+        found = labels >= 0
+        np.testing.assert_array_equal(labels[found], ids[found, 0])
+        np.testing.assert_array_equal(keys[found], exactly[found, 0])
+        own = np.square(X - centroids[before]).sum(axis=1)
+        far = 4 * own > 1.001 * around[0][before, -1]
+        assert (labels[far] == -1).all()
+        given_up += far.sum()
+    assert 0 < given_up < 800
+
+
 # --- Lloyd ----------------------------------------------------------------------------
 
 
@@ -113,6 +134,26 @@ def test_objective_never_rises_through_repairs():
     objective = [inertia(X, kmeans.lloyd(X, start, assign, i)) for i in range(10)]
     assert (np.diff(objective) <= 1e-6 * objective[0]).all()
     assert objective[-1] < 0.2 * objective[0]
+
+
+def test_looking_around_changes_nothing_but_the_time(monkeypatch):
+    X, calls = clustered(6000, 8, seed=3), []
+    original = cluster.nearest_around
+
+    def counted(*arguments):
+        calls.append(len(arguments[0]))
+        original(*arguments)
+
+    monkeypatch.setattr(cluster, "nearest_around", counted)
+    centroids = run(X, 200)
+    assert sum(calls) >= 8 * len(X)
+    monkeypatch.setattr(kmeans._Nearest, "_near", lambda *_: False)
+    np.testing.assert_array_equal(run(X, 200), centroids)
+    calls.clear()
+    monkeypatch.undo()
+    monkeypatch.setattr(cluster, "nearest_around", counted)
+    run(gaussian(3000, 60), 200)  # all equally far
+    assert not calls
 
 
 @pytest.mark.parametrize("k", [10, 12, 40])
