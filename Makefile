@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: quick test check peers ablation bulk clean
+.PHONY: quick test check peers ablation clean
 
 quick: .venv/ready ## the first look: 50,000 real vectors, every index, figures in results/quick
 	$(BIN)/ann run experiments/configs/quick.toml --out results/quick
@@ -25,8 +25,8 @@ speed-%: peers ## a speed study beside the peers: speed-wordnet, speed-patches, 
 ablation: .venv/ready ## what each trick pays
 	$(BIN)/ann ablation experiments/configs/ablation-wordnet.toml
 
-bulk: peers ## exact search of a batch, and k-means
-	$(BIN)/ann bulk experiments/configs/bulk-wordnet.toml
+bulk-%: peers ## exact search of a batch, and k-means: bulk-wordnet, bulk-patches, bulk-synthetic
+	$(BIN)/ann bulk experiments/configs/$@.toml
 
 .venv/ready: pyproject.toml
 	$(PYTHON) -m venv .venv
