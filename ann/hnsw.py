@@ -21,6 +21,10 @@ from ann.kernels.tricks import on
 from ann.memory import grown
 
 _SEARCH_CHUNK = 16
+_CEILING = 1000  # of a pool whose size is not what ends a search
+_NEVER = (-1.0, -1.0)  # as ``search_layer`` has it
+
+Effort = tuple[int, float, float]  # ef, stretch, shift
 
 
 class HNSW(Index):
@@ -112,6 +116,7 @@ class HNSW(Index):
         k: int = 10,
         *,
         ef_search: int | None = None,
+        epsilon: float | None = None,
         threads: int | None = None,
         distance_computations: NDArray[np.int64] | None = None,
     ) -> tuple[NDArray[np.int64], Floats]:
@@ -125,6 +130,11 @@ class HNSW(Index):
             Size of the pool: larger finds more and takes longer. At least k; by default
             64, or ``k``, or with ``refine`` the ``refine * k`` that are re-scored, if
             that is more. A smaller pool leaves so many fewer to re-score.
+        epsilon : float, optional
+            Stop where all that is left to look at is farther than 1 + epsilon times the
+            k-th best (the ``refine * k``-th, with refinement); at least 0. Each query
+            then takes the effort that it needs, and ``ef_search``, 1,000 by default, is
+            but a ceiling (see Notes). Not under ``ip``, which has no distances.
         threads : int, optional
             All cores for a batch, 1 for a single query by default.
         distance_computations : (nq,) int64 array, optional
@@ -139,20 +149,43 @@ class HNSW(Index):
         Raises
         ------
         ValueError
-            As ``Flat.search``, and ``ef_search < k``.
+            As ``Flat.search``; ``ef_search < k``; ``epsilon`` out of range or under ip.
+
+        Notes
+        -----
+        ``epsilon`` is the rule of adaptive beam search (Al-Jazzazi et al. 2025, arXiv
+        2505.15636) and of PyNNDescent. Where some queries are harder than others it
+        saves most: on 530,611 image patches recall@10 0.988 took 760 scores a query
+        instead of 2,400, the median query 275 instead of 2,040.
         """
         k = validation.integer(k, "k", 1)
         if ef_search is None:
-            ef = max(64, self._candidates(k))
+            ef = max(64 if epsilon is None else _CEILING, self._candidates(k))
         else:
             ef = validation.integer(ef_search, "ef_search", 1)
             if ef < k:
                 raise ValueError(f"ef_search must be >= k={k}, got {ef}")
         ef = min(ef, max(1, self._ntotal))
-        return self._search(Q, k, threads, distance_computations, ef)
+        effort = ef, *self._stop(epsilon)
+        return self._search(Q, k, threads, distance_computations, effort)
+
+    def _stop(self, epsilon: float | None) -> tuple[float, float]:
+        """Return how far keys may stretch, and what makes them distances (or squares).
+
+        Squared l2 keys grow by (1 + epsilon)², and so do cosine distances, which are
+        half the squares of those between unit vectors.
+        """
+        if epsilon is None:
+            return _NEVER
+        epsilon, name = validation.real(epsilon, "epsilon", 0.0), self._metric.name
+        if name == "ip":
+            rule = "epsilon needs l2, cosine or l1"
+            raise ValueError(f"{rule}, got {epsilon:g} under ip")
+        power = 1 if name == "l1" else 2
+        return (1 + epsilon) ** power - 1, 1.0 if name == "cosine" else 0.0
 
     def _nearest(
-        self, Q: Floats, k: int, threads: int, scored: NDArray[np.int64], effort: int
+        self, Q: Floats, k: int, threads: int, scored: NDArray[np.int64], effort: Effort
     ) -> tuple[Floats, NDArray[np.int32]]:
         keys, ids = np.empty((len(Q), k), np.float32), np.empty((len(Q), k), np.int32)
         walk = self._structure()
@@ -173,16 +206,16 @@ class HNSW(Index):
         walk: Walk = self._walk
         return walk
 
-    def _scratch(self, effort: int) -> Scratch:
+    def _scratch(self, effort: Effort) -> Scratch:
         (n, width), d = self._graph.base.shape, self._d or 0
-        return new_scratch(n, effort, width, self._query_size(d), d)
+        return new_scratch(n, effort[0], width, self._query_size(d), d)
 
     def _query_size(self, d: int) -> int:
         """Return the room for a query's prepared form, and to decode a vector."""
         return d + self._codec.query_size(d)
 
-    def _fits(self, scratch: Scratch, effort: int) -> bool:
-        return len(scratch.keys) >= effort
+    def _fits(self, scratch: Scratch, effort: Effort) -> bool:
+        return len(scratch.keys) >= effort[0]
 
     # --- building ---------------------------------------------------------------------
 

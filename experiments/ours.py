@@ -116,3 +116,4 @@ class HNSW(_Ours):
         """Search parameters."""
 
         ef_search: int = Field(64, ge=1)
+        epsilon: float | None = Field(None, ge=0)

@@ -54,15 +54,18 @@ def recall(found, true):
 # --- graphs ---------------------------------------------------------------------------
 
 
-def search_layer(neighbours, key_of, start, ef):
+def search_layer(neighbours, key_of, start, ef, wanted=1, bound=None):
     """Beam search (Malkov & Yashunin 2018, Alg. 2), candidates and results in one pool.
 
     ``neighbours(node)`` lists links, ``key_of(node)`` is the key to the query. Returns
-    the pool as [(key, node)], best first, and how many links were scored.
+    the pool as [(key, node)], best first, and how many links were scored. With
+    ``bound``, what is beyond ``bound(key)`` of the best ``wanted``-th is not expanded.
     """
     pool, expanded, visited, scored = [(key_of(start), start)], set(), {start}, 0
     while waiting := [member for member in pool if member[1] not in expanded]:
-        node = waiting[0][1]
+        key, node = waiting[0]
+        if bound and len(pool) >= wanted and key > bound(pool[wanted - 1][0]):
+            break
         expanded.add(node)
         for other in neighbours(node):
             if other not in visited:

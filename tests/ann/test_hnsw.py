@@ -59,6 +59,32 @@ def test_search_layer_equals_the_oracle(key, ef):
         assert scored == expected_scored
 
 
+@pytest.mark.parametrize("stretch", [0.0, 0.3, 2.0])
+@pytest.mark.parametrize("wanted", [1, 6])
+def test_a_stretched_search_equals_the_oracle(stretch, wanted):
+    n, width, d = 300, 5, 3
+    V, queries = integers(n, d, seed=3), integers(15, d, seed=4)
+    graph, work = random_graph(n, width, seed=1), new_scratch(n, n, width, d, d)
+    store, table = ROWS["l2"](V), reference.keys("l2", queries, V)
+    fewer = 0
+    for r, start in enumerate(np.random.default_rng(1).integers(n, size=15)):
+        first = np.float32(table[r, start])
+        size, scored = kernels.search_layer(
+            graph, store, queries[r], 0, np.int32(start), first, n, work, None, wanted,
+            np.float32(stretch), np.float32(0.0),
+        )  # fmt: skip
+        pool, expected = reference.search_layer(
+            links_of(graph.base), lambda i, r=r: table[r, i], int(start), n, wanted,
+            lambda key: np.float32(key + np.float32(stretch) * key),
+        )  # fmt: skip
+        found = zip(work.keys[:size], work.ids[:size] & 0x7FFFFFFF, strict=True)
+        assert list(found)[:wanted] == pool[:wanted]
+        assert scored == expected
+        assert size <= len(pool)
+        fewer += size < len(pool)
+    assert fewer or stretch == 2.0
+
+
 def test_search_layer_walks_the_layer_it_is_told():
     V = integers(60, 3, seed=5)
     graph, work = random_graph(60, 4, seed=2, n_upper=30), new_scratch(60, 8, 4, 3, 3)
@@ -440,6 +466,67 @@ def test_nothing_but_duplicates():
     assert len(set(ids)) == 10
     assert (ids >= 0).all()
     assert not distances.any()
+
+
+EPSILONS = (0.0, 0.05, 0.2, 1.0)
+
+
+@pytest.mark.parametrize("metric", ["l2", "cosine", "l1"])
+@pytest.mark.parametrize("codec", [None, ann.SQ(bits=8)])
+def test_epsilon_takes_more_where_more_is_needed(metric, codec):
+    X = np.concatenate([gaussian(2000, 20, seed=1) + 0.5, clustered(2000, 20, seed=2)])
+    queries = np.concatenate([gaussian(60, 20, seed=3) + 0.5, X[2000:2060] + 0.01])
+    index = ann.HNSW(metric, M=8, ef_construction=60, codec=codec).add(X)
+    true = ann.Flat(metric).add(X).search(queries)[0]
+    effort, found = [], []
+    for epsilon in EPSILONS:
+        counts = np.empty(120, np.int64)
+        ids, _ = index.search(queries, epsilon=epsilon, distance_computations=counts)
+        effort.append(counts.mean())
+        found.append(reference.recall(ids, true))
+    assert effort == sorted(effort)
+    assert found[0] < found[-1]
+    assert found[-1] > (0.99 if codec is None else 0.85)
+
+
+@pytest.mark.parametrize("metric", ["l2", "cosine", "l1"])
+def test_a_large_epsilon_is_none(metric):
+    X, queries = gaussian(1500, 12, seed=1), gaussian(40, 12, seed=2)
+    index = ann.HNSW(metric, M=6, ef_construction=40).add(X)
+    expected = index.search(queries, ef_search=50)
+    got = index.search(queries, ef_search=50, epsilon=1e6)
+    np.testing.assert_array_equal(got, expected)
+    alone = [index.search(q, ef_search=50, epsilon=0.1) for q in queries]
+    together = index.search(queries, ef_search=50, epsilon=0.1, threads=2)
+    np.testing.assert_array_equal([ids for ids, _ in alone], together[0])
+
+
+def test_epsilon_means_the_same_under_l2_and_cosine():
+    X, queries = reference.unit(gaussian(1500, 12)), reference.unit(gaussian(40, 12, 1))
+    X, queries = X.astype(np.float32), queries.astype(np.float32)
+    counts = {}
+    for metric in ("l2", "cosine"):
+        index = ann.HNSW(metric, M=6, ef_construction=40).add(X)
+        counts[metric] = np.empty(40, np.int64)
+        index.search(queries, epsilon=0.1, distance_computations=counts[metric])
+    assert counts["l2"].mean() == pytest.approx(counts["cosine"].mean(), rel=0.05)
+
+
+def test_duplicates_of_the_query_end_a_search_with_epsilon():
+    X = np.repeat(integers(200, 6), 20, axis=0)
+    index = ann.HNSW("l2", M=8, ef_construction=100).add(X)
+    ids, distances = index.search(X[::20], k=5, epsilon=0.0)
+    assert (distances[:, 0] == 0).mean() > 0.95
+    assert (ids >= 0).all()
+
+
+def test_epsilon_is_checked(index):
+    for epsilon in (-0.1, np.nan, np.inf):
+        with pytest.raises(ValueError, match=r"epsilon must be finite and >= 0, got"):
+            index.search(Q, epsilon=epsilon)
+    other = ann.HNSW("ip").add(X)
+    with pytest.raises(ValueError, match=r"epsilon needs l2, cosine or l1, got 0.1 u"):
+        other.search(Q, epsilon=0.1)
 
 
 def test_ef_search_is_checked(index):
