@@ -126,9 +126,10 @@ def _search_by_bytes(
         for a, b in ranges:
             begin(a, b).choose(keys[a:b], ids[a:b])
 
-    if guess is None and few and n <= MOST_ROWS_EACH * k:
-        if len(Q) > 4 * PROBE:
-            choose(iter([(0, PROBE)]))
+    by_choice = guess is None and few and n <= MOST_ROWS_EACH * k
+    if few and len(Q) > 4 * PROBE:
+        (choose if by_choice else work)(iter([(0, PROBE)]))
+    if by_choice:
         step = min(BOUNDS // n, -(-len(Q) // threads))
         parallel.run(choose, len(Q), step, threads)
     elif len(Q) >= BATCH * threads:
@@ -225,9 +226,9 @@ class _Batch:
             reach=np.empty(3),
         )
         products.encode_queries(rows.parts(Q, 0, nq), self._codes)
-        self.step = max(8 * products.GROUP, PAIRS // nq)  # rows at a time
-        if self._n_axes:
-            self.step = min(self.step, MOST_PARTS)
+        most = max(8 * products.GROUP, -(-len(rows.store.rows) // 4))  # to judge by
+        most = min(most, MOST_PARTS) if self._n_axes else most
+        self.step = min(max(8 * products.GROUP, PAIRS // nq), most)  # rows at a time
 
     def take(self, first: int, last: int, keys: Floats, ids: Positions) -> None:
         """Take rows ``first <= i < last`` into the queries' pools."""

@@ -255,10 +255,10 @@ class IVF(Index):
 
     def _make_lists(self, threads: int) -> Lists:
         """Return the arrays as the kernels see them."""
-        key, centre = self._metric.key, self._centroids.mean(axis=0)
+        key, centre = self._metric.key, self._centroids.mean(axis=0, keepdims=True)
         sizes, nlist = np.diff(self._offsets), len(self._centroids)
         codec, block = self._codec, self._codec.block
-        if isinstance(codec, Float32) and shadows.pays(key, len(centre)):
+        if isinstance(codec, Float32) and shadows.pays(key, centre.shape[1]):
             block = BLOCK
         slots = np.concatenate([[0], np.cumsum(-(-sizes // block) * block)])
         if isinstance(codec, PQ) and self._mean is not None:
@@ -266,7 +266,9 @@ class IVF(Index):
         elif isinstance(codec, Float32):
             own = np.arange(len(self._packed))
             own += np.repeat(slots[:-1] - self._offsets[:-1], sizes)
-            store = shadows.store(key, self._packed, own, centre, threads)
+            owners = shadows.owners(key, self._packed, self._centroids, sizes)
+            centres = centre if owners is None else self._centroids
+            store = shadows.store(key, self._packed, own, centres, threads, owners)
         else:
             store = codec.scan_store(self._packed, key)
         numbers = np.arange(nlist)

@@ -7,12 +7,13 @@ from numpy.typing import NDArray
 
 from ann import parallel
 from ann.kernels import shadow
-from ann.kernels.shadow import Shadow
+from ann.kernels.shadow import ListShadow, Shadow
 from ann.kernels.stores import ROWS
 from ann.kernels.tricks import on
 from ann.memory import aligned
 
 _CHUNK = 1024  # rows
+_SAMPLE, _NEAR = 1024, 0.25  # rows, and how near their centres they have to be
 
 Floats = NDArray[np.float32]
 
@@ -27,8 +28,9 @@ def store(
     key: str,
     rows: Floats,
     slots: NDArray[np.int64],
-    centre: Floats,
+    centres: Floats,
     threads: int,
+    owners: NDArray[np.int64] | None = None,
 ) -> Any:
     """Return a store of ``rows`` that is scanned by shadows where they pay.
 
@@ -42,31 +44,54 @@ def store(
     rows : (n, d) float32
     slots : (n,) int64
         Where each row's shadow goes, in ascending order.
-    centre : (d,) float32
+    centres : (1, d) or (nlist, d) float32
         What the rows lie around; for ``l2``. Codes of differences lose less.
     threads : int
+    owners : (n,) int64, optional
+        With several centres, each row's.
 
     Returns
     -------
-    store : Shadow or a store of ``kernels.stores.ROWS``
+    store : Shadow, ListShadow with several centres, or a store of ``kernels.stores``
     """
     exact, (n, d) = ROWS[key](rows), rows.shape
     if not pays(key, d):
         return exact
     if key == "dot":
-        centre = np.zeros_like(centre)
+        centres = np.zeros((1, d), np.float32)
     blocks = int(slots[-1]) // shadow.BLOCK + 1
     codes = aligned((blocks, shadow.width(d) // 4, 4 * shadow.BLOCK), np.uint8)
     terms = aligned((blocks, 4, shadow.BLOCK), np.float32)
     codes.fill(shadow.ZERO)
     terms.fill(np.nan)
+    of = np.zeros(n, np.int64) if owners is None else owners
 
     def work(ranges: parallel.Ranges) -> None:
         for a, b in ranges:
-            shadow.cast(rows[a:b], slots[a:b], centre, key == "l2", codes, terms)
+            shadow.cast(
+                rows[a:b], slots[a:b], of[a:b], centres, key == "l2", codes, terms
+            )
 
     parallel.run(work, n, _CHUNK, threads)
-    return Shadow(exact, codes, terms, centre, key == "l2")
+    kind = Shadow if owners is None else ListShadow
+    return kind(exact, codes, terms, centres, key == "l2")
+
+
+def owners(
+    key: str, rows: Floats, centres: Floats, sizes: NDArray[np.int64]
+) -> NDArray[np.int64] | None:
+    """Return the list of each row, in list order, if its centre should be its shadow's.
+
+    That is where rows are far nearer to it than to the mean of all. To code a query for
+    every list takes about as long as to scan a hundred rows.
+    """
+    of = np.repeat(np.arange(len(sizes)), sizes)
+    if key != "l2" or not len(rows):
+        return None
+    some = np.linspace(0, len(rows) - 1, _SAMPLE).astype(np.int64)
+    own = np.linalg.norm(rows[some] - centres[of[some]], axis=1).mean()
+    mean = np.linalg.norm(rows[some] - centres.mean(axis=0), axis=1).mean()
+    return of if own < _NEAR * mean else None
 
 
 def arrays(of: Any) -> list[NDArray[Any]]:

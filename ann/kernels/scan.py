@@ -9,7 +9,13 @@ from ann.kernels.answer import nearest_of
 from ann.kernels.fastscan import FastScan, scan_blocks
 from ann.kernels.pool import clear, insert
 from ann.kernels.rows import project
-from ann.kernels.shadow import Shadow, nearest_by_shadow, scan_shadows
+from ann.kernels.shadow import (
+    ListShadow,
+    Shadow,
+    enter_list,
+    nearest_by_shadow,
+    scan_shadows,
+)
 from ann.kernels.sq import STORES
 from ann.kernels.stores import PQ4, PQ8, ROWS, ResidualL2, begin, fetch, score
 
@@ -56,7 +62,27 @@ def _scan_one_by_one(store, query, slot, first, count, then, bias, row_ids, keys
 for _store in (*ROWS.values(), *STORES.values(), PQ8, PQ4, ResidualL2):
     _scan_range(_store)(_scan_one_by_one)
 _scan_range(FastScan)(scan_blocks)
-_scan_range(Shadow)(scan_shadows)
+for _store in (Shadow, ListShadow):
+    _scan_range(_store)(scan_shadows)
+
+
+def enter(store, query, which):
+    """Make a query ready for list ``which``, where stores differ from list to list."""
+    raise NotImplementedError
+
+
+_enter = by_type(enter)
+
+
+def _enter_any(store, query, which):
+    pass
+
+
+for _store in (
+    *ROWS.values(), *STORES.values(), PQ8, PQ4, ResidualL2, FastScan, Shadow,
+):  # fmt: skip
+    _enter(_store)(_enter_any)
+_enter(ListShadow)(enter_list)
 
 
 def nearest_rows(store, query, n, bounds, keys, ids):
@@ -167,6 +193,7 @@ def _nearest_in_lists(lists, q, effort, scratch, keys, ids):
         start = lists.offsets[which]
         count = lists.offsets[which + 1] - start
         bias = probe_keys[p] if lists.residual else np.float32(0.0)
+        enter(lists.store, query, which)
         scan_range(
             lists.store, query, lists.slots[which], start, count,
             lists.slots[following], bias, lists.row_ids, keys, ids,
@@ -215,6 +242,7 @@ def search_together(
                 for e in range(begin_at, end):
                     r, p = divmod(order[e], nprobe)
                     bias = probe_keys[r, p] if lists.residual else np.float32(0.0)
+                    enter(lists.store, buffers[r], which)
                     scan_range(
                         lists.store, buffers[r], slot, lists.offsets[which] + tile,
                         count, slot, bias, lists.row_ids, keys[r], ids[r],

@@ -7,6 +7,7 @@ import pytest
 import ann
 from ann import shadows
 from ann.kernels import _jit, shadow
+from ann.kernels.scan import enter
 from ann.kernels.stores import begin, score
 from ann.memory import aligned
 from tests.ann import reference
@@ -70,7 +71,7 @@ def test_bounds_hold_and_are_near(bounds, name, d, key):
     X = SETS[name](d).astype(np.float32)
     Q = np.concatenate([X[:20], X[20:40] + X[40:60], gaussian(5, d, seed=2)])
     slots = np.arange(300) + 3 * (np.arange(300) // 50)  # some are empty
-    store = shadows.store(key, X, slots, X.mean(axis=0), 1)
+    store = shadows.store(key, X, slots, X.mean(axis=0, keepdims=True), 1)
     assert store.codes.shape == (20, -(-d // 16) * 4, 64)
     assert store.codes.min() >= 1
     buffer = aligned((shadow.query_size(d),), np.float32)
@@ -105,6 +106,67 @@ def test_probing_all_lists_is_exact_search(metric, d):
         for r in (0, 7):
             one = index.search(Q[r], k=k, nprobe=20)
             np.testing.assert_array_equal(one, np.array(expected)[:, r])
+
+
+def far_apart(n, d, seed):
+    """Vectors whose lists lie far apart for what they span."""
+    X = clustered(n, d, seed, spread=0.01)
+    return np.random.default_rng(seed).permutation(X)
+
+
+@pytest.mark.parametrize("d", [64, 90])
+def test_lists_far_apart_have_shadows_of_their_own(d):
+    X = far_apart(3000, d, seed=1)
+    X, Q = X[:2900], X[2900:]
+    flat = ann.Flat("l2").add(X)
+    index = ann.IVF("l2", nlist=60).add(X[:900]).add(X[900:])
+    assert isinstance(index._lists.store, shadow.ListShadow)
+    for k in (1, 10, 3000):
+        expected = flat.search(Q, k=k)
+        np.testing.assert_array_equal(index.search(Q, k=k, nprobe=60), expected)
+        for r in (0, 7):
+            one = index.search(Q[r], k=k, nprobe=60)
+            np.testing.assert_array_equal(one, np.array(expected)[:, r])
+    other = ann.IVF("l2", nlist=20).add(gaussian(2000, d))
+    assert not isinstance(other._lists.store, shadow.ListShadow)
+    assert isinstance(other._lists.store, shadow.Shadow)
+
+
+@numba.njit
+def list_bounds(lists, which, q, buffer, out):
+    begin(lists.store, q, buffer)
+    enter(lists.store, buffer, which)
+    for block in range(out.size // 16):
+        at = shadow.bound_block(lists.store, buffer, lists.slots[which] // 16 + block)
+        for j in range(16):
+            out[16 * block + j] = buffer[at + j]
+
+
+@pytest.mark.parametrize("far", [1, 100])
+def test_bounds_about_a_list_s_centre_hold_and_are_nearer(far):
+    X = far_apart(3000, 64, seed=1) + np.float32(far)
+    X, Q = X[:2900], X[2900:]
+    lists = ann.IVF("l2", nlist=60).add(X)._lists
+    rows = lists.store.exact.rows
+    centre = rows.mean(axis=0, keepdims=True)
+    slots = np.arange(len(rows))
+    plain = shadows.store("l2", rows, slots, centre, 1)
+    estimate = bounds_of("portable")
+    buffer = aligned((shadow.query_size(64),), np.float32)
+    together = np.empty((2, 16 * len(plain.codes)), np.float32)
+    nearer = []
+    for q in Q[:20]:
+        direct = np.empty(len(rows), np.float32)
+        keys(plain.exact, q, direct)
+        estimate(plain, q, buffer, together)
+        for which in range(60):
+            first, last = lists.offsets[which : which + 2]
+            apart = np.empty(-(-(last - first) // 16) * 16, np.float32)
+            list_bounds(lists, which, q, buffer, apart)
+            apart = apart[: last - first]
+            assert (apart <= direct[first:last]).all()
+            nearer.append(apart > together[0, first:last])
+    assert np.concatenate(nearer).mean() > 0.95
 
 
 @pytest.mark.parametrize("metric", ["l2", "ip"])
