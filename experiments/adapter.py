@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     Vectors = NDArray[np.float32]
+    Floats = NDArray[np.float32]
     Ids = NDArray[np.int64]
 
 METRICS = ("l2", "ip", "cosine", "l1")
@@ -54,9 +55,11 @@ class Adapter(ABC):
     """One index of one library.
 
     Class attributes say what it is: ``library`` and ``kind`` are its names in a config,
-    ``Build`` and ``Search`` its parameters, ``metrics`` those that it can answer,
-    ``jit`` whether Numba compiles it. Defining one imports nothing heavy: the library
-    is imported when an instance is made, in a worker process.
+    and ``name`` is both in one word; ``module`` is what it imports, and ``package``
+    what pip installs, where they are not the library's name. ``Build`` and ``Search``
+    are its parameters, ``metrics`` those that it can answer, ``jit`` says whether Numba
+    compiles it. Defining one imports nothing heavy: the library is imported when an
+    instance is made, in a worker process.
 
     Parameters
     ----------
@@ -67,6 +70,9 @@ class Adapter(ABC):
 
     library: ClassVar[str]
     kind: ClassVar[str]
+    name: ClassVar[str] = ""
+    module: ClassVar[str] = ""
+    package: ClassVar[str] = ""
     jit: ClassVar[bool] = False
     metrics: ClassVar[tuple[str, ...]] = METRICS
     Build: ClassVar[type[Params]] = Params
@@ -105,6 +111,14 @@ class Adapter(ABC):
     @abstractmethod
     def ids(self, answer: Any) -> Ids:
         """Return the (nq, k) ids in a searcher's answer, -1 where one is missing."""
+
+    def distances(self, answer: Any) -> Floats | None:
+        """Return the (nq, k) distances in an answer, in the sign and units of ``ann``.
+
+        None, the default, where they are estimates or are not told. Those that are
+        given are checked against the vectors; where they are wrong, the row is refused.
+        """
+        return None
 
     def distance_computations(self, Q: Vectors, search: Any, k: int) -> Ids | None:
         """Return how many vectors each query was compared with, if that is known."""

@@ -10,7 +10,7 @@ from pydantic import Field, model_validator
 from experiments.adapter import PQ, SQ, Adapter, Params
 
 if TYPE_CHECKING:
-    from experiments.adapter import Ids, Vectors
+    from experiments.adapter import Floats, Ids, Vectors
 
 
 class Storage(Params):
@@ -32,9 +32,10 @@ class _Ours(Adapter):
     Build = Storage
     seeded: ClassVar[bool] = True
 
-    def __init__(self, metric: str, build: Params, seed: int) -> None:
+    def __init__(self, metric: str, build: Storage, seed: int) -> None:
         import ann
 
+        self._exact = build.codec is None or build.refine is not None
         params: dict[str, Any] = {"seed": seed} if self.seeded else {}
         params |= {name: getattr(build, name) for name in type(build).model_fields}
         if codec := params.get("codec"):
@@ -56,6 +57,10 @@ class _Ours(Adapter):
     def ids(self, answer: tuple[Ids, Any]) -> Ids:
         return answer[0]
 
+    def distances(self, answer: tuple[Ids, Floats]) -> Floats | None:
+        """Return the index's, where they are exact: without a codec, or refined."""
+        return answer[1] if self._exact else None
+
     def distance_computations(self, Q: Vectors, search: Params, k: int) -> Ids:
         import numpy as np
 
@@ -73,6 +78,7 @@ class Flat(_Ours):
     """Exact search, or exact over the codec's approximations."""
 
     kind = "Flat"
+    name = "ann-flat"
     seeded = False
 
 
@@ -80,6 +86,7 @@ class IVF(_Ours):
     """Inverted lists."""
 
     kind = "IVF"
+    name = "ann-ivf"
 
     class Build(Storage):
         """Constructor parameters."""
@@ -105,6 +112,7 @@ class HNSW(_Ours):
     """Hierarchical navigable small worlds."""
 
     kind = "HNSW"
+    name = "ann-hnsw"
 
     class Build(Storage):
         """Constructor parameters."""

@@ -5,17 +5,35 @@ its vectors and queries are normalised before the clock starts: the favour goes 
 peer. A library that can be told how many threads to use is told so at every call.
 """
 
-from experiments.peers import faiss, hnswlib, pynndescent, rabitqlib, svs, usearch
+from experiments.peers import (
+    annoy,
+    faiss_factory,
+    faiss_flat,
+    faiss_hnsw,
+    faiss_ivfflat,
+    faiss_ivfpq_fs,
+    hnswlib,
+    pynndescent,
+    rabitqlib,
+    sklearn,
+    svs,
+    usearch,
+    voyager,
+)
 
 ADAPTERS = (
     hnswlib.HNSW,
-    faiss.Flat,
-    faiss.HNSW,
-    faiss.IVFFlat,
-    faiss.Factory,
+    faiss_flat.Flat,
+    faiss_hnsw.HNSW,
+    faiss_ivfflat.IVFFlat,
+    faiss_ivfpq_fs.IVFPQFastScan,
+    faiss_factory.Factory,
     usearch.HNSW,
+    voyager.HNSW,
     svs.Vamana,
     rabitqlib.SymphonyQG,
     rabitqlib.IVF,
     pynndescent.NNDescent,
+    annoy.Forest,
+    sklearn.Brute,
 )

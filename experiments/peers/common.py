@@ -12,7 +12,7 @@ from pydantic import Field
 from experiments.adapter import Params
 
 if TYPE_CHECKING:
-    from experiments.adapter import Vectors
+    from experiments.adapter import Floats, Vectors
 
 
 class GraphBuild(Params):
@@ -34,6 +34,14 @@ def normalised(X: Vectors) -> Vectors:
 
     norms = np.linalg.norm(X, axis=1, keepdims=True)
     return np.ascontiguousarray(X / np.where(norms > 0, norms, 1))
+
+
+def unsquared(squares: Floats) -> Floats:
+    """Return square roots; what rounding left below zero becomes zero."""
+    import numpy as np
+
+    roots: Floats = np.sqrt(np.maximum(squares, 0))
+    return roots
 
 
 def saved_bytes(save: Callable[[Path], Any]) -> int:

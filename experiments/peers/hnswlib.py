@@ -6,10 +6,10 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from experiments.adapter import Adapter
-from experiments.peers.common import GraphBuild, GraphSearch
+from experiments.peers.common import GraphBuild, GraphSearch, unsquared
 
 if TYPE_CHECKING:
-    from experiments.adapter import Ids, Vectors
+    from experiments.adapter import Floats, Ids, Vectors
 
 
 class HNSW(Adapter):
@@ -52,6 +52,14 @@ class HNSW(Adapter):
         import numpy as np
 
         return np.asarray(answer[0], np.int64)
+
+    def distances(self, answer: tuple[Any, Floats]) -> Floats:
+        """Return the distances; those of l2 come squared, those of ip as 1 − ⟨q, x⟩."""
+        return (
+            unsquared(answer[1])
+            if self._space == "l2"
+            else answer[1] - (self._space == "ip")
+        )
 
     @property
     def nbytes(self) -> int:

@@ -22,9 +22,12 @@ class NNDescent(Adapter):
     metrics = ("l2", "cosine")  # 0.7.0 fails to compile its Manhattan distance
 
     class Build(Params):
-        """Constructor parameters."""
+        """Constructor parameters; those left out are pynndescent's own."""
 
         n_neighbors: int = Field(30, ge=2)
+        leaf_size: int | None = Field(None, ge=1)
+        pruning_degree_multiplier: float | None = Field(None, gt=0)
+        diversify_prob: float | None = Field(None, ge=0, le=1)
 
     class Search(Params):
         """Search parameters."""
@@ -47,7 +50,7 @@ class NNDescent(Adapter):
         self._index = pynndescent.NNDescent(
             X,
             metric=self._metric,
-            n_neighbors=self._build.n_neighbors,
+            **self._build.model_dump(exclude_none=True),
             random_state=self._seed,
             n_jobs=threads,
             parallel_batch_queries=threads > 1,

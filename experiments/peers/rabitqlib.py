@@ -61,6 +61,7 @@ class SymphonyQG(_RaBitQ):
     """
 
     kind = "SymphonyQG"
+    name = "symphonyqg"
     searched_with = "ef_search"
 
     class Build(Params):
@@ -93,6 +94,7 @@ class IVF(_RaBitQ):
     """Inverted lists of RaBitQ codes; ``nbits`` 32 re-ranks with float32 vectors."""
 
     kind = "IVF"
+    name = "rabitqlib-ivf"
     searched_with = "nprobe"
 
     class Build(Params):

@@ -24,6 +24,7 @@ class Vamana(Adapter):
     """
 
     library = "svs"
+    package = "scalable-vs"
     kind = "Vamana"
     metrics = ("l2", "ip", "cosine")
 

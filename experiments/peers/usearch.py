@@ -6,10 +6,10 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from experiments.adapter import Adapter
-from experiments.peers.common import GraphBuild, GraphSearch, normalised
+from experiments.peers.common import GraphBuild, GraphSearch, normalised, unsquared
 
 if TYPE_CHECKING:
-    from experiments.adapter import Ids, Vectors
+    from experiments.adapter import Floats, Ids, Vectors
 
 
 class HNSW(Adapter):
@@ -61,6 +61,17 @@ class HNSW(Adapter):
         keys = np.atleast_2d(np.asarray(answer.keys).astype(np.int64))
         missing = self._k - keys.shape[1]
         return np.pad(keys, ((0, 0), (0, missing)), constant_values=-1)
+
+    def distances(self, answer: Any) -> Floats | None:
+        """Return the distances; those of l2 come squared, those of ip as 1 − ⟨q, x⟩."""
+        import numpy as np
+
+        found = np.atleast_2d(np.asarray(answer.distances))
+        if found.shape[1] < self._k:
+            return None
+        if self._metric == "l2":
+            return unsquared(found)
+        return found - (self._metric == "ip")
 
     def distance_computations(self, Q: Vectors, search: GraphSearch, k: int) -> Ids:
         """Read the count that comes with each answer."""
