@@ -16,6 +16,8 @@ test nor the truth file is trusted for more than ids.
   query (distance 0) are told from near ones.
 
 There is no absolute tolerance: on data of small scale one would count far vectors.
+That of ann-benchmarks has one, and that of many papers counts ids alone; both are here
+too (``others``), to compare with figures from elsewhere.
 """
 
 from __future__ import annotations
@@ -32,6 +34,7 @@ if TYPE_CHECKING:
 
 KS = (1, 5, 10)
 _RTOL = 1e-6
+_AB_ATOL = 1e-3  # of ann-benchmarks, absolute
 _DOT_ROUNDING = 2 * float(np.finfo(np.float32).eps)
 _BLOCK_BYTES = 64 << 20
 
@@ -77,13 +80,55 @@ def recall(
     result = np.empty((nq, len(ks)))
     for rows in _blocks(nq, 4 * 8 * width * X.shape[1]):
         found, rounding = _distances(ids[rows], X, Q[rows], metric)
-        found[_repeated(ids[rows]) | (ids[rows] < 0)] = np.inf
+        found[repeated(ids[rows]) | (ids[rows] < 0)] = np.inf
         exact = np.sort(_distances(neighbors[rows], X, Q[rows], metric)[0], axis=1)
         for j, k in enumerate(ks):
             limit = exact[:, [min(k, n) - 1]]
             near = found[:, :k] <= limit + _RTOL * np.abs(limit) + rounding[:, :k]
             result[rows, j] = near.sum(axis=1) / min(k, n)
     return result
+
+
+def others(
+    ids: NDArray[np.int64],
+    neighbors: NDArray[np.int64],
+    X: NDArray[np.float32],
+    Q: NDArray[np.float32],
+    metric: str,
+    k: int = max(KS),
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return each query's recall@k as others define it.
+
+    Parameters
+    ----------
+    ids, neighbors, X, Q, metric
+        As ``recall`` has them, and checked by it.
+
+    Returns
+    -------
+    strict, ab : (nq,) float64 each
+        By ids alone: a tie with the k-th neighbour does not count. And that of
+        ann-benchmarks: every distance up to the k-th plus 0.001 counts.
+    """
+    known = min(k, len(X))
+    ids, neighbors = ids[:, :k], neighbors[:, :known]
+    fresh = (ids >= 0) & ~repeated(ids)
+    strict, ab = np.empty(len(Q)), np.empty(len(Q))
+    for rows in _blocks(len(Q), 4 * 8 * k * X.shape[1]):
+        hits = (ids[rows, :, None] == neighbors[rows, None, :]).any(axis=2)
+        strict[rows] = (hits & fresh[rows]).sum(axis=1) / known
+        found = distances_of(ids[rows], X, Q[rows], metric)
+        limit = distances_of(neighbors[rows], X, Q[rows], metric).max(axis=1)
+        near = (found <= limit[:, None] + _AB_ATOL) & (ids[rows] >= 0)
+        ab[rows] = near.sum(axis=1) / known
+    return strict, ab
+
+
+def distances_of(
+    ids: NDArray[np.int64], X: Floats, Q: Floats, metric: str
+) -> NDArray[np.float64]:
+    """Return (nq, width) distances in float64; a missing id stands for vector 0."""
+    return _distances(ids, X, Q, metric)[0]
 
 
 def check_truth(
@@ -158,8 +203,8 @@ def _distances(
     raise ValueError(f"metric must be l2, ip, cosine or l1, got {metric!r}")
 
 
-def _repeated(ids: NDArray[np.int64]) -> NDArray[np.bool_]:
-    """Mark each id that stood earlier in its row."""
+def repeated(ids: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """Mark each id that stood earlier in its row, missing ones included."""
     order = np.argsort(ids, axis=1, kind="stable")
     ordered = np.take_along_axis(ids, order, axis=1)
     repeated = np.zeros(ids.shape, bool)
