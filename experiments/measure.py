@@ -10,11 +10,12 @@ from __future__ import annotations
 
 import gc
 import sys
+import zlib
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from time import perf_counter, perf_counter_ns, process_time
+from time import perf_counter, perf_counter_ns, process_time, sleep
 from typing import Any, Protocol
 
 import numpy as np
@@ -25,6 +26,7 @@ from experiments.adapter import Adapter, Params
 
 SMALL = 1000  # vectors in the build that warms the compiler up
 WARM_UP = 100  # queries before those that are timed
+LONG_WAIT_NS = 2_000_000  # between queries
 LEAST_S = 0.05  # for batches; a shorter time is mostly that of waking threads up
 
 
@@ -42,6 +44,10 @@ class Job:
     threads: int
     environment: Mapping[str, str] = field(default_factory=dict)
 
+    def open(self) -> Bench:
+        """Return what a worker measures this job with."""
+        return Bench(self)
+
 
 @dataclass(frozen=True)
 class Built:
@@ -57,19 +63,35 @@ class Built:
 class Sample:
     """One round of one search setting.
 
-    ``ids`` are the answers of the very searches that were timed. ``cores`` is the
-    processor time of the latency loop over its duration: above one, the search was
-    not single-threaded. ``compiled`` counts compilations in timed regions; it must
-    be 0. ``compile_s`` is the worker's total so far.
+    ``ids`` and ``distances`` (of an index whose distances are exact) are the answers of
+    the very searches that were timed. ``cores`` is the processor time of the latency
+    loop over its duration: above one, the search was not single-threaded. ``compiled``
+    counts compilations in timed regions, and ``changed`` says whether the queries are
+    other than before. ``compile_s`` is the worker's total so far.
     """
 
     latency_us: NDArray[np.float64]
     ids: NDArray[np.int64]
+    distances: NDArray[np.float32] | None
     batch_s: float
     batch_1_s: float
     cores: float
     compiled: int
+    changed: bool
     compile_s: float
+
+
+@dataclass(frozen=True)
+class Offered:
+    """Queries that came at their own times: from when each was due, and from its start.
+
+    ``achieved_qps`` is how many were answered a second, up to the last answer.
+    """
+
+    offered_qps: float
+    achieved_qps: float
+    latency_us: NDArray[np.float64]
+    service_us: NDArray[np.float64]
 
 
 class Clock(Protocol):
@@ -95,6 +117,10 @@ class Bench:
         self._index = job.adapter(job.metric, job.params, job.seed)
         self._Q = self._index.prepare(np.load(job.test))
         self._rows = [self._Q[i : i + 1] for i in range(len(self._Q))]
+        self._checksum = self._sum_up()
+
+    def _sum_up(self) -> int:
+        return zlib.crc32(np.ascontiguousarray(self._Q).data)
 
     def build(self) -> Built:
         """Warm the compiler up on a small index, then build the real one."""
@@ -147,14 +173,48 @@ class Bench:
                 before = self._clock.count
                 batch_s = _batch(search, self._Q)
                 compiled += self._clock.count - before
+        distances = [self._index.distances(answer) for answer in answers]
+        given = [part for part in distances if part is not None]
         return Sample(
             latency_us=latency_us,
             ids=np.concatenate([self._index.ids(answer) for answer in answers]),
+            distances=np.concatenate(given) if len(given) == len(answers) else None,
             batch_s=batch_s,
             batch_1_s=batch_1_s,
             cores=cores,
             compiled=compiled,
+            changed=self._sum_up() != self._checksum,
             compile_s=self._clock.seconds,
+        )
+
+    def offer(self, params: Params, rate: float, seconds: float, seed: int) -> Offered:
+        """Offer queries at random times to one thread, whether it keeps up or not.
+
+        A user does not wait for others' answers before asking: latency counts from when
+        a query was due, so that one slow answer is paid for by all that wait behind it
+        (Tene's coordinated omission).
+
+        Parameters
+        ----------
+        params : the setting
+        rate : queries a second, arriving as a Poisson process
+        seconds : for how long
+        seed : of the times and of the order of the queries
+        """
+        rng = np.random.default_rng(seed)
+        count = max(1, round(rate * seconds))
+        due_ns = np.cumsum(rng.exponential(1e9 / rate, count)).astype(np.int64)
+        order = np.resize(rng.permutation(len(self._rows)), count)
+        search = self._index.searcher(params, self._job.k, 1)
+        with _undisturbed(1):
+            for i in order[:WARM_UP]:
+                search(self._rows[i])
+            begun_ns, done_ns = _on_time(search, self._rows, order, due_ns)
+        return Offered(
+            offered_qps=rate,
+            achieved_qps=count / (done_ns[-1] / 1e9),
+            latency_us=(done_ns - due_ns) / 1e3,
+            service_us=(done_ns - begun_ns) / 1e3,
         )
 
     def count(self, params: Params) -> NDArray[np.int64] | None:
@@ -211,6 +271,25 @@ def _one_by_one(
         answers[i] = answer
     cores = (process_time() - begin_cpu) / (perf_counter() - begin)
     return latency_ns / 1e3, answers, cores
+
+
+def _on_time(
+    search: Callable[[Any], Any],
+    rows: list[NDArray[np.float32]],
+    order: NDArray[np.int64],
+    due_ns: NDArray[np.int64],
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Search when each query is due, or at once if that is past; return both clocks."""
+    begun, done = np.zeros(len(order), np.int64), np.zeros(len(order), np.int64)
+    start = perf_counter_ns()
+    for j, (i, due) in enumerate(zip(order.tolist(), due_ns.tolist(), strict=True)):
+        row = rows[i]
+        while (now := perf_counter_ns() - start) < due:
+            if due - now > LONG_WAIT_NS:  # sleeping is not exact to the microsecond
+                sleep((due - now - LONG_WAIT_NS) / 1e9)
+        search(row)
+        begun[j], done[j] = now, perf_counter_ns() - start
+    return begun, done
 
 
 def _batch(search: Callable[[Any], Any], Q: NDArray[np.float32]) -> float:

@@ -21,8 +21,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from experiments.measure import Built, Job, Sample
+    from experiments.measure import Built, Job, Offered, Sample
 
+_OUT_OF_MEMORY = ("MemoryError", "ArrayMemoryError", "numpy._core._exceptions._Array")
 _THREAD_VARIABLES = (
     "OMP_NUM_THREADS",
     "OPENBLAS_NUM_THREADS",
@@ -33,11 +34,14 @@ _THREAD_VARIABLES = (
 
 
 class WorkerError(RuntimeError):
-    """What a worker failed with, in one short line; ``fatal`` when it is gone."""
+    """What a worker failed with, in one short line; ``fatal`` when it is gone.
 
-    def __init__(self, text: str, fatal: bool) -> None:
+    ``kind`` is "failed", "timed out" or "out of memory".
+    """
+
+    def __init__(self, text: str, fatal: bool, kind: str = "failed") -> None:
         super().__init__(textwrap.shorten(text, 200, placeholder=" …"))
-        self.fatal = fatal
+        self.fatal, self.kind = fatal, kind
 
 
 class Worker:
@@ -53,7 +57,7 @@ class Worker:
     def __init__(self, job: Job, log: Path, timeout_s: float | None = None) -> None:
         context = multiprocessing.get_context("spawn")
         self._pipe, theirs = context.Pipe()
-        self._log, self._timeout_s = log, timeout_s
+        self._log, self.timeout_s = log, timeout_s
         self._process = context.Process(
             target=_serve, args=(theirs, job, str(log)), daemon=True
         )
@@ -70,6 +74,11 @@ class Worker:
         """Measure one search setting once."""
         sample: Sample = self._call("measure", params, seed)
         return sample
+
+    def offer(self, params: Any, rate: float, seconds: float, seed: int) -> Offered:
+        """Offer queries to one search setting at a rate."""
+        offered: Offered = self._call("offer", params, rate, seconds, seed)
+        return offered
 
     def count(self, params: Any) -> Any:
         """Count each query's distance computations."""
@@ -88,24 +97,29 @@ class Worker:
     def _call(self, *message: Any) -> Any:
         try:
             self._pipe.send(message)
-            if not self._pipe.poll(self._timeout_s):
+            if not self._pipe.poll(self.timeout_s):
                 self.close()
-                raise WorkerError(f"no answer within {self._timeout_s:g} s", fatal=True)
+                text = f"no answer within {self.timeout_s:.3g} s"
+                raise WorkerError(text, fatal=True, kind="timed out")
             status, value = self._pipe.recv()
         except (EOFError, ConnectionError):
             self._process.join()
-            raise WorkerError(self._obituary(), fatal=True) from None
+            raise self._death() from None
         if status == "error":
-            raise WorkerError(value, fatal=False)
+            exhausted = value.startswith(_OUT_OF_MEMORY)
+            kind = "out of memory" if exhausted else "failed"
+            raise WorkerError(value, fatal=False, kind=kind)
         return value
 
-    def _obituary(self) -> str:
+    def _death(self) -> WorkerError:
         code = self._process.exitcode or 0
         cause = signal.Signals(-code).name if code < 0 else f"exit code {code}"
-        if code == -signal.SIGKILL:
-            cause += ", perhaps out of memory"
+        killed = code == -signal.SIGKILL  # by the system, when memory ran out
         lines = [line.strip() for line in self.log().splitlines() if line.strip()]
-        return f"the worker died ({cause}); it last said: {lines[-1] if lines else ''}"
+        said = lines[-1] if lines else ""
+        kind = "out of memory" if killed or "bad_alloc" in said else "failed"
+        text = f"the worker died ({cause}); it last said: {said}"
+        return WorkerError(text, fatal=True, kind=kind)
 
 
 def thread_environment(threads: int) -> dict[str, str]:
@@ -130,6 +144,7 @@ def _environment(variables: Mapping[str, str]) -> Iterator[None]:
 def _serve(pipe: Connection, job: Job, log: str) -> None:
     """Answer calls until the parent closes the pipe or is gone."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle
+    _die_with_parent()
     _redirect_output(log)
     bench = None
     while True:
@@ -139,14 +154,20 @@ def _serve(pipe: Connection, job: Job, log: str) -> None:
             return
         try:
             if bench is None:
-                from experiments.measure import Bench
-
-                bench = Bench(job)
+                bench = job.open()
             answer = ("ok", getattr(bench, method)(*args))
         except Exception as error:
             traceback.print_exc()
             answer = ("error", f"{type(error).__name__}: {error}")
         pipe.send(answer)
+
+
+def _die_with_parent() -> None:
+    """Ask Linux to end this process with its parent, even while it builds."""
+    if sys.platform == "linux":
+        import ctypes
+
+        ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
 
 
 def _redirect_output(log: str) -> None:

@@ -7,7 +7,9 @@ import time
 import numpy as np
 from pydantic import Field
 
+from experiments import measure
 from experiments.adapter import Adapter, Params
+from experiments.streaming.updatable import Updatable
 
 
 class Brute(Adapter):
@@ -150,3 +152,92 @@ class Faulty(Brute):
 
     def ids(self, answer):
         return answer * 0 + len(self.X)
+
+
+class Planted(Brute):
+    """Exact search with a fault that an instrument has to find."""
+
+    kind = "Planted"
+    jit = True  # so that compilation is watched
+
+    def searcher(self, search, k, threads):
+        find = super().searcher(Brute.Search(), k, threads)
+
+        def call(Q):
+            match search.fault:
+                case "two threads":
+                    # As the clock would go with two of them, on a machine that has
+                    # two cores to spare.
+                    measure.process_time = lambda: 2 * time.perf_counter()
+                case "compiles":
+                    import numba
+
+                    numba.njit(lambda x: x + 3)(1)
+                case "changes queries":
+                    Q += 1
+            return find(Q)
+
+        self.fault = search.fault
+        return call
+
+    def ids(self, answer):
+        if self.fault == "duplicates":
+            return np.repeat(answer[:, :1], answer.shape[1], axis=1)
+        if self.fault == "ids out of range":
+            return answer + len(self.X)
+        return answer
+
+    def distances(self, answer):
+        if self.fault == "wrong distances":
+            return np.zeros(answer.shape, np.float32)
+        return None
+
+
+class Growing(Updatable, Brute):
+    """Exact search that vectors can be added to and removed from."""
+
+    kind = "Growing"
+    removes = True
+
+    def __init__(self, metric, build, seed):
+        super().__init__(metric, build, seed)
+        self.numbers, self.asked = np.empty(0, np.int64), []
+
+    def add(self, X, threads):
+        go_wrong(self.build.fault if self._count else None)
+        before = np.empty((0, X.shape[1]), np.float32) if not self._count else self.X
+        self.X = np.concatenate([before, X])
+        self.numbers = np.append(self.numbers, self._numbers(X))
+
+    def remove(self, numbers):
+        keep = ~np.isin(self.numbers, numbers)
+        if self.build.fault != "forgets to remove":
+            self.X, self.numbers = self.X[keep], self.numbers[keep]
+
+    def searcher(self, search, k, threads):
+        find = super().searcher(search, k, threads)
+
+        def call(Q):
+            self.asked.append((len(Q), k))
+            found = self.numbers[find(Q)]
+            missing = k - found.shape[1]
+            return np.pad(found, ((0, 0), (0, missing)), constant_values=-1)
+
+        return call
+
+
+class Pauses(Called):
+    """Pauses at every so many calls."""
+
+    class Search(Params):
+        every: int = 1000
+        ms: float = 0
+
+    def searcher(self, search, k, threads):
+        self.calls, self.search = 0, search
+        return super().searcher(search, k, threads)
+
+    def find(self, Q):
+        self.calls += 1
+        if self.calls % self.search.every == 0:
+            time.sleep(self.search.ms / 1000)

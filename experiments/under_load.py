@@ -1,0 +1,105 @@
+"""Latency under load: queries come when they come, not when the last is answered."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from experiments import statistics
+from experiments.plan import canonical, written
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+    from numpy.typing import NDArray
+
+    from experiments.config import Load
+    from experiments.measure import Offered
+    from experiments.results import Record
+
+    Offer = Callable[[Record, float, int], Offered]  # at a rate, with a seed
+
+
+@dataclass(frozen=True)
+class Line:
+    """One build at one load; the fields are the columns of ``load.csv``.
+
+    ``fraction`` is of the rate at which the queries are answered one after another.
+    Latency counts from when a query was due, ``service_p50_us`` and ``service_p99_us``
+    from when its search began. A percentile that the sample does not support is None.
+    """
+
+    dataset: str
+    label: str
+    search_params: str
+    row_id: str
+    recall_at_10: float
+    fraction: float
+    offered_qps: float
+    achieved_qps: float
+    queries: int
+    p50_us: float | None
+    p95_us: float | None
+    p99_us: float | None
+    p99_us_low: float | None
+    p99_us_high: float | None
+    service_p50_us: float | None
+    service_p99_us: float | None
+
+
+def chosen(records: Sequence[Record], load: Load) -> list[Record]:
+    """Return of each build the quickest setting that reaches the recall."""
+    best: dict[str, Record] = {}
+    for record in records:
+        if record.failure or not record.samples or record.recall_at_10 < load.recall:
+            continue
+        name = record.build.build_id
+        if name not in best or _mean_us(record) < _mean_us(best[name]):
+            best[name] = record
+    return list(best.values())
+
+
+def lines(
+    records: Sequence[Record], load: Load, seed: int, offer: Offer
+) -> Iterator[Line]:
+    """Offer every load to every chosen setting, in an order of its own each time."""
+    rng = np.random.default_rng((seed, len(records)))
+    for fraction in load.fractions:
+        for i in rng.permutation(len(records)):
+            record = records[i]
+            rate = fraction * 1e6 / _mean_us(record)
+            yield _line(record, fraction, offer(record, rate, int(rng.integers(2**32))))
+
+
+def _line(record: Record, fraction: float, offered: Offered) -> Line:
+    p99 = statistics.percentile(offered.latency_us, 99)
+    value, low, high = p99 or (None, None, None)
+    return Line(
+        dataset=str(record.common["dataset"]),
+        label=record.build.label,
+        search_params=canonical(written(record.point.search)),
+        row_id=record.point.row_id,
+        recall_at_10=record.recall_at_10,
+        fraction=fraction,
+        offered_qps=offered.offered_qps,
+        achieved_qps=offered.achieved_qps,
+        queries=len(offered.latency_us),
+        p50_us=_percentile(offered.latency_us, 50),
+        p95_us=_percentile(offered.latency_us, 95),
+        p99_us=value,
+        p99_us_low=low,
+        p99_us_high=high,
+        service_p50_us=_percentile(offered.service_us, 50),
+        service_p99_us=_percentile(offered.service_us, 99),
+    )
+
+
+def _percentile(values: NDArray[np.float64], percent: float) -> float | None:
+    interval = statistics.percentile(values, percent)
+    return None if interval is None else interval.value
+
+
+def _mean_us(record: Record) -> float:
+    return float(record.latency_us.mean())

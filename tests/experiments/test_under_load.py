@@ -1,0 +1,81 @@
+import csv
+import types
+
+import fakes
+import numpy as np
+import pytest
+from test_runner import SHARES, _measure  # noqa: F401
+from test_worker import _start  # noqa: F401
+
+from experiments import under_load
+from experiments.config import Load
+
+
+def test_a_slow_answer_is_paid_for_by_those_behind_it(start):
+    worker = start(adapter=fakes.Pauses)
+    worker.build()
+    offered = worker.offer(fakes.Pauses.Search(every=20, ms=50), 200, 1.0, 0)
+    assert len(offered.latency_us) == 200
+    slow = offered.service_us > 40_000
+    assert 5 <= slow.sum() <= 15
+    behind = (offered.latency_us > 10_000) & ~slow
+    assert behind.sum() > 2 * slow.sum()  # ten arrive during each pause
+    assert np.median(offered.service_us) < 5_000
+
+
+def test_latency_is_service_where_nobody_waits(start):
+    worker = start()
+    worker.build()
+    offered = worker.offer(fakes.Brute.Search(), 50, 0.6, 1)
+    assert len(offered.latency_us) == 30
+    waited = offered.latency_us - offered.service_us
+    assert (waited > -1).all()
+    assert np.median(waited) < 500
+    assert offered.achieved_qps == pytest.approx(50, rel=0.6)
+
+
+def test_more_than_can_be_served_piles_up(start):
+    worker = start(adapter=fakes.Pauses)
+    worker.build()
+    offered = worker.offer(fakes.Pauses.Search(every=1, ms=10), 200, 0.5, 0)
+    assert offered.achieved_qps < 110
+    first, last = offered.latency_us[:20].mean(), offered.latency_us[-20:].mean()
+    assert last > 5 * first
+
+
+def record(build, recall, mean_us, failure=None):
+    return types.SimpleNamespace(
+        build=types.SimpleNamespace(build_id=build),
+        recall_at_10=recall,
+        latency_us=np.full(9, mean_us),
+        failure=failure,
+        samples=[0],
+    )
+
+
+def test_the_quickest_setting_that_reaches_the_recall_is_chosen():
+    records = [
+        record("a", 0.90, 10.0),
+        record("a", 0.99, 30.0),
+        record("a", 0.96, 20.0),
+        record("b", 0.94, 10.0),
+        record("c", 0.97, 10.0, "refused: …"),
+        record("d", 0.95, 15.0),
+    ]
+    chosen = under_load.chosen(records, Load(recall=0.95))
+    assert chosen == [records[2], records[5]]
+
+
+def test_a_run_writes_what_each_load_did(measure):
+    table = {"recall": 0.9, "fractions": [0.2, 0.6], "seconds": 0.3}
+    got = measure([SHARES, {"label": "other", "build": {"M": 5}}], load=table)
+    with (got.out / "load.csv").open(newline="") as file:
+        lines = list(csv.DictReader(file))
+    assert sorted((line["label"], line["fraction"]) for line in lines) == [
+        ("fakes Brute", "0.2"), ("fakes Brute", "0.6"),
+        ("other", "0.2"), ("other", "0.6"),
+    ]  # fmt: skip
+    for line in lines:
+        assert float(line["recall_at_10"]) == 1
+        assert float(line["p50_us"]) >= float(line["service_p50_us"])
+        assert float(line["offered_qps"]) > 0
