@@ -32,10 +32,14 @@ class DatasetEntry(Strict):
 
 
 class IndexEntry(Strict):
-    """One ``[[index]]``: a grid of builds, each searched with a grid of settings."""
+    """One ``[[index]]``: a grid of builds, each searched with a grid of settings.
+
+    ``library`` alone is enough for an index that has a name in one word, such as
+    "faiss-hnsw", and for a library with one kind of index.
+    """
 
     library: str = "ann"
-    kind: str
+    kind: str | None = None
     label: str | None = None
     build: dict[str, Any] = Field(default_factory=dict)
     search: dict[str, Any] = Field(default_factory=dict)
@@ -59,13 +63,31 @@ class Study(Strict):
     dataset: list[DatasetEntry] = Field(min_length=1)
 
 
+class Load(Strict):
+    """The ``[load]`` table: how latency grows with the queries that are offered.
+
+    Of every build the quickest setting that reaches ``recall``@10 gets queries at
+    random times, ``fractions`` of what it can answer one after another, each for
+    ``seconds``.
+    """
+
+    recall: float = Field(0.95, gt=0, le=1)
+    fractions: list[Annotated[float, Field(gt=0, le=2)]] = Field(
+        default_factory=lambda: [0.3, 0.5, 0.7, 0.8, 0.9, 0.95], min_length=1
+    )
+    seconds: float = Field(3.0, gt=0)
+
+
 class Config(Study):
     """A config of indexes to measure side by side.
 
     ``compare`` names pairs of labels, ours and a peer, for the table of ratios.
+    ``seeds`` is how many times every index is built, each from a seed of its own.
     """
 
     compare: list[Pair] = Field(default_factory=list)
+    seeds: int = Field(1, ge=1)
+    load: Load | None = None
     index: list[IndexEntry] = Field(min_length=1)
 
 

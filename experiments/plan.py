@@ -35,6 +35,7 @@ class Build:
     label: str
     params: Params
     points: tuple[Point, ...]
+    seed: int = 0
     environment: Mapping[str, str] = field(default_factory=dict)  # of its process
     threads: int | None = None  # where they are not the plan's
 
@@ -91,10 +92,12 @@ def make(config: Config) -> Plan:
             build
             for i, entry in enumerate(config.index)
             if entry.datasets is None or dataset.name in entry.datasets
-            for build in _builds(entry, dataset, config, f"index[{i}]")
+            for seed in range(config.seed, config.seed + config.seeds)
+            for build in _builds(entry, dataset, config, seed, f"index[{i}]")
         ]
-        require_distinct("label", [build.label for build in builds])
-        require_distinct("build", [_built(build) for build in builds])
+        once = [build for build in builds if build.seed == config.seed]
+        require_distinct("label", [build.label for build in once])
+        require_distinct("build", [_built(build) for build in once])
         experiments.append(Experiment(dataset, tuple(builds)))
     labels = {build.label for each in experiments for build in each.builds}
     for i, pair in enumerate(config.compare):
@@ -142,7 +145,7 @@ def _require_dataset(name: str, where: str) -> None:
 
 
 def _builds(
-    entry: IndexEntry, dataset: DatasetEntry, config: Config, where: str
+    entry: IndexEntry, dataset: DatasetEntry, config: Config, seed: int, where: str
 ) -> Iterator[Build]:
     adapter = indexes.find(entry.library, entry.kind, where)
     tables = _grid(entry.build, f"{where}.build")
@@ -157,7 +160,7 @@ def _builds(
             "library": adapter.library,
             "kind": adapter.kind,
             "build": written(params),
-            "seed": config.seed,
+            "seed": seed,
             "k": config.k,
         }
         points = [
@@ -169,7 +172,7 @@ def _builds(
         )
         varying = [key for key in table if any(t[key] != table[key] for t in tables)]
         label = _label(adapter, entry.label, params, list(table), varying)
-        yield Build(digest(identity), adapter, label, params, tuple(points))
+        yield Build(digest(identity), adapter, label, params, tuple(points), seed)
 
 
 def _built(build: Build) -> str:

@@ -23,25 +23,25 @@ _LIBRARIES = (
     "numba",
     "llvmlite",
     "scikit-learn",
+    "scipy",
     "threadpoolctl",
+    "annoy",
     "faiss-cpu",
     "hnswlib",
     "pynndescent",
     "rabitqlib",
     "scalable-vs",
     "usearch",
+    "voyager",
 )
 _SIMD = ("sse4", "avx", "fma", "f16c", "amx", "neon", "sve", "dotprod", "fullfp16")
 
 
 def collect(config: Study, threads: int, command: str) -> dict[str, Any]:
     """Return what is known when a run starts; folders of this machine are left out."""
-    table = config.model_dump(exclude_none=True)
-    for dataset in table["dataset"]:
-        dataset["name"] = Path(dataset["name"]).name
     return {
         "command": command,
-        "config": table,
+        "config": config_table(config),
         "seed": config.seed,
         "threads": threads,
         "thread_environment": thread_environment(threads),
@@ -54,6 +54,14 @@ def collect(config: Study, threads: int, command: str) -> dict[str, Any]:
         "clock_us": clock_us(),
         "started": now(),
     }
+
+
+def config_table(config: Study) -> dict[str, Any]:
+    """Return a config as plain values; datasets that are files, by their names."""
+    table = config.model_dump(exclude_none=True)
+    for dataset in table["dataset"]:
+        dataset["name"] = Path(dataset["name"]).name
+    return table
 
 
 def now() -> str:

@@ -19,7 +19,7 @@ from typing import NamedTuple
 
 from experiments.frontier import Reading, read_at
 from experiments.plots.curves import Curve, curves
-from experiments.plots.rows import NAN, Group, Run
+from experiments.plots.rows import NAN, Group, Point, Run
 from experiments.results import ROUND_MEASURES, ROUNDS
 
 TARGETS = (0.90, 0.95, 0.99)
@@ -83,6 +83,19 @@ def read_rounds(directory: Path) -> Rounds:
     return rounds
 
 
+def of_point(rounds: Rounds, point: Point) -> Mapping[str, Sequence[float]]:
+    """Return each measure of a point round by round: the median over its seeds."""
+    each = [rounds.get(row_id, {}) for row_id in point.row_ids]
+    return {
+        measure: [
+            statistics.median(values)
+            for values in zip(*(of.get(measure, ()) for of in each), strict=False)
+        ]
+        for measure in ROUND_MEASURES
+        if any(of.get(measure) for of in each)
+    }
+
+
 def compare(
     run: Run, rounds: Rounds, group: Group, pairs: Sequence[tuple[str, str]]
 ) -> Iterator[Comparison]:
@@ -123,7 +136,7 @@ class _Side:
         self.label = curve.label
         self.build_s = curve.points[0].build_s
         self._recall = [point.recall.get(10, NAN) for point in curve.points]
-        self._rounds = [rounds.get(point.row_id, {}) for point in curve.points]
+        self._rounds = [of_point(rounds, point) for point in curve.points]
 
     def read(self, target: float) -> Reading | None:
         return read_at(target, self._recall, self._medians("p50_us"))

@@ -3,28 +3,38 @@
 from __future__ import annotations
 
 import csv
+import hashlib
 import json
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from experiments import statistics
 from experiments.datasets.cache import atomic
 from experiments.plan import Build, Point, canonical, written
 
 if TYPE_CHECKING:
+    from experiments.difficulty import Difficulty
     from experiments.measure import Built, Sample
 
 ROWS, PER_QUERY, PROVENANCE = "rows.csv", "per_query.parquet", "provenance.json"
 ROUNDS, RATIOS, ABLATION = "rounds.csv", "ratios.csv", "ablation.csv"
-BULK = "bulk.csv"
-FIGURES, FAILURES = "figures", "failures.log"
-DERIVED = (RATIOS, ABLATION, FIGURES)
-OUTPUTS = (ROWS, ROUNDS, BULK, PER_QUERY, PROVENANCE, FAILURES, *DERIVED)
+BULK, LOAD, STEPS, EXPORT = "bulk.csv", "load.csv", "steps.csv", "rows.parquet"
+QUERIES, ANSWERS = "queries.parquet", "answers.parquet"
+FIGURES, FAILURES, PIECES = "figures", "failures.log", "pieces"
+PAGE = "report.html"
+PREVIOUS = "previous"
+DERIVED = (RATIOS, ABLATION, FIGURES, PAGE, EXPORT)
+OUTPUTS = (
+    ROWS, ROUNDS, BULK, LOAD, STEPS, PER_QUERY, QUERIES, ANSWERS, PROVENANCE, FAILURES,
+    PIECES, *DERIVED,
+)  # fmt: skip
 
 ROUND_MEASURES = ("p50_us", "p99_us", "qps", "qps_1thread")
 
@@ -33,13 +43,23 @@ ROUND_MEASURES = ("p50_us", "p99_us", "qps", "qps_1thread")
 class Row:
     """One measured point; the fields are the columns of ``rows.csv``, in their order.
 
+    Recall is tie-aware (:mod:`experiments.recall`); ``_low`` and ``_high`` are the ends
+    of its bootstrap interval, ``_strict`` counts ids alone, ``_ab`` is that of
+    ann-benchmarks. ``share_50`` is the share of queries with recall@10 of at least 0.5,
+    and so on; ``recall_p5`` is what 95 % of queries reach, ``zero_recall`` how many
+    found nothing.
+
     Latency is one query at a time on one thread: the median over rounds of each
-    query, and of these the percentiles and the mean over queries; ``p50_us_low`` and
-    ``p50_us_high`` are the least and the greatest p50 of a single round. ``qps`` is a
+    query, and of these the percentiles and the mean over queries: what is hard is
+    slow in them, what was disturbed once is not. ``p99_pooled_us`` is over all single
+    measurements instead, jitter included. Intervals of p95 and p99 are order
+    statistics; ``p50_us_low`` and ``p50_us_high`` are the least and the greatest p50 of
+    a single round, and ``noise`` is their difference over the median. ``qps`` is a
     batch on ``threads`` threads, ``qps_1thread`` a batch on one, both the median over
-    rounds. ``cores`` and ``compiled_in_timing`` audit the clock: more than one core,
-    or any compilation, and the latency is not what it says. What was not measured is
-    empty, and ``status`` says why.
+    rounds. ``builds`` is how many times the index was built for these rounds: more
+    than once in a run that was interrupted. ``cores`` and ``compiled_in_timing`` audit
+    the clock. What was not measured, or what the sample is too small for, is empty;
+    ``status`` says why.
     """
 
     dataset: str
@@ -60,12 +80,27 @@ class Row:
     recall_at_1: float | None = None
     recall_at_5: float | None = None
     recall_at_10: float | None = None
+    recall_at_10_low: float | None = None
+    recall_at_10_high: float | None = None
+    recall_at_10_strict: float | None = None
+    recall_at_10_ab: float | None = None
+    share_50: float | None = None
+    share_90: float | None = None
+    share_100: float | None = None
+    recall_p5: float | None = None
+    zero_recall: int | None = None
     p50_us: float | None = None
     p95_us: float | None = None
     p99_us: float | None = None
+    p99_pooled_us: float | None = None
     mean_us: float | None = None
     p50_us_low: float | None = None
     p50_us_high: float | None = None
+    p95_us_low: float | None = None
+    p95_us_high: float | None = None
+    p99_us_low: float | None = None
+    p99_us_high: float | None = None
+    noise: float | None = None
     qps: float | None = None
     qps_1thread: float | None = None
     build_s: float | None = None
@@ -75,9 +110,47 @@ class Row:
     distance_computations: float | None = None
     cores: float | None = None
     compiled_in_timing: int | None = None
+    builds: int | None = None
     status: str
     build_id: str
     row_id: str
+
+
+@dataclass(frozen=True)
+class Found:
+    """What is known of a setting's answers, from its first round.
+
+    ``ids`` (nq, k); ``recalls`` (nq, 3) tie-aware at 1, 5 and 10; ``strict`` and ``ab``
+    (nq,) recall@10 as others define it; ``computations`` (nq,) where they are counted.
+    """
+
+    ids: NDArray[np.int64]
+    recalls: NDArray[np.float64]
+    strict: NDArray[np.float64]
+    ab: NDArray[np.float64]
+    computations: NDArray[np.int64] | None = None
+
+    @cached_property
+    def numbers(self) -> dict[str, Any]:
+        """The columns of a row that are means over queries, and the intervals."""
+        at_10 = self.recalls[:, -1]
+        names = ("recall_at_1", "recall_at_5", "recall_at_10")
+        numbers = dict(zip(names, self.recalls.mean(axis=0).tolist(), strict=True))
+        interval, tail = statistics.mean(at_10), statistics.tail(at_10)
+        numbers |= {
+            "recall_at_10_low": interval.low,
+            "recall_at_10_high": interval.high,
+            "recall_at_10_strict": float(self.strict.mean()),
+            "recall_at_10_ab": float(self.ab.mean()),
+            "share_50": tail.share_50,
+            "share_90": tail.share_90,
+            "share_100": tail.share_100,
+            "recall_p5": tail.p5,
+            "zero_recall": tail.zero,
+        }
+        if self.computations is not None:
+            numbers["distance_computations"] = float(self.computations.mean())
+        return numbers
 
 
 @dataclass
@@ -92,16 +165,22 @@ class Record:
     build: Build
     point: Point
     built: Built | None = None
+    found: Found | None = None
     samples: list[Sample] = field(default_factory=list)
     turns: list[int] = field(default_factory=list)  # of the samples, in the run
-    recalls: NDArray[np.float64] | None = None
-    computations: NDArray[np.int64] | None = None
+    instances: list[str] = field(default_factory=list)  # of the index, likewise
     failure: str | None = None
+
+    def take(self, sample: Sample, turn: int, instance: str) -> None:
+        """Add a round."""
+        self.samples.append(sample)
+        self.turns.append(turn)
+        self.instances.append(instance)
 
     @property
     def recall_at_10(self) -> float:
         """The mean so far; 0 before the first sample."""
-        return 0.0 if self.recalls is None else float(self.recalls[:, -1].mean())
+        return 0.0 if self.found is None else float(self.found.recalls[:, -1].mean())
 
     @property
     def latency_us(self) -> NDArray[np.float64]:
@@ -117,6 +196,7 @@ class Record:
         threads = {"threads": build.threads} if build.threads else {}
         return Row(
             **{**self.common, **threads},
+            seed=build.seed,
             library=build.adapter.library,
             family=build.adapter.family(build.params),
             index=build.adapter.spelling(build.params),
@@ -144,50 +224,62 @@ class Record:
             return {}
         latency, nq = self.latency_us, len(self.samples[0].latency_us)
         p50s = [float(np.median(sample.latency_us)) for sample in self.samples]
+        pooled = np.concatenate([sample.latency_us for sample in self.samples])
         numbers: dict[str, Any] = {
             "p50_us": float(np.median(latency)),
-            "p95_us": _percentile(latency, 95),
-            "p99_us": _percentile(latency, 99),
+            **_with_interval("p95_us", latency, 95),
+            **_with_interval("p99_us", latency, 99),
+            "p99_pooled_us": _percentile(pooled, 99),
             "mean_us": float(latency.mean()),
             "p50_us_low": min(p50s),
             "p50_us_high": max(p50s),
+            "noise": statistics.spread(p50s) if len(p50s) > 1 else None,
+            "builds": len(set(self.instances)),
             "qps": nq / float(np.median([s.batch_s for s in self.samples])),
             "qps_1thread": nq / float(np.median([s.batch_1_s for s in self.samples])),
             "cores": max(sample.cores for sample in self.samples),
             "compiled_in_timing": sum(sample.compiled for sample in self.samples),
         }
-        if self.recalls is not None:
-            names = ("recall_at_1", "recall_at_5", "recall_at_10")
-            numbers |= zip(names, self.recalls.mean(axis=0).tolist(), strict=True)
-        if self.computations is not None:
-            numbers["distance_computations"] = float(self.computations.mean())
-        return numbers
+        return numbers | (self.found.numbers if self.found else {})
 
 
-def claim(out: Path, name: str, force: bool = False) -> None:
+def claim(out: Path, config: Mapping[str, Any], force: bool = False) -> None:
     """Make a directory ready for a run, without losing what it holds.
 
-    A directory that is new, empty or holds an earlier run of a config of this name is
-    fine; the earlier run's files move to ``previous/`` within it, in the place of what
-    was there. Any other is refused unless ``force``, and even then only moved.
+    A directory that is new, empty or holds an earlier run of this very config is fine:
+    an unfinished one will be gone on with, the files of a finished one move to
+    ``previous/`` within it, in the place of what was there. Any other is refused unless
+    ``force``, and even then only moved.
+
+    Parameters
+    ----------
+    out : the directory
+    config : as a provenance has it
 
     Raises
     ------
     FileExistsError
         When the directory holds something else.
     """
-    if out.exists() and any(out.iterdir()) and not force:
-        found = _name_of(out)
-        if found != name:
-            holds = f"a run of {found!r}" if found else "files of another kind"
-            raise FileExistsError(
-                f"{out} must be new or hold an earlier run of {name!r}, it holds "
-                f"{holds}: choose another --out, or --force"
-            )
+    leftovers = set(_leftovers(out))
+    held = set(out.iterdir()) - leftovers if out.exists() else set()
+    held -= {out / PREVIOUS, out / PIECES}
+    stamp = _stamp(out)
+    same = stamp is not None and stamp.get("config") == config
+    if held and not same and not force:
+        raise FileExistsError(
+            f"{out} must be new or hold an earlier run of this config, it holds "
+            f"{_difference(stamp, config)}: choose another --out, or --force, which "
+            f"moves it to {PREVIOUS}/"
+        )
     out.mkdir(parents=True, exist_ok=True)
+    for path in leftovers:
+        path.unlink()
+    if same and stamp is not None and stamp.get("status") == "unfinished":
+        return
     earlier = [path for output in OUTPUTS if (path := out / output).exists()]
     if earlier:
-        previous = out / "previous"
+        previous = out / PREVIOUS
         if previous.exists():
             shutil.rmtree(previous)
         previous.mkdir()
@@ -195,12 +287,41 @@ def claim(out: Path, name: str, force: bool = False) -> None:
             path.rename(previous / path.name)
 
 
-def _name_of(out: Path) -> str | None:
+def _leftovers(out: Path) -> Iterator[Path]:
+    """Yield the temporary files of writes that were killed."""
+    for output in map(Path, OUTPUTS):
+        yield from out.glob(f".{output.stem}.*{output.suffix}")
+
+
+def _stamp(out: Path) -> dict[str, Any] | None:
     try:
         stamp = json.loads((out / PROVENANCE).read_text())
-        return str(stamp["config"]["name"])
+        return stamp if isinstance(stamp["config"]["name"], str) else None
     except (OSError, ValueError, KeyError, TypeError):
         return None
+
+
+def _difference(stamp: Mapping[str, Any] | None, config: Mapping[str, Any]) -> str:
+    """Say what a directory holds instead of a run of this config."""
+    if stamp is None:
+        return "files of another kind"
+    earlier = stamp["config"]
+    if earlier["name"] != config["name"]:
+        return f"a run of {earlier['name']!r}"
+    where = next(_differences(earlier, config, ""), "order")
+    return f"a run of another config named {config['name']!r}, which differs in {where}"
+
+
+def _differences(a: Any, b: Any, where: str) -> Iterator[str]:
+    """Yield the places where two tables differ."""
+    if isinstance(a, dict) and isinstance(b, dict):
+        for key in sorted(a.keys() | b.keys()):
+            yield from _differences(a.get(key), b.get(key), f"{where}.{key}".strip("."))
+    elif isinstance(a, list) and isinstance(b, list) and len(a) == len(b):
+        for i, pair in enumerate(zip(a, b, strict=True)):
+            yield from _differences(*pair, f"{where}[{i}]")
+    elif a != b:
+        yield where
 
 
 def write_rows(path: Path, rows: Sequence[Row]) -> None:
@@ -271,9 +392,9 @@ def write_per_query(path: Path, records: Sequence[Record]) -> None:
         }
     )
     tables = [
-        pa.table(_per_query(record, record.recalls), schema=schema)
+        pa.table(_per_query(record, record.found), schema=schema)
         for record in records
-        if record.samples and record.recalls is not None
+        if record.samples and record.found is not None
     ]
     whole = pa.concat_tables(tables) if tables else schema.empty_table()
     with atomic(path) as temporary:
@@ -286,9 +407,78 @@ def write_json(path: Path, value: Mapping[str, Any]) -> None:
         temporary.write_text(json.dumps(value, indent=2, ensure_ascii=False) + "\n")
 
 
-def _per_query(record: Record, recalls: NDArray[np.float64]) -> dict[str, Any]:
-    nq = len(recalls)
-    at_1, at_5, at_10 = recalls.astype(np.float32).T
+def write_answers(path: Path, records: Sequence[Record]) -> None:
+    """Write ``answers.parquet``: the ids that each point answered each query with."""
+    import pyarrow as pa
+    from pyarrow import parquet
+
+    schema = pa.schema(
+        {
+            "row_id": pa.dictionary(pa.int32(), pa.string()),
+            "query": pa.int32(),
+            "ids": pa.list_(pa.int32()),
+        }
+    )
+    tables = [
+        pa.table(
+            {
+                "row_id": [record.point.row_id] * len(record.found.ids),
+                "query": np.arange(len(record.found.ids), dtype=np.int32),
+                "ids": list(record.found.ids.astype(np.int32)),
+            },
+            schema=schema,
+        )
+        for record in records
+        if record.found is not None
+    ]
+    whole = pa.concat_tables(tables) if tables else schema.empty_table()
+    with atomic(path) as temporary:
+        parquet.write_table(whole, temporary, compression="zstd")
+
+
+def write_queries(path: Path, difficulties: Mapping[str, Difficulty]) -> None:
+    """Write ``queries.parquet``: how hard each query of each dataset is."""
+    import pyarrow as pa
+    from pyarrow import parquet
+
+    schema = pa.schema(
+        {
+            "dataset": pa.dictionary(pa.int32(), pa.string()),
+            "query": pa.int32(),
+            "lid": pa.float32(),
+            "contrast": pa.float32(),
+        }
+    )
+    tables = [
+        pa.table(
+            {
+                "dataset": [name] * len(each.lid),
+                "query": np.arange(len(each.lid), dtype=np.int32),
+                "lid": each.lid.astype(np.float32),
+                "contrast": each.contrast.astype(np.float32),
+            },
+            schema=schema,
+        )
+        for name, each in difficulties.items()
+    ]
+    whole = pa.concat_tables(tables) if tables else schema.empty_table()
+    with atomic(path) as temporary:
+        parquet.write_table(whole, temporary, compression="zstd", compression_level=19)
+
+
+def sums(out: Path) -> dict[str, str]:
+    """Return the sha256 of each table, for the provenance."""
+    tables = (ROWS, ROUNDS, PER_QUERY, QUERIES)
+    return {
+        name: hashlib.sha256((out / name).read_bytes()).hexdigest()
+        for name in tables
+        if (out / name).exists()
+    }
+
+
+def _per_query(record: Record, found: Found) -> dict[str, Any]:
+    nq = len(found.recalls)
+    at_1, at_5, at_10 = found.recalls.astype(np.float32).T
     return {
         "row_id": [record.point.row_id] * nq,
         "query": np.arange(nq, dtype=np.int32),
@@ -297,7 +487,7 @@ def _per_query(record: Record, recalls: NDArray[np.float64]) -> dict[str, Any]:
         "recall_at_5": at_5,
         "recall_at_10": at_10,
         "distance_computations": (
-            [None] * nq if record.computations is None else record.computations
+            [None] * nq if found.computations is None else found.computations
         ),
     }
 
@@ -310,10 +500,17 @@ def _round(sample: Sample) -> tuple[float | None, ...]:
 
 
 def _percentile(values: NDArray[np.float64], percent: int) -> float | None:
-    """Return a percentile, or None where too few values lie beyond it to tell."""
-    if len(values) * (100 - percent) < 100:
-        return None
-    return float(np.percentile(values, percent))
+    """Return a percentile, or None where the sample does not support it."""
+    interval = statistics.percentile(values, percent)
+    return None if interval is None else interval.value
+
+
+def _with_interval(
+    name: str, values: NDArray[np.float64], percent: int
+) -> dict[str, float | None]:
+    names = (name, f"{name}_low", f"{name}_high")
+    interval = statistics.percentile(values, percent) or (None, None, None)
+    return dict(zip(names, interval, strict=True))
 
 
 def _cell(value: Any) -> Any:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import math
 import tempfile
-from collections.abc import Sequence
+import time
+import uuid
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,62 +14,116 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from rich.console import Console
 
-from experiments import datasets, indexes, provenance, results
-from experiments.measure import Job
+from experiments import datasets, indexes, provenance, results, store, under_load
+from experiments.config import Config, Load
+from experiments.difficulty import Difficulty, difficulty
+from experiments.fairness import refusal
+from experiments.measure import Job, Offered, Sample
 from experiments.plan import Build, Experiment, Plan, canonical, written
 from experiments.progress import Progress
-from experiments.recall import check_truth, recall
-from experiments.results import Record, Row
+from experiments.recall import check_truth, others, recall
+from experiments.results import Found, Record, Row
+from experiments.store import Store
 from experiments.worker import Worker, WorkerError
 
 if TYPE_CHECKING:
     from experiments.datasets import Dataset
 
 
-def run(plan: Plan, out: Path, console: Console, command: str) -> list[Row]:
-    """Measure everything in a plan; what is done is on disk even when interrupted.
+def run(
+    plan: Plan,
+    out: Path,
+    console: Console,
+    command: str,
+    budget_s: float | None = None,
+) -> list[Row]:
+    """Measure everything in a plan; what is done is on disk even when killed.
 
     Parameters
     ----------
     plan : what to build and measure
-    out : a directory that :func:`experiments.results.claim` made ready
+    out : a directory that :func:`experiments.results.claim` made ready; rounds that an
+        unfinished run left there under the same circumstances are not measured again
     console : where to say how it goes
     command : what the user typed, for the provenance
+    budget_s : stop building after six tenths of so many seconds, and measuring after
+        all of them; what was left out says so, and the run can be gone on with
 
     Returns
     -------
     rows : as written; those that failed or were skipped say so in their status
     """
     records: list[Record] = []
+    difficulties: dict[str, Difficulty] = {}
+    loads: list[under_load.Line] = []
     stamp = provenance.collect(plan.config, plan.threads, command)
     stamp |= {"datasets": [], "status": "unfinished"}
+    budget = Budget(budget_s)
 
     def save() -> None:
         results.write_rows(out / results.ROWS, [record.row() for record in records])
         results.write_rounds(out / results.ROUNDS, records)
         results.write_json(out / results.PROVENANCE, stamp)
 
+    save()
     try:
         with Progress(console, plan.steps) as progress:
             for experiment in plan.experiments:
-                trial = Trial(experiment, plan, out / results.FAILURES, progress)
+                trial = Trial(experiment, plan, out, progress, budget)
                 records += trial.records
                 data = trial.load()
                 if data is None:
                     continue
                 stamp["datasets"].append(_identity(data, experiment.dataset.name))
+                difficulties[data.name] = difficulty(data)
                 with ExitStack() as stack:
+                    trial.recover(data, stamp)
                     trial.build(data, stack)
                     save()
                     for number in range(plan.config.rounds):
                         trial.measure(data, number)
                         save()
-        stamp["status"] = "finished"
+                    loads += trial.load_up()
+        if not any(map(budget.cut, records)):
+            stamp["status"] = "finished"
     finally:
         stamp["ended"] = provenance.now()
-        save()
         results.write_per_query(out / results.PER_QUERY, records)
+        results.write_answers(out / results.ANSWERS, records)
+        results.write_queries(out / results.QUERIES, difficulties)
+        if loads:
+            results.write_table(out / results.LOAD, loads)
+        results.write_rows(out / results.ROWS, [record.row() for record in records])
+        results.write_rounds(out / results.ROUNDS, records)
+        stamp["sha256"] = results.sums(out)
+        results.write_json(out / results.PROVENANCE, stamp)
+    if stamp["status"] == "finished":
+        store.discard(out / results.PIECES)
     return [record.row() for record in records]
+
+
+class Budget:
+    """Seconds that a run may take, from its creation on."""
+
+    BUILDING = 0.6  # share of them: an index that is not measured is of no use
+
+    def __init__(self, seconds: float | None) -> None:
+        self.seconds, self._start = seconds, time.monotonic()
+
+    def left(self, share: float = 1.0) -> float:
+        """Return the seconds that are left of a share of the budget."""
+        if self.seconds is None:
+            return math.inf
+        return share * self.seconds - (time.monotonic() - self._start)
+
+    @property
+    def spent(self) -> str:
+        """What a row says that was left out."""
+        return f"over budget: {self.seconds:g} s were spent"
+
+    def cut(self, record: Record) -> bool:
+        """Return whether a record was left out for want of time."""
+        return record.failure == self.spent if self.seconds else False
 
 
 class Trial:
@@ -76,16 +133,24 @@ class Trial:
     ----------
     experiment : the dataset and its builds
     plan : what they are part of
-    failures : file for whatever a failing worker had to say
+    out : where the run keeps what it has, and whatever a failing worker had to say
     progress : where to say how it goes
+    budget : when to stop
     """
 
     def __init__(
-        self, experiment: Experiment, plan: Plan, failures: Path, progress: Progress
+        self,
+        experiment: Experiment,
+        plan: Plan,
+        out: Path,
+        progress: Progress,
+        budget: Budget,
     ) -> None:
         self._experiment, self._plan = experiment, plan
-        self._failures, self._progress = failures, progress
+        self._out, self._progress, self._budget = out, progress, budget
+        self._store: Store | None = None
         self._workers: dict[str, Worker] = {}
+        self._instances: dict[str, str] = {}  # of a build, this process's name
         self._turn = 0  # measurements so far
         entry, config = experiment.dataset, plan.config
         self._common: dict[str, Any] = {
@@ -96,7 +161,6 @@ class Trial:
             "nq": entry.nq or 0,
             "k": config.k,
             "threads": plan.threads,
-            "seed": config.seed,
         }
         self.records = [
             Record(self._common, build, point)
@@ -127,23 +191,40 @@ class Trial:
         self._common |= {"n": n, "d": d, "nq": len(data.test)}
         return data
 
+    def recover(self, data: Dataset, stamp: Mapping[str, Any]) -> None:
+        """Take what an unfinished run has left."""
+        context = store.context(stamp, data.fingerprint)
+        self._store = Store(self._out / results.PIECES, context)
+        if rounds := self._store.recover(self.records):
+            self._progress.print(f"{data.name}: {rounds} rounds were measured before")
+            self._progress.done(rounds)
+        turns = [turn for record in self.records for turn in record.turns]
+        self._turn = max(turns, default=-1) + 1
+
     def build(self, data: Dataset, stack: ExitStack) -> None:
         """Build every index in a worker of its own; the workers end with the stack."""
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory("", "ann-")))
         train, test = folder / "train.npy", folder / "test.npy"
         np.save(train, data.train)
         np.save(test, data.test)
+        config = self._plan.config
         for build in self._experiment.builds:
+            records = self._of(build)
             if reason := indexes.why_not(build.adapter, data.metric):
-                self._give_up(self._of(build), f"skipped: {reason}", build.label)
+                self._give_up(records, f"skipped: {reason}", build.label)
+            elif self._load is None and all(
+                len(record.samples) >= config.rounds for record in records
+            ):
+                pass  # measured before
+            elif (left := self._budget.left(Budget.BUILDING)) <= 0:
+                self._give_up(records, self._budget.spent, build.label)
             else:
                 self._progress.doing(f"building {build.label}")
-                config = self._plan.config
                 job = Job(
                     adapter=build.adapter,
                     metric=data.metric,
                     params=build.params,
-                    seed=config.seed,
+                    seed=build.seed,
                     train=train,
                     test=test,
                     k=config.k,
@@ -151,9 +232,11 @@ class Trial:
                     environment=build.environment,
                 )
                 log = folder / f"{build.build_id}.log"
-                worker = Worker(job, log, config.timeout_s)
+                timeout_s = min(config.timeout_s or math.inf, left)
+                worker = Worker(job, log, None if math.isinf(timeout_s) else timeout_s)
                 stack.callback(worker.close)
                 self._build(build, worker)
+                worker.timeout_s = config.timeout_s
             self._progress.done()
 
     def _build(self, build: Build, worker: Worker) -> None:
@@ -164,8 +247,12 @@ class Trial:
             worker.close()
             return
         self._workers[build.build_id] = worker
-        for record in self._of(build):
-            record.built = built
+        self._instances[build.build_id] = uuid.uuid4().hex
+        records = self._of(build)
+        if records[0].built is None:
+            for record in records:
+                record.built = built
+            self._kept.keep_built(build.build_id, built)
         compiled = f" + {built.compile_s:.1f} s of compilation"
         self._progress.print(
             f"{build.label}: built in {built.build_s:.1f} s"
@@ -183,7 +270,11 @@ class Trial:
         rng = np.random.default_rng((config.seed, number))
         for i in _turns([record.recall_at_10 for record in self.records], rng):
             record, seed = self.records[i], int(rng.integers(2**32))
-            if record.failure:
+            if record.failure or len(record.samples) > number:
+                continue
+            if self._budget.left() <= 0:
+                if not record.samples:
+                    self._give_up([record], self._budget.spent, record.build.label)
                 continue
             self._progress.doing(
                 f"round {number + 1}/{config.rounds} {record.build.label}"
@@ -191,23 +282,67 @@ class Trial:
             self._measure(record, data, seed)
             self._progress.done()
 
+    def load_up(self) -> list[under_load.Line]:
+        """Offer queries at the config's loads to the best setting of every build."""
+        if self._load is None or self._budget.left() <= 0:
+            return []
+        self._progress.doing("offering loads")
+        chosen = under_load.chosen(self.records, self._load)
+        seconds = self._load.seconds
+
+        def offer(record: Record, rate: float, seed: int) -> Offered:
+            worker = self._workers[record.build.build_id]
+            return worker.offer(record.point.search, rate, seconds, seed)
+
+        found: list[under_load.Line] = []
+        try:
+            found += under_load.lines(chosen, self._load, self._plan.config.seed, offer)
+        except WorkerError as error:
+            self._progress.print(f"load: {error.kind}: {error}", style="yellow")
+        return found
+
+    @property
+    def _load(self) -> Load | None:
+        config = self._plan.config
+        return config.load if isinstance(config, Config) else None
+
     def _measure(self, record: Record, data: Dataset, seed: int) -> None:
-        worker, search = self._workers[record.build.build_id], record.point.search
+        build, search = record.build, record.point.search
+        worker, what = self._workers[build.build_id], _what(record)
         try:
             sample = worker.measure(search, seed)
-            if record.recalls is None:
-                record.recalls = recall(
-                    sample.ids, data.neighbors, data.train, data.test, data.metric
-                )
-                record.computations = worker.count(search)
-            record.samples.append(sample)
-            record.turns.append(self._turn)
-            self._turn += 1
+            if record.found is None:
+                record.found = self._find(record, sample, worker, data)
+            reason = refusal(sample, data.train, data.test, data.metric)
         except (WorkerError, ValueError) as error:
             fatal = isinstance(error, WorkerError) and error.fatal
-            lost = self._of(record.build) if fatal else [record]
-            what = f"{record.build.label} {canonical(written(search))}"
+            lost = self._of(build) if fatal else [record]
             self._failed(lost, worker, error, what)
+            return
+        if reason:
+            self._give_up([record], f"refused: {reason}", what)
+            return
+        record.take(sample, self._turn, self._instances[build.build_id])
+        self._turn += 1
+        self._kept.keep_sample(record)
+
+    def _find(
+        self, record: Record, sample: Sample, worker: Worker, data: Dataset
+    ) -> Found:
+        """Say how good the answers are, from a setting's first round."""
+        answers = sample.ids, data.neighbors, data.train, data.test, data.metric
+        recalls = recall(*answers)
+        strict, ab = others(*answers)
+        counts = worker.count(record.point.search)
+        found = Found(sample.ids, recalls, strict, ab, counts)
+        self._kept.keep_found(record.point.row_id, found)
+        return found
+
+    @property
+    def _kept(self) -> Store:
+        if self._store is None:
+            raise RuntimeError("recover comes first")
+        return self._store
 
     def _of(self, build: Build) -> list[Record]:
         return [record for record in self.records if record.build is build]
@@ -215,8 +350,9 @@ class Trial:
     def _failed(
         self, records: list[Record], worker: Worker, error: Exception, what: str
     ) -> None:
-        self._give_up(records, f"failed: {error}", what)
-        with self._failures.open("a", encoding="utf-8") as file:
+        kind = error.kind if isinstance(error, WorkerError) else "failed"
+        self._give_up(records, f"{kind}: {error}", what)
+        with (self._out / results.FAILURES).open("a", encoding="utf-8") as file:
             file.write(f"{what}: {error}\n{worker.log()}\n")
 
     def _give_up(self, records: list[Record], status: str, what: str) -> None:
@@ -225,6 +361,10 @@ class Trial:
             record.failure = record.failure or status
             self._progress.done(rounds - len(record.samples))
         self._progress.print(f"{what}: {status}", style="yellow")
+
+
+def _what(record: Record) -> str:
+    return f"{record.build.label} {canonical(written(record.point.search))}"
 
 
 def _turns(recalls: Sequence[float], rng: np.random.Generator) -> list[int]:

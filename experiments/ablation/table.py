@@ -10,7 +10,7 @@ from typing import Any
 
 from experiments.ablation.variants import BETWEEN, WHOLE
 from experiments.plots import rows
-from experiments.ratios import Ratio, Rounds, over
+from experiments.ratios import Ratio, Rounds, of_point, over
 
 
 @dataclass(frozen=True)
@@ -60,7 +60,7 @@ def lines(run: rows.Run, rounds: Rounds) -> list[Line]:
 def _line(
     point: rows.Point, whole: rows.Point, index: str, variant: str, rounds: Rounds
 ) -> Line:
-    with_, without = rounds.get(whole.row_id, {}), rounds.get(point.row_id, {})
+    with_, without = of_point(rounds, whole), of_point(rounds, point)
 
     def ratio(measure: str) -> Ratio:
         ours, theirs = without.get(measure, ()), with_.get(measure, ())

@@ -103,6 +103,7 @@ def _build(
         label=f"{entry.label}{BETWEEN}{name}",
         params=params,
         points=(Point(digest(identity | {"search": written(search)}), search),),
+        seed=config.seed,
         environment=environment,
         threads=threads,
     )

@@ -11,7 +11,8 @@ def draw(dirs: Sequence[Path], out: Path) -> list[Path]:
 
     For each data set in the rows: recall against latency (p50, p95 and p99; recall@10,
     @5 and @1), against throughput, against memory and against distance computations,
-    and the time to build. A figure whose columns are empty is left out.
+    the time to build, and latency under load. A figure whose columns are empty is left
+    out.
 
     Parameters
     ----------

@@ -6,7 +6,9 @@ from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from experiments.plots.rows import Group, Point, Run
+from experiments.plots.rows import NAN, Group, Point, Run
+
+OVERHEAD = "dummy"  # the library that does nothing: no curve, but a fact
 
 
 @dataclass(frozen=True)
@@ -46,12 +48,13 @@ def curves(runs: Sequence[Run], group: Group) -> list[Curve]:
     """Arrange a group's points as curves, in the order of the rows.
 
     A curve is what one library measured under one label in one run. Where labels
-    clash, the name of the library or of the run is added to them.
+    clash, the name of the library or of the run is added to them. The search that does
+    nothing is no curve (see ``overhead_us``).
     """
     members: dict[tuple[str, str, str], list[Point]] = defaultdict(list)
     for run in runs:
         for point in run.points:
-            if point.group == group:
+            if point.group == group and point.library != OVERHEAD:
                 members[point.label, point.library, run.name].append(point)
     libraries, names = defaultdict(set), defaultdict(set)
     for label, library, name in members:
@@ -63,3 +66,14 @@ def curves(runs: Sequence[Run], group: Group) -> list[Curve]:
         added += [name] * (len(names[label]) > 1)
         drawn.append(Curve(f"{label} ({', '.join(added)})" if added else label, points))
     return drawn
+
+
+def overhead_us(runs: Sequence[Run], group: Group) -> float:
+    """Return the p50 of a search that does nothing, NaN where none was measured."""
+    found = (
+        point.latency_us.get("p50", NAN)
+        for run in runs
+        for point in run.points
+        if point.group == group and point.library == OVERHEAD
+    )
+    return next(found, NAN)

@@ -13,6 +13,7 @@ import matplotlib as mpl
 from experiments.frontier import frontier, read_at
 from experiments.plots.costs import draw_build, draw_memory
 from experiments.plots.curves import Curve, knee
+from experiments.plots.load import draw_load
 from experiments.plots.panel import Corner, Panel, Spot
 from experiments.plots.rows import NAN, Point, read_runs
 from experiments.plots.scales import (
@@ -94,7 +95,8 @@ def _draw(scene: Scene, stem: Path) -> list[Path]:
     k = scene.ks[0]
     kinds = [_latency(k) for k in scene.ks] + [_throughput(k, scene), _work(k, scene)]
     written = [path for kind in kinds for path in _draw_tradeoff(kind, scene, stem)]
-    return written + draw_memory(scene, k, stem) + draw_build(scene, k, stem)
+    written += draw_memory(scene, k, stem) + draw_build(scene, k, stem)
+    return written + draw_load(scene, stem)
 
 
 def _latency(k: int) -> Tradeoff:

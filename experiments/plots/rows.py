@@ -8,16 +8,19 @@ redrawn on any machine, years later.
 from __future__ import annotations
 
 import csv
+import hashlib
 import json
 import math
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+import statistics
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
 NAN = math.nan
 RECALL_KS = (1, 5, 10)
 PERCENTILES = ("p50", "p95", "p99")
+_NEEDED = {"rows.csv": {"dataset", "index"}, "load.csv": {"dataset", "label"}}
 
 
 class Group(NamedTuple):
@@ -53,16 +56,42 @@ class Point:
     compile_s: float
     index_bytes: float
     distance_computations: float
-    row_id: str = ""
+    row_ids: tuple[str, ...] = ()
+    recall_seeds: tuple[float, float] = (NAN, NAN)  # recall@10, worst and best seed
+    cells: Mapping[str, str] = field(default_factory=dict, repr=False)  # as written
+
+    @property
+    def row_id(self) -> str:
+        """The row, or that of the first seed."""
+        return self.row_ids[0] if self.row_ids else ""
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """One setting under one load (``load.csv``); latency from when a query was due."""
+
+    dataset: str
+    label: str
+    recall: float
+    fraction: float  # of what it answers one after another
+    offered_qps: float
+    achieved_qps: float
+    latency_us: Mapping[str, float]
+    service_p99_us: float
 
 
 @dataclass(frozen=True)
 class Run:
-    """One result directory."""
+    """One result directory.
+
+    ``left_out`` are the cells of the rows whose status is not "ok".
+    """
 
     name: str
     points: list[Point]
     provenance: Mapping[str, Any]
+    loads: Sequence[Loaded] = ()
+    left_out: Sequence[Mapping[str, str]] = ()
 
 
 def read_runs(dirs: Sequence[Path]) -> list[Run]:
@@ -81,29 +110,88 @@ def read_runs(dirs: Sequence[Path]) -> list[Run]:
 def read_run(path: Path, name: str | None = None) -> Run:
     """Read one result directory.
 
-    Rows whose ``status`` is not "ok" are left out and unknown columns are ignored.
+    Rows whose ``status`` is not "ok" are no points, and unknown columns stay cells;
+    rows that differ in the seed of the build alone become one point.
 
     Raises
     ------
     FileNotFoundError
         Without a ``rows.csv``.
     ValueError
-        When a file is malformed; the message names file, line and column.
+        When a file is malformed, or not the one that its provenance vouches for; the
+        message names file, line and column.
     """
     rows = path / "rows.csv"
     if not rows.is_file():
         raise FileNotFoundError(f"a result directory must hold rows.csv, got {path}")
-    points = [
-        line.point() for line in _lines(rows) if line.text("status", "ok") == "ok"
-    ]
-    return Run(name or path.resolve().name, points, _provenance(path))
+    provenance = _provenance(path)
+    _check_sum(rows, provenance)
+    points, left_out = [], []
+    for line in _lines(rows):
+        if line.text("status", "ok") == "ok":
+            points.append(line.point())
+        else:
+            left_out.append(line.cells)
+    load = path / "load.csv"
+    loads = [line.loaded() for line in _lines(load)] if load.is_file() else []
+    name = name or path.resolve().name
+    return Run(name, _merged(points), provenance, loads, left_out)
+
+
+def _check_sum(path: Path, provenance: Mapping[str, Any]) -> None:
+    """Raise ValueError where a table is not the one that its provenance vouches for."""
+    expected = (provenance.get("sha256") or {}).get(path.name)
+    if expected and hashlib.sha256(path.read_bytes()).hexdigest() != expected:
+        raise ValueError(
+            f"{path} must have the sha256 that provenance.json gives it, it has "
+            "another: it was cut short or edited"
+        )
+
+
+def _merged(points: Sequence[Point]) -> list[Point]:
+    """Make one point of those that differ in the seed of their build alone."""
+    same: dict[tuple[Any, ...], list[Point]] = {}
+    for point in points:
+        params = (point.build_params, point.search_params)
+        key = (point.group, point.label, point.library, json.dumps(params))
+        same.setdefault(key, []).append(point)
+    return [_merge(of) if len(of) > 1 else of[0] for of in same.values()]
+
+
+def _merge(points: Sequence[Point]) -> Point:
+    """Return the means of counts and recalls, and the medians of times, over seeds."""
+    at_10 = [point.recall.get(10, NAN) for point in points]
+    lows, highs = zip(*(point.p50_rounds_us for point in points), strict=True)
+
+    def each(name: str, over: Callable[[Sequence[float]], float]) -> dict[Any, float]:
+        tables = [getattr(point, name) for point in points]
+        keys = [key for key in tables[0] if all(key in table for table in tables)]
+        return {key: over([table[key] for table in tables]) for key in keys}
+
+    def middle(name: str) -> float:
+        values: list[float] = [getattr(point, name) for point in points]
+        return statistics.median(values)
+
+    return replace(
+        points[0],
+        recall=each("recall", statistics.fmean),
+        latency_us=each("latency_us", statistics.median),
+        p50_rounds_us=(min(lows), max(highs)),
+        qps=each("qps", statistics.median),
+        build_s=middle("build_s"),
+        compile_s=middle("compile_s"),
+        index_bytes=middle("index_bytes"),
+        distance_computations=middle("distance_computations"),
+        row_ids=tuple(row_id for point in points for row_id in point.row_ids),
+        recall_seeds=(min(at_10), max(at_10)),
+    )
 
 
 class _Line:
     """The cells of one line of a CSV file, with errors that say where they stand."""
 
     def __init__(self, path: Path, number: int, cells: Mapping[str, str]) -> None:
-        self._path, self._number, self._cells = path, number, cells
+        self._path, self._number, self.cells = path, number, cells
 
     def point(self) -> Point:
         index, build = self.text("index"), self.params("build_params")
@@ -140,11 +228,26 @@ class _Line:
             compile_s=self.number("compile_s"),
             index_bytes=self.number("index_bytes"),
             distance_computations=self.number("distance_computations"),
-            row_id=self.text("row_id"),
+            row_ids=(self.text("row_id"),),
+            cells=self.cells,
+        )
+
+    def loaded(self) -> Loaded:
+        return Loaded(
+            dataset=self.text("dataset"),
+            label=self.text("label"),
+            recall=self.number("recall_at_10", high=1),
+            fraction=self.number("fraction"),
+            offered_qps=self.number("offered_qps"),
+            achieved_qps=self.number("achieved_qps"),
+            latency_us={
+                p: value for p in PERCENTILES if (value := self.number(f"{p}_us")) > 0
+            },
+            service_p99_us=self.number("service_p99_us"),
         )
 
     def text(self, column: str, default: str = "") -> str:
-        words = self._cells.get(column, "").split()
+        words = self.cells.get(column, "").split()
         return "".join(filter(str.isprintable, " ".join(words))) or default
 
     def number(self, column: str, high: float = math.inf) -> float:
@@ -187,7 +290,7 @@ def _lines(path: Path) -> Iterator[_Line]:
         reader = csv.reader(file, strict=True)
         try:
             header = next(reader, [])
-            if missing := {"dataset", "index"} - set(header):
+            if missing := _NEEDED[path.name] - set(header):
                 names = ", ".join(sorted(missing))
                 raise ValueError(f"{path}, line 1: the header must name {names}")
             for cells in filter(None, reader):
