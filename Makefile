@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: quick test check peers ablation clean
+.PHONY: quick test check counters peers ablation clean
 
 quick: .venv/ready ## the first look: 50,000 real vectors, every index, figures in results/quick
 	$(BIN)/ann run experiments/configs/quick.toml --out results/quick
@@ -15,6 +15,11 @@ check: .venv/ready ## style, types and the layering of the rooms
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+counters: .venv/ready ## the work of a search against the committed counts
+	$(BIN)/ann run experiments/configs/counters.toml --out .counters --force
+	$(BIN)/ann compare results/counters .counters --threshold 0.02 \
+	  --measure distance_computations --measure index_bytes
 
 peers: .venv/ready ## the other libraries to compare with
 	$(BIN)/pip install --quiet -e '.[peers]'
@@ -34,4 +39,4 @@ bulk-%: peers ## exact search of a batch, and k-means: bulk-wordnet, bulk-patche
 	touch $@
 
 clean:
-	rm -rf .venv build *.egg-info results/quick
+	rm -rf .venv .counters build *.egg-info results/quick

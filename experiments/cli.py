@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 import sys
 from collections.abc import Callable
+from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, NoReturn, TypeVar
 
@@ -19,6 +20,16 @@ if TYPE_CHECKING:
 
 S = TypeVar("S", bound="Study")
 
+
+class Format(StrEnum):
+    """What results can be exported to."""
+
+    ANN_BENCHMARKS = "ann-benchmarks"
+    PARQUET = "parquet"
+
+
+_FINE = ("ok", "skipped", "over budget")
+
 app = typer.Typer(
     help="Run experiments on approximate nearest neighbour search.",
     no_args_is_help=True,
@@ -32,6 +43,10 @@ OutOption = Annotated[
     Path | None, typer.Option(help="Where to write; results/NAME by default.")
 ]
 DryRunOption = Annotated[bool, typer.Option("--dry-run", help="Show the plan.")]
+BudgetOption = Annotated[
+    str | None,
+    typer.Option(help="Stop after so long, as 60s, 10m or 2h; rows say what is left."),
+]
 ForceOption = Annotated[
     bool, typer.Option("--force", help="Use a directory that holds another run.")
 ]
@@ -43,8 +58,12 @@ def run(
     out: OutOption = None,
     dry_run: DryRunOption = False,
     force: ForceOption = False,
+    budget: BudgetOption = None,
 ) -> None:
-    """Build and measure everything a config names."""
+    """Build and measure everything a config names.
+
+    A run that was killed goes on where it was when it is started again.
+    """
     from rich.console import Console
 
     from experiments import config as configs
@@ -53,17 +72,18 @@ def run(
 
     console = Console()
     plan = _planned(config, configs.Config, plans.make)
-    if dry_run:
-        console.print(report.planned(plan))
-        return
     out = out or Path("results") / plan.config.name
-    rows = _measured(plan, out, force, console)
+    if dry_run:
+        console.print(report.planned(plan, _estimated(plan, out)))
+        return
+    rows = _measured(plan, out, force, console, _seconds(budget))
     from experiments.plots.rows import read_run
 
-    for table in report.summary([read_run(out)], console.width):
+    found = [read_run(out)]
+    for table in (*report.summary(found, console.width), *report.loads(found)):
         console.print(table)
     _ratios(out, console, [])
-    _finish(rows, out, lambda: _draw([out], out / "figures"), f"ann plot {out}")
+    _finish(rows, out, lambda: _drawn(out), f"ann plot {out}; ann report {out}")
 
 
 @app.command()
@@ -90,10 +110,10 @@ def ablation(
             _stop(str(error))
         return
     plan = _planned(config, configs.Ablation, variants.make)
-    if dry_run:
-        console.print(report.planned(plan))
-        return
     out = out or Path("results") / plan.config.name
+    if dry_run:
+        console.print(report.planned(plan, _estimated(plan, out)))
+        return
     rows = _measured(plan, out, force, console)
     _finish(rows, out, lambda: _taken_apart(out, console), f"ann ablation {out}")
 
@@ -110,7 +130,7 @@ def bulk(
     from experiments import bulk as bulks
     from experiments import config as configs
     from experiments import plan, report, results
-    from experiments.provenance import command_line
+    from experiments.provenance import command_line, config_table
     from experiments.strict import ConfigError
 
     console = Console()
@@ -121,12 +141,120 @@ def bulk(
         _stop(str(error))
     out = out or Path("results") / loaded.name
     try:
-        results.claim(out, loaded.name, force)
+        results.claim(out, config_table(loaded), force)
         lines = bulks.run(loaded, out, console, command_line())
     except (OSError, ValueError) as error:
         _stop(str(error))
     for table in report.bulk(lines):
         console.print(table)
+
+
+@app.command("import")
+def import_(
+    file: Annotated[
+        Path, typer.Argument(help="An algorithm file of ann-benchmarks or VIBE.")
+    ],
+    dataset: Annotated[str, typer.Option(help="What the config is to run on.")],
+    out: Annotated[
+        Path | None, typer.Option(help="The TOML file to write; printed by default.")
+    ] = None,
+    metric: Annotated[
+        str | None, typer.Option(help="Where the dataset's name does not tell it.")
+    ] = None,
+    dimension: Annotated[
+        int | None, typer.Option(help="Where the dataset's name does not tell it.")
+    ] = None,
+    k: Annotated[int, typer.Option(help="Neighbours to ask for.")] = 10,
+    point_type: Annotated[str, typer.Option(help="The part of the file.")] = "float",
+    disabled: Annotated[
+        bool, typer.Option("--disabled", help="Take what the file disables, too.")
+    ] = False,
+) -> None:
+    """Make a config of an algorithm file of ann-benchmarks or VIBE."""
+    from experiments.interop import convert
+    from experiments.strict import ConfigError
+
+    try:
+        target = convert.target(dataset, metric, dimension)
+        made = convert.convert(
+            file, target, k=k, point_type=point_type, disabled=disabled
+        )
+        text = convert.toml(made, "/".join(file.resolve().parts[-2:]))
+        if out is None:
+            print(text, end="")
+        else:
+            out.write_text(text, encoding="utf-8")
+    except (ConfigError, OSError) as error:
+        _stop(str(error))
+    for name, reason in made.left_out.items():
+        print(f"left out: {name}: {reason}", file=sys.stderr)
+
+
+@app.command()
+def export(
+    directory: Annotated[Path, typer.Argument(help="A result directory.")],
+    out: Annotated[
+        Path | None,
+        typer.Argument(help="Where to write; within the directory by default."),
+    ] = None,
+    to: Annotated[
+        Format, typer.Option(help="A checkout of ann-benchmarks, or one table.")
+    ] = Format.ANN_BENCHMARKS,
+) -> None:
+    """Write results as ann-benchmarks does, or as one table in parquet."""
+    try:
+        if to is Format.PARQUET:
+            from experiments.interop import parquet
+            from experiments.results import EXPORT
+
+            print(parquet.export(directory, out or directory / EXPORT))
+        else:
+            from experiments.interop import results
+
+            out = out or directory / Format.ANN_BENCHMARKS.value
+            print(f"{len(results.export(directory, out))} results in {out}/results")
+    except (OSError, ValueError) as error:
+        _stop(str(error))
+
+
+@app.command()
+def runbook(
+    file: Annotated[Path, typer.Argument(help="A runbook of big-ann-benchmarks.")],
+    config: Annotated[
+        Path | None,
+        typer.Option(help="A TOML file; by default HNSW and IVF on the file's data."),
+    ] = None,
+    section: Annotated[
+        str | None,
+        typer.Option(help="The part of the file, where no dataset is named as one."),
+    ] = None,
+    out: OutOption = None,
+    force: ForceOption = False,
+) -> None:
+    """Insert, delete, replace and search step by step, with the truth of each step."""
+    from rich.console import Console
+
+    from experiments import plan as plans
+    from experiments import results, streaming
+    from experiments.provenance import command_line, config_table
+    from experiments.strict import ConfigError
+
+    console = Console()
+    try:
+        loaded = streaming.config(file, config, section)
+        plan = plans.make(loaded)
+        runbooks = streaming.runbooks(file, loaded, section)
+        out = out or Path("results") / loaded.name
+        results.claim(out, config_table(loaded), force)
+        lines = streaming.run(plan, runbooks, out, console, command_line())
+    except (ConfigError, OSError, ValueError) as error:
+        _stop(str(error))
+    except KeyboardInterrupt:
+        _stop(f"interrupted; what was measured is in {out}", 130)
+    for table in streaming.tables(lines):
+        console.print(table)
+    if any(not line.status.startswith(_FINE) for line in lines):
+        raise SystemExit(1)
 
 
 @app.command()
@@ -148,7 +276,7 @@ def show(
     except (OSError, ValueError) as error:
         _stop(str(error))
     tables = report.details if every else report.summary
-    for table in tables(runs, console.width):
+    for table in (*tables(runs, console.width), *report.loads(runs)):
         console.print(table)
 
 
@@ -174,6 +302,45 @@ def ratios(
 
 
 @app.command()
+def compare(
+    before: Annotated[Path, typer.Argument(help="A result directory.")],
+    after: Annotated[Path, typer.Argument(help="Another, of the same data.")],
+    measure: Annotated[
+        list[str] | None,
+        typer.Option(help="p50_us, p99_us, qps, distance_computations, …; repeatable."),
+    ] = None,
+    threshold: Annotated[
+        float, typer.Option(help="How much worse is no regression, as a share.")
+    ] = 0.05,
+    out: Annotated[
+        Path | None, typer.Option(help="Where to draw the curves of the differences.")
+    ] = None,
+) -> None:
+    """Compare two runs at equal recall; exit with 1 on a regression."""
+    from rich.console import Console
+
+    from experiments import compare as comparing
+    from experiments import report
+
+    console, measures = Console(), measure or ["p50_us"]
+    try:
+        runs = comparing.Measured(before), comparing.Measured(after)
+        changes = comparing.compare(*runs, measures, threshold)
+        console.print(report.changes(changes))
+        if out is not None:
+            from experiments import difference
+
+            drawn = [difference.draw(*runs, each, threshold, out) for each in measures]
+            print(f"{sum(map(len, drawn))} figures in {out}")
+    except (OSError, ValueError) as error:
+        _stop(str(error))
+    if worse := comparing.regressions(changes):
+        _stop(
+            f"{len(worse)} of {len(changes)} are worse by more than {threshold:.0%}", 1
+        )
+
+
+@app.command()
 def plot(
     dirs: Dirs,
     out: Annotated[
@@ -186,6 +353,24 @@ def plot(
     try:
         _draw(dirs, out or home / "figures")
     except (OSError, ValueError) as error:
+        _stop(str(error))
+
+
+@app.command("report")
+def write_report(
+    dirs: Dirs,
+    out: Annotated[
+        Path | None,
+        typer.Option(help="The file; DIR/report.html, or ./report.html for several."),
+    ] = None,
+) -> None:
+    """Write one HTML file of earlier runs, for a browser without a network."""
+    from experiments import page, results
+
+    home = dirs[0] if len(dirs) == 1 else Path()
+    try:
+        print(page.write(dirs, out or home / results.PAGE))
+    except (ModuleNotFoundError, OSError, ValueError) as error:
         _stop(str(error))
 
 
@@ -214,18 +399,50 @@ def _planned(path: Path, schema: type[S], make: Callable[[S], Plan]) -> Plan:
         _stop(str(error))
 
 
-def _measured(plan: Plan, out: Path, force: bool, console: Console) -> list[Row]:
-    """Run a plan into a directory; an interrupt ends the program."""
-    from experiments import results, runner
-    from experiments.provenance import command_line
+def _estimated(plan: Plan, out: Path) -> float | None:
+    """Return how long a plan takes, by an earlier run where there is one."""
+    from experiments import estimate
+    from experiments.plots.rows import read_run
 
     try:
-        results.claim(out, plan.config.name, force)
+        earlier = read_run(out)
+    except (OSError, ValueError):
+        earlier = None
+    return estimate.seconds(plan, earlier)
+
+
+def _seconds(text: str | None) -> float | None:
+    """Return the seconds of a duration such as "90s", "10m" or "2h"."""
+    if text is None:
+        return None
+    number, unit = (text, "s") if text[-1:].isdigit() else (text[:-1], text[-1:])
+    try:
+        seconds = float(number) * {"s": 1, "m": 60, "h": 3600}[unit]
+    except (KeyError, ValueError):
+        seconds = 0.0
+    if not 0 < seconds < float("inf"):
+        _stop(f"--budget must be a time above 0, such as 60s, 10m or 2h, got {text!r}")
+    return seconds
+
+
+def _measured(
+    plan: Plan,
+    out: Path,
+    force: bool,
+    console: Console,
+    budget_s: float | None = None,
+) -> list[Row]:
+    """Run a plan into a directory; an interrupt ends the program."""
+    from experiments import results, runner
+    from experiments.provenance import command_line, config_table
+
+    try:
+        results.claim(out, config_table(plan.config), force)
     except OSError as error:
         _stop(str(error))
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
-        return runner.run(plan, out, console, command_line())
+        return runner.run(plan, out, console, command_line(), budget_s)
     except KeyboardInterrupt:
         print(f"interrupted; what was measured is in {out}", file=sys.stderr)
         raise SystemExit(130) from None
@@ -241,7 +458,7 @@ def _finish(rows: list[Row], out: Path, draw: Callable[[], None], again: str) ->
         draw()
     except Exception as error:
         _stop(f"{error!r}; the rows are safe, draw them with: {again}", 1)
-    if any(row.status.startswith("failed") for row in rows):
+    if any(not row.status.startswith(_FINE) for row in rows):
         raise SystemExit(1)
 
 
@@ -280,6 +497,17 @@ def _ratios(out: Path, console: Console, pairs: list[tuple[str, str]]) -> bool:
     if found and not pairs:
         results.write_table(out / results.RATIOS, found)
     return bool(found)
+
+
+def _drawn(out: Path) -> None:
+    """Draw a run's figures, and write its report where that is possible."""
+    from experiments import page, results
+
+    _draw([out], out / results.FIGURES)
+    if page.available():
+        print(f"report in {page.write([out], out / results.PAGE)}")
+    else:
+        print(f"no report: {page.NEEDS}")
 
 
 def _draw(dirs: list[Path], out: Path) -> None:

@@ -15,16 +15,18 @@ from rich.table import Table
 from rich.text import Text
 
 from experiments import bulk as bulks
+from experiments import estimate
 from experiments.ablation.table import Line
 from experiments.ablation.variants import WHOLE
+from experiments.compare import Change
 from experiments.frontier import COARSE, Reading, read_at
 from experiments.plan import Plan, written
-from experiments.plots.curves import Curve, curves
+from experiments.plots.curves import Curve, curves, overhead_us
 from experiments.plots.rows import NAN, Group, Point, Run
 from experiments.ratios import TARGETS, Comparison, Ratio, over
 from experiments.results import Row
+from experiments.statistics import NOISY
 
-MOST_CORES = 1.05  # processor time over wall time; more is not a single thread
 _NOTE = (
     "p50, p99: one query at a time on one thread, at that recall@10: read between the "
     "two settings around it, the logarithm linear in recall. – where the recall was "
@@ -43,6 +45,16 @@ _ABLATED = (
     "≈ where they disagree about which of the two is quicker. A time above 1 is longer "
     "without the trick. kB read: vectors and centroids, by a model on the counters."
 )
+_LOADED = (
+    "One thread. Load: the rate of queries over that at which they are answered one "
+    "after another. Latency counts from when a query was due, service from its start."
+)
+_CHANGED = (
+    "After over before at equal recall@10: above 0 is worse. The interval is the wider "
+    "of a paired bootstrap over queries and of the span of rounds, the least after "
+    "over the greatest before; worse or better is said where all of it lies beyond the "
+    "threshold. qps stands as seconds of a query."
+)
 _BULK = (
     "Rounds in turns, all threads. ours ×: how many times faster ours is, the ratio of "
     "the medians, and under it the least and the greatest of single rounds."
@@ -51,8 +63,8 @@ _WIDE_ONLY = ("QPS 1t\n×", "p99/p50", "build\n×", "index\nMB", "peer's\nµs")
 _WIDE = 110  # columns of a terminal that has room for more
 
 
-def planned(plan: Plan) -> Stack:
-    """Return what a run would build and measure."""
+def planned(plan: Plan, seconds: float | None) -> Stack:
+    """Return what a run would build and measure, and about how long it would take."""
     table = _table()
     table.add_column("dataset", overflow="fold")
     table.add_column("index", overflow="fold")
@@ -63,7 +75,9 @@ def planned(plan: Plan) -> Stack:
             first = build is experiment.builds[0]
             name = experiment.dataset.name if first else ""
             table.add_row(name, build.label, _grid(searches))
-    title = f"{plan.config.name}: {plan.n_points} points, {plan.threads} threads"
+    time = "" if seconds is None else f", {estimate.words(seconds)}"
+    points = f"{plan.n_points} points in {plan.config.rounds} rounds"
+    title = f"{plan.config.name}: {points}, {plan.threads} threads{time}"
     return Stack(Text(title), table)
 
 
@@ -86,7 +100,34 @@ def summary(runs: Sequence[Run], width: int) -> Iterator[Stack]:
             table.add_column(header, justify="right", no_wrap=True)
         for curve in members:
             table.add_row(curve.label, *_cells(curve, wide))
-        yield Stack(_title(group, members), table, Text(_NOTE))
+        yield Stack(_title(runs, group, members), table, Text(_NOTE))
+
+
+def loads(runs: Sequence[Run]) -> Iterator[Stack]:
+    """Yield a table per dataset of latency under load, where that was measured."""
+    lines = [line for run in runs for line in run.loads]
+    for dataset in dict.fromkeys(line.dataset for line in lines):
+        table = _table()
+        table.add_column("index", overflow="fold")
+        headers = ("recall\n@10", "load", "QPS", "p50 µs", "p99 µs", "service\np99 µs")
+        for header in headers:
+            table.add_column(header, justify="right", no_wrap=True)
+        before = ""
+        mine = [line for line in lines if line.dataset == dataset]
+        for line in sorted(mine, key=lambda line: (line.label, line.fraction)):
+            if line.label != before:
+                table.add_section()
+            table.add_row(
+                line.label if line.label != before else "",
+                _fixed(line.recall, 3),
+                f"{line.fraction:.0%}",
+                _round(line.achieved_qps),
+                _round(line.latency_us.get("p50", NAN)),
+                _round(line.latency_us.get("p99", NAN)),
+                _round(line.service_p99_us),
+            )
+            before = line.label
+        yield Stack(Text(f"\n{dataset}: queries at random times"), table, Text(_LOADED))
 
 
 def details(runs: Sequence[Run], width: int) -> Iterator[Stack]:
@@ -105,7 +146,7 @@ def details(runs: Sequence[Run], width: int) -> Iterator[Stack]:
                 shown = (cells[str(column.header)] for column in table.columns[1:])
                 table.add_row(f"  {_setting(point.search_params)}", *shown)
             table.add_section()
-        yield Stack(_title(group, members), table)
+        yield Stack(_title(runs, group, members), table)
 
 
 def ratios(
@@ -185,6 +226,35 @@ def _headers(table: Table, cells: Iterable[str], width: int) -> list[str]:
     return headers
 
 
+def changes(found: Sequence[Change]) -> Stack:
+    """Return the table of a comparison of two runs."""
+    table = _table()
+    table.add_column("dataset / index: measure", overflow="fold")
+    for header in ("recall", "before", "after", "change", ""):
+        table.add_column(header, justify="right", no_wrap=True)
+    for dataset, of in groupby(found, lambda change: change.dataset):
+        table.add_section()
+        table.add_row(dataset)
+        for change in of:
+            style = {"worse": "red", "lost": "red", "better": "green"}
+            table.add_row(*_change_cells(change), style=style.get(change.verdict))
+    return Stack(table, Text(_CHANGED))
+
+
+def _change_cells(change: Change) -> Iterator[str]:
+    ratio = change.ratio
+    yield f"  {change.label}: {change.measure}"
+    yield _fixed(change.recall, 2)
+    yield _round(change.before)
+    yield _round(change.after)
+    if math.isnan(ratio.value):
+        yield "–"
+    else:
+        ends = f"\n{ratio.low - 1:+.1%} … {ratio.high - 1:+.1%}"
+        yield f"{ratio.value - 1:+.1%}" + ends * (ratio.low < ratio.high)
+    yield change.verdict
+
+
 def bulk(lines: Sequence[bulks.Line]) -> Iterator[Stack]:
     """Yield a table per data set of work in bulk."""
     for _, group in groupby(lines, lambda line: (line.dataset, line.task, _work(line))):
@@ -217,23 +287,26 @@ def _times(ratio: Ratio) -> str:
 
 
 def problems(rows: Sequence[Row]) -> Iterator[str]:
-    """Yield a line for everything that failed, was skipped or was not timed fairly."""
+    """Yield a line for everything that failed, was skipped or refused, or is noisy."""
     for status, count in Counter((r.label, r.status) for r in rows).items():
         label, text = status
         if text != "ok":
             yield f"{label}: {text}" + (f" ({count} points)" if count > 1 else "")
-    for row in rows:
-        where = f"{row.label} {row.search_params}"
-        if row.compiled_in_timing:
-            yield f"{where}: Numba compiled {row.compiled_in_timing} times while timed"
-        if row.cores and row.cores > MOST_CORES:
-            yield f"{where}: single-thread latency used {row.cores:.2f} cores"
+    noisy = [row for row in rows if (row.noise or 0) > NOISY]
+    if noisy:
+        worst = max(noisy, key=lambda row: row.noise or 0)
+        yield (
+            f"noisy: between rounds, the p50 of {len(noisy)} of {len(rows)} points "
+            f"differs by more than {NOISY:.0%}, most by {worst.noise:.0%}: "
+            f"{worst.label} {worst.search_params}"
+        )
 
 
 def _groups(runs: Sequence[Run]) -> Iterator[tuple[Group, list[Curve]]]:
     groups = dict.fromkeys(point.group for run in runs for point in run.points)
     for group in groups:
-        yield group, curves(runs, group)
+        if members := curves(runs, group):
+            yield group, members
 
 
 def _cells(curve: Curve, wide: bool) -> Iterator[str]:
@@ -280,12 +353,14 @@ def _qps(point: Point) -> float:
     return point.qps[max(point.qps)] if point.qps else NAN
 
 
-def _title(group: Group, members: Sequence[Curve]) -> Text:
+def _title(runs: Sequence[Run], group: Group, members: Sequence[Curve]) -> Text:
     points = [point for curve in members for point in curve.points]
     threads = max(max(point.qps, default=1) for point in points)
+    overhead = overhead_us(runs, group)
+    own = "" if math.isnan(overhead) else f", harness {overhead:.2f} µs"
     return Text(
         f"\n{group.dataset} ({group.metric}): n={group.n:,} d={group.d} k={group.k}, "
-        f"{points[0].nq:,} queries, QPS on {threads} threads"
+        f"{points[0].nq:,} queries, QPS on {threads} threads{own}"
     )
 
 

@@ -96,7 +96,7 @@ def test_a_second_run_and_both_overlaid(ann, tmp_path, monkeypatch):
 def test_a_foreign_directory_is_refused(ann, tmp_path):
     done = ann("run", "tiny.toml", "--out", str(tmp_path))
     assert done.exit_code == 2
-    assert "must be new or hold an earlier run of 'tiny'" in done.stderr
+    assert "must be new or hold an earlier run of this config" in done.stderr
 
 
 def test_a_directory_without_results_is_an_error(ann, tmp_path):
@@ -123,3 +123,21 @@ def test_figures_that_fail_do_not_lose_results(ann, tmp_path, monkeypatch):
     assert "no ink" in done.stderr
     assert "ann plot results/tiny" in done.stderr
     assert (tmp_path / "results" / "tiny" / "rows.csv").exists()
+
+
+def test_a_run_writes_its_report_where_it_can(ann, tmp_path, monkeypatch):
+    pytest.importorskip("plotly")
+    monkeypatch.setattr("experiments.plots.draw", lambda dirs, out: [])
+    report = tmp_path / "results" / "tiny" / "report.html"
+    with monkeypatch.context() as patch:
+        patch.setattr("experiments.page.available", lambda: False)
+        done = ann("run", "tiny.toml")
+    assert done.exit_code == 0, done.output
+    assert done.stdout.splitlines()[-1].startswith("no report: ")
+    assert not report.exists()
+    done = ann("run", "tiny.toml")
+    assert done.exit_code == 0, done.output
+    assert done.stdout.splitlines()[-1] == "report in results/tiny/report.html"
+    assert "digits-64-euclidean" in report.read_text()
+    assert ann("run", "tiny.toml").exit_code == 0
+    assert (report.parent / "previous" / "report.html").exists()

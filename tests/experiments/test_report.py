@@ -111,18 +111,20 @@ def test_details_have_a_line_for_every_point(runs):
     ]
 
 
-def test_problems_name_failures_and_unfair_clocks():
+def test_problems_name_failures_and_noise():
     rows = [
         point("a", "Flat", None, 1.0, 1, status="failed: boom"),
         point("a", "Flat", None, 1.0, 1, status="failed: boom"),
-        point("b", "Flat", None, 1.0, 1, compiled_in_timing=2),
-        point("c", "HNSW", 9, 1.0, 1, cores=1.9),
-        point("d", "Flat", None, 1.0, 1, cores=1.0, compiled_in_timing=0),
+        point("b", "Flat", None, 1.0, 1, status="refused: it compiled"),
+        point("c", "HNSW", 9, 1.0, 1, noise=0.11),
+        point("c", "HNSW", 20, 1.0, 1, noise=0.32),
+        point("d", "Flat", None, 1.0, 1, noise=0.1),
     ]
     assert list(report.problems(rows)) == [
         "a: failed: boom (2 points)",
-        "b {}: Numba compiled 2 times while timed",
-        'c {"ef_search":9}: single-thread latency used 1.90 cores',
+        "b: refused: it compiled",
+        "noisy: between rounds, the p50 of 2 of 6 points differs by more than 10%, "
+        'most by 32%: c {"ef_search":20}',
     ]
 
 

@@ -1,0 +1,276 @@
+"""What has changed from one run to another, at matched recall.
+
+Both runs are read at the same recalls, each between the two settings of its own
+frontier that surround it, so a change that trades recall for time is not mistaken for
+speed. A ratio above 1 is worse. Its interval is the wider of two: that of a paired
+bootstrap over the queries, and, for what a clock measured, from the least of the rounds
+after over the greatest before to the greatest over the least, since rounds of two runs
+share no machine's mood. A regression is an interval that lies beyond the threshold as a
+whole: every round after must be that much slower than every round before.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from experiments.frontier import Reading, read_at
+from experiments.plots.curves import Curve, curves
+from experiments.plots.rows import NAN, Group, Point, Run, read_run
+from experiments.ratios import TARGETS, Rounds, of_point, over, read_rounds
+from experiments.results import PER_QUERY
+from experiments.statistics import Interval, paired_ratio
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    PerQuery = Mapping[str, Mapping[str, NDArray[np.float64]]]  # row_id, column
+
+CLOCKED = ("p50_us", "p99_us", "qps", "qps_1thread")
+COUNTED = ("distance_computations", "index_bytes")
+MEASURES = (*CLOCKED, *COUNTED, "build_s")
+THRESHOLD = 0.05
+
+
+@dataclass(frozen=True)
+class Change:
+    """One measure of one curve at one recall, in both runs.
+
+    ``recall`` is NaN for what does not depend on the setting. ``ratio`` is above 1
+    where the second run is worse. ``verdict`` is "worse", "better", "" where neither
+    can be said, or "lost" where only the first run reaches the recall.
+    """
+
+    dataset: str
+    label: str
+    measure: str
+    recall: float
+    before: float
+    after: float
+    ratio: Interval
+    verdict: str
+
+
+class Measured:
+    """A result directory as a comparison reads it."""
+
+    def __init__(self, directory: Path) -> None:
+        self.run: Run = read_run(directory)
+        self.rounds: Rounds = read_rounds(directory)
+        self.per_query: PerQuery = _read_per_query(directory)
+
+
+def compare(
+    before: Measured,
+    after: Measured,
+    measures: Sequence[str] = ("p50_us",),
+    threshold: float = THRESHOLD,
+    targets: Sequence[float] = TARGETS,
+) -> list[Change]:
+    """Return every change between two runs.
+
+    Parameters
+    ----------
+    before, after : the runs; curves are matched by data set, library and label
+    measures : of MEASURES
+    threshold : a ratio of 1 + threshold is tolerated
+    targets : recall@10 to read at
+
+    Raises
+    ------
+    ValueError
+        When the runs have no curve in common, or a measure does not exist.
+    """
+    for measure in measures:
+        if measure not in MEASURES:
+            listed = ", ".join(MEASURES)
+            raise ValueError(f"a measure must be one of {listed}, got {measure!r}")
+    if not threshold > 0:
+        raise ValueError(f"threshold must be above 0, got {threshold}")
+    changes = [
+        change
+        for group, a, b in common(before.run, after.run)
+        for measure in measures
+        for change in _changes(
+            group, _Side(a, before), _Side(b, after), measure, threshold, targets
+        )
+    ]
+    if not changes:
+        raise ValueError("the runs must share a data set and a label, they share none")
+    return changes
+
+
+def regressions(changes: Sequence[Change]) -> list[Change]:
+    """Return those that are worse."""
+    return [change for change in changes if change.verdict in ("worse", "lost")]
+
+
+def common(before: Run, after: Run) -> Iterator[tuple[Group, Curve, Curve]]:
+    """Yield the curves that both runs have."""
+    for group in dict.fromkeys(point.group for point in before.points):
+        later = {(c.label, c.library): c for c in curves([after], group)}
+        for curve in curves([before], group):
+            if other := later.get((curve.label, curve.library)):
+                yield group, curve, other
+
+
+def compare_curves(
+    pair: tuple[Curve, Curve],
+    before: Measured,
+    after: Measured,
+    measure: str,
+    targets: Sequence[float],
+) -> list[tuple[float, Interval]]:
+    """Return the ratio of a pair of curves at every recall that both reach."""
+    a, b = _Side(pair[0], before), _Side(pair[1], after)
+    group = pair[0].points[0].group
+    changes = _changes(group, a, b, measure, THRESHOLD, targets)
+    return [(each.recall, each.ratio) for each in changes if each.verdict != "lost"]
+
+
+class _Side:
+    """One curve of one run."""
+
+    def __init__(self, curve: Curve, measured: Measured) -> None:
+        self.curve, self._measured = curve, measured
+        self._recall = [point.recall.get(10, NAN) for point in curve.points]
+
+    def read(self, target: float, measure: str) -> Reading | None:
+        """Return where the recall lies on the frontier of time, or of the count."""
+        cost = measure if measure == "distance_computations" else "p50_us"
+        return read_at(target, self._recall, self.values(cost))
+
+    def values(self, measure: str) -> list[float]:
+        """Return a measure of every setting; what is better when higher, inverted."""
+        points = self.curve.points
+        match measure:
+            case "p50_us" | "p99_us":
+                return [p.latency_us.get(measure.split("_")[0], NAN) for p in points]
+            case "qps":
+                return [over(1, p.qps.get(max(p.qps, default=1), NAN)) for p in points]
+            case "qps_1thread":
+                return [over(1, p.qps.get(1, NAN)) for p in points]
+            case _:
+                return [float(getattr(p, measure)) for p in points]
+
+    def rounds(self, measure: str, reading: Reading) -> list[float]:
+        """Return a clocked measure of every round that both settings have."""
+        around = [self.curve.points[i] for i in (reading.below, reading.above)]
+        known = (of_point(self._measured.rounds, point) for point in around)
+        both = [of.get(measure, []) for of in known]
+        local = reading._replace(below=0, above=1)
+        values = [local.of(pair) for pair in zip(*both, strict=False)]
+        return [1 / v if measure.startswith("qps") else v for v in values if v > 0]
+
+    def queries(self, column: str, reading: Reading) -> NDArray[np.float64] | None:
+        """Return a measure of every query, read between the two settings."""
+        around = (self.curve.points[i] for i in (reading.below, reading.above))
+        low, high = (self._of_queries(column, point) for point in around)
+        if low is None or high is None or not (low > 0).all() or not (high > 0).all():
+            return None
+        logs = (1 - reading.share) * np.log(low) + reading.share * np.log(high)
+        values: NDArray[np.float64] = np.exp(logs)
+        return values
+
+    def _of_queries(self, column: str, point: Point) -> NDArray[np.float64] | None:
+        """Return a measure of every query, the mean over seeds, where it is known."""
+        known = self._measured.per_query
+        of = (known.get(row_id, {}).get(column) for row_id in point.row_ids)
+        parts = [part for part in of if part is not None]
+        if not parts or len({len(part) for part in parts}) > 1:
+            return None
+        mean: NDArray[np.float64] = np.mean(parts, axis=0)
+        return mean
+
+
+def _changes(
+    group: Group,
+    before: _Side,
+    after: _Side,
+    measure: str,
+    threshold: float,
+    targets: Sequence[float],
+) -> Iterator[Change]:
+    if measure in ("index_bytes", "build_s"):
+        a, b = (side.values(measure)[0] for side in (before, after))
+        if not math.isnan(a + b):
+            ratio = Interval(over(b, a), over(b, a), over(b, a))
+            verdict = _verdict(ratio, threshold) if measure in COUNTED else ""
+            yield Change(
+                group.dataset, before.curve.label, measure, NAN, a, b, ratio, verdict
+            )
+        return
+    for target in targets:
+        at, now = before.read(target, measure), after.read(target, measure)
+        if at is None:
+            continue
+        a = at.of(before.values(measure))
+        if now is None:
+            lost = Interval(NAN, NAN, NAN)
+            yield Change(
+                group.dataset, before.curve.label, measure, target, a, NAN, lost, "lost"
+            )
+            continue
+        b = now.of(after.values(measure))
+        if math.isnan(a + b):
+            continue
+        ratio = _interval(before, after, at, now, measure, over(b, a))
+        verdict = _verdict(ratio, threshold)
+        yield Change(
+            group.dataset, before.curve.label, measure, target, a, b, ratio, verdict
+        )
+
+
+def _interval(
+    before: _Side,
+    after: _Side,
+    at: Reading,
+    now: Reading,
+    measure: str,
+    ratio: float,
+) -> Interval:
+    low = high = ratio
+    column = {"p50_us": "latency_us"}.get(measure, measure)
+    a, b = before.queries(column, at), after.queries(column, now)
+    if a is not None and b is not None and len(a) == len(b):
+        by_queries = paired_ratio(a, b)
+        low, high = min(low, by_queries.low), max(high, by_queries.high)
+    if measure in CLOCKED:
+        a_rounds, b_rounds = before.rounds(measure, at), after.rounds(measure, now)
+        if a_rounds and b_rounds:
+            low = min(low, min(b_rounds) / max(a_rounds))
+            high = max(high, max(b_rounds) / min(a_rounds))
+    return Interval(ratio, low, high)
+
+
+def _verdict(ratio: Interval, threshold: float) -> str:
+    if ratio.low > 1 + threshold:
+        return "worse"
+    return "better" if ratio.high < 1 / (1 + threshold) else ""
+
+
+def _read_per_query(directory: Path) -> PerQuery:
+    """Read what ``per_query.parquet`` says of each row; empty without one."""
+    path = directory / PER_QUERY
+    if not path.is_file():
+        return {}
+    from pyarrow import ArrowInvalid, parquet
+
+    try:
+        table = parquet.read_table(path)
+    except (ArrowInvalid, OSError) as error:
+        raise ValueError(f"{path}: {error}") from error
+    row_ids = np.array(table["row_id"].to_pylist())
+    columns = {
+        name: table[name].to_numpy().astype(np.float64)
+        for name in ("latency_us", "distance_computations")
+    }
+    return {
+        row_id: {name: column[row_ids == row_id] for name, column in columns.items()}
+        for row_id in dict.fromkeys(row_ids.tolist())
+    }
