@@ -1,0 +1,290 @@
+"""What a page shows, read from result directories."""
+
+from __future__ import annotations
+
+import csv
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
+
+from experiments.page import recipe
+from experiments.page.looks import look
+from experiments.page.queries import Queries
+from experiments.peers.dummy import Nothing
+from experiments.plots.rows import NAN, Group, Point, Run, read_runs
+from experiments.plots.scene import Scene, setting
+from experiments.ratios import Rounds, read_rounds
+from experiments.results import RATIOS, Row
+from experiments.statistics import spread
+
+#: The columns of a row that may be empty: what was measured.
+NUMBERS = tuple(column.name for column in fields(Row) if column.default is None)
+RATES = ("qps", "qps_1thread")  # rows give no span of these, rounds do
+
+
+@dataclass(frozen=True)
+class Source:
+    """One result directory."""
+
+    run: Run
+    rounds: Rounds
+    queries: Queries
+    ratios: Sequence[Mapping[str, str]]
+
+    @classmethod
+    def of(cls, directory: Path, run: Run) -> Source:
+        """Read the files beside ``rows.csv``, where they exist."""
+        rounds, queries = read_rounds(directory), Queries(directory)
+        return cls(run, rounds, queries, _read_table(directory / RATIOS))
+
+
+@dataclass(frozen=True)
+class Setting:
+    """One measured point, with everything that is known of it."""
+
+    point: Point
+    words: str  # the search parameters that tell it from its curve's others
+    numbers: Mapping[str, float]
+    profile: Mapping[str, Any]
+    commands: str
+    config: str
+
+    def json(self) -> dict[str, Any]:
+        """Return it as plain values."""
+        return {
+            "words": self.words,
+            "build": _words(self.point.build_params),
+            "search": _words(self.point.search_params),
+            "numbers": dict(self.numbers),
+            "profile": dict(self.profile),
+            "commands": self.commands,
+            "config": self.config,
+        }
+
+
+@dataclass(frozen=True)
+class Trace:
+    """One curve and its look."""
+
+    label: str
+    look: Mapping[str, Any]
+    settings: Sequence[Setting]
+
+    def values(self, measure: str) -> list[float]:
+        """Return a measure of every setting, NaN where it was not taken."""
+        return [each.numbers.get(measure, NAN) for each in self.settings]
+
+    def json(self) -> dict[str, Any]:
+        """Return it as plain values."""
+        first = self.settings[0].point
+        return {
+            "label": self.label,
+            "library": first.library,
+            "family": first.family,
+            "look": dict(self.look),
+            "points": [each.json() for each in self.settings],
+        }
+
+
+@dataclass(frozen=True)
+class Section:
+    """One data set.
+
+    ``overhead_us`` is what a search that does nothing takes, where it was measured.
+    """
+
+    name: str
+    group: Group
+    facts: Sequence[str]
+    nq: int
+    threads: int
+    overhead_us: float
+    traces: Sequence[Trace]
+    left_out: Sequence[Mapping[str, str]]
+    ratios: Sequence[Mapping[str, str]]
+
+    def json(self) -> dict[str, Any]:
+        """Return it as plain values."""
+        return {
+            "name": self.name,
+            "dataset": self.group.dataset,
+            "facts": list(self.facts),
+            "n": self.group.n,
+            "d": self.group.d,
+            "nq": self.nq,
+            "k": self.group.k,
+            "threads": self.threads,
+            "curves": [trace.json() for trace in self.traces],
+        }
+
+
+@dataclass(frozen=True)
+class Material:
+    """Everything on a page; ``left_out`` are rows of data sets without a section."""
+
+    runs: Sequence[Run]
+    sections: Sequence[Section]
+    left_out: Sequence[Mapping[str, str]]
+
+
+def gather(dirs: Sequence[Path]) -> Material:
+    """Read result directories; of their files only ``rows.csv`` must exist.
+
+    Raises
+    ------
+    FileNotFoundError, ValueError
+        As :func:`experiments.plots.rows.read_runs` does.
+    """
+    runs = read_runs(dirs)
+    sources = [Source.of(path, run) for path, run in zip(dirs, runs, strict=True)]
+    groups = dict.fromkeys(
+        point.group for run in runs for point in run.points if _counts(point)
+    )
+    sections = [
+        _section(f"section-{i}", group, sources) for i, group in enumerate(groups)
+    ]
+    known = {group.dataset for group in groups}
+    rest = [
+        cells
+        for run in runs
+        for cells in run.left_out
+        if cells.get("dataset") not in known
+    ]
+    return Material(runs, sections, rest)
+
+
+def _counts(point: Point) -> bool:
+    """Return whether a point is of an index, and has answers to judge."""
+    return point.library != Nothing.library and bool(point.recall)
+
+
+def _section(name: str, group: Group, sources: Sequence[Source]) -> Section:
+    held = {
+        id(point): source
+        for source in sources
+        for point in source.run.points
+        if point.group == group
+    }
+    runs = [
+        Run(run.name, [point for point in run.points if _counts(point)], run.provenance)
+        for run in (source.run for source in sources)
+    ]
+    scene = Scene.of(runs, group)
+    threads = sorted({count for point in scene.points for count in point.qps})
+    traces = []
+    for curve, style in zip(scene.curves, scene.styles, strict=True):
+        settings = [
+            _setting(point, setting(point, curve), held[id(point)])
+            for point in curve.points
+        ]
+        traces.append(Trace(curve.label, look(style), settings))
+    return Section(
+        name=name,
+        group=group,
+        facts=scene.facts(threads),
+        nq=max(point.nq for point in scene.points),
+        threads=max(threads, default=1),
+        overhead_us=_overhead_us(group, sources),
+        traces=traces,
+        left_out=[
+            cells
+            for source in sources
+            for cells in source.run.left_out
+            if cells.get("dataset") == group.dataset
+        ],
+        ratios=[
+            line
+            for source in sources
+            for line in source.ratios
+            if line.get("dataset") == group.dataset
+        ],
+    )
+
+
+def _overhead_us(group: Group, sources: Sequence[Source]) -> float:
+    """Return the p50 of the search that does nothing, NaN where none was measured."""
+    p50s = [
+        point.latency_us.get("p50", NAN)
+        for source in sources
+        for point in source.run.points
+        if point.library == Nothing.library and point.group.dataset == group.dataset
+    ]
+    return max((p50 for p50 in p50s if not math.isnan(p50)), default=NAN)
+
+
+def _setting(point: Point, words: str, source: Source) -> Setting:
+    provenance = source.run.provenance
+    config = recipe.config(point, provenance)
+    return Setting(
+        point=point,
+        words=words or _words(point.search_params),
+        numbers=numbers(point, source.rounds.get(point.row_id, {})),
+        profile=source.queries.profile(point.row_id, point.group.dataset),
+        commands=recipe.commands(provenance, config),
+        config=config,
+    )
+
+
+def numbers(point: Point, rounds: Mapping[str, Sequence[float]]) -> dict[str, float]:
+    """Return what was measured of a point, by the names of the columns.
+
+    Rows of before there was a column of noise get it from their rounds; ``qps_low``,
+    ``qps_high`` and those of one thread are the least and the greatest of a round.
+    """
+    found = dict(_numbers(point))
+    p50s = _known(rounds.get("p50_us", ()))
+    if "noise" not in found and len(p50s) > 1:
+        found["noise"] = spread(p50s)
+    for rate in RATES:
+        if each := _known(rounds.get(rate, ())):
+            found |= {f"{rate}_low": min(each), f"{rate}_high": max(each)}
+    return found
+
+
+def _numbers(point: Point) -> Iterator[tuple[str, float]]:
+    for name in NUMBERS:
+        text = point.cells.get(name, "").strip()
+        try:
+            value = float(text or "nan")
+        except ValueError:
+            raise ValueError(
+                f"row {point.row_id or point.label}, column {name}: must be a number, "
+                f"got {text!r:.60}"
+            ) from None
+        if math.isfinite(value):
+            yield name, value
+
+
+def _known(values: Sequence[float]) -> list[float]:
+    return [value for value in values if math.isfinite(value)]
+
+
+def _words(params: Mapping[str, Any]) -> str:
+    return ", ".join(f"{key}={_word(value)}" for key, value in params.items())
+
+
+def _word(value: Any) -> str:
+    """Write a parameter; of a codec, its kind and then the rest."""
+    if not isinstance(value, Mapping):
+        return str(value)
+    rest = {key: each for key, each in value.items() if key != "kind"}
+    return f"{value.get('kind', '')}({_words(rest)})"
+
+
+def _read_table(path: Path) -> list[dict[str, str]]:
+    """Read a table that :func:`experiments.results.write_table` wrote, if it is there.
+
+    Raises
+    ------
+    ValueError
+        When a line has not as many cells as the header.
+    """
+    if not path.is_file():
+        return []
+    with path.open(newline="", encoding="utf-8") as file:
+        lines = list(csv.DictReader(file))
+    if any(None in line or None in line.values() for line in lines):
+        raise ValueError(f"{path}: every line must have a cell for each column")
+    return lines
