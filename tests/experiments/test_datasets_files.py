@@ -251,6 +251,44 @@ def test_hdf5_metrics(tmp_path, stated, metric):
     ).metric == (metric)
 
 
+@pytest.mark.parametrize(
+    ("stated", "point_type", "dtype", "metric"),
+    [
+        ("cosine", "float", "f4", "cosine"),
+        ("normalized", "float", "f4", "cosine"),
+        ("euclidean", "uint8", "u1", "l2"),
+        ("cosine", "int8", "i1", "cosine"),
+        ("ip", "float", "f2", "ip"),
+    ],
+)
+def test_hdf5_of_vibe(tmp_path, stated, point_type, dtype, metric):
+    stored = np.abs(X).astype(dtype)
+    found = files.read(
+        hdf5(
+            tmp_path / "x.hdf5",
+            {"distance": stated, "dimension": 6, "point_type": point_type},
+            train=stored,
+            test=stored[:2],
+            neighbors=np.zeros((2, 3), dtype=int),
+            distances=np.ones((2, 3)),
+            avg_distances=np.ones(2),
+            learn=stored[:7],
+            learn_neighbors=np.zeros((7, 3), dtype="u4"),
+        )
+    )
+    assert found.metric == metric
+    assert np.array_equal(found.train, np.abs(X))
+    assert found.train.dtype == dtype
+    assert found.neighbors.shape == (2, 3)
+
+
+def test_hdf5_of_bits_is_refused_by_its_metric(tmp_path):
+    attributes = {"distance": "hamming", "dimension": 48, "point_type": "binary"}
+    packed = np.abs(X).astype("u1")
+    path = hdf5(tmp_path / "x.hdf5", attributes, train=packed, test=packed[:2])
+    refused(path, "point_type must be float, uint8 or int8, got 'binary'")
+
+
 Y = {"train": X, "test": X[:2]}
 
 

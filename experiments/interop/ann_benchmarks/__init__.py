@@ -1,0 +1,1 @@
+"""To be copied into a checkout of ann-benchmarks, as ``algorithms/ann``."""
