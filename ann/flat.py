@@ -7,10 +7,12 @@ from numpy.typing import ArrayLike, NDArray
 
 from ann import exact, validation
 from ann.codecs import Codec, Float32
-from ann.index import Floats, Index
+from ann.index import Desk, Floats, Index
+from ann.kernels import answer
 from ann.kernels.scan import Everything, FlatScratch
 from ann.memory import aligned, grown
 from ann.metrics import row_norms
+from ann.traces import Trace
 
 
 class Flat(Index):
@@ -95,6 +97,31 @@ class Flat(Index):
         """
         k = validation.integer(k, "k", 1)
         return self._search(Q, k, threads, distance_computations)
+
+    def trace(self, Q: ArrayLike, k: int = 10) -> list[Trace]:
+        """Return what ``search`` does for each query: how many vectors it scores.
+
+        Parameters
+        ----------
+        Q, k
+            As of ``search``. Each query is searched for by itself, on one thread.
+
+        Returns
+        -------
+        list of Trace
+            One per query, with its answer.
+
+        Raises
+        ------
+        ValueError
+            As ``search``.
+        """
+        k = validation.integer(k, "k", 1)
+        return [Trace(**self._counted(outcome)) for outcome in self._trace(Q, k)]
+
+    def _record(self, desk: Desk, effort: Any) -> None:
+        query, keys, ids, scored, scratch = desk
+        answer.search(self._structure(), query, effort, scratch, keys, ids, scored)
 
     def _nearest(
         self, Q: Floats, k: int, threads: int, scored: NDArray[np.int64], effort: int

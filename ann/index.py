@@ -7,6 +7,7 @@ preparation by the metric, ids, refinement, presentation.
 
 import math
 from abc import ABC, abstractmethod
+from collections.abc import Iterator
 from typing import Any, NamedTuple, Self
 
 import numpy as np
@@ -21,6 +22,7 @@ from ann.kernels.tricks import on
 from ann.memory import aligned, grown
 from ann.metrics import LONGEST
 from ann.metrics import metric as metric_named
+from ann.traces import Nodes
 
 Floats = NDArray[np.float32]
 _FLOAT32 = np.dtype(np.float32)
@@ -37,6 +39,16 @@ class Desk(NamedTuple):
     ids: NDArray[np.int32]  #: (1, candidates)
     scored: NDArray[np.int64]  #: (1,)
     scratch: Any  #: what the structure needs
+
+
+class Outcome(NamedTuple):
+    """What a traced search hands to its structure, to be told in users' terms."""
+
+    ids: NDArray[np.int64]  #: (k,)
+    distances: Floats  #: (k,)
+    scored: int  #: vectors, by the structure
+    refined: int  #: vectors, by ``refine``
+    record: Any  #: what ``_record`` returned
 
 
 class Index(ABC):
@@ -102,6 +114,10 @@ class Index(ABC):
     def _fits(self, scratch: Any, effort: Any) -> bool:
         """Whether working memory is large enough."""
         return True
+
+    @abstractmethod
+    def _record(self, desk: Desk, effort: Any) -> Any:
+        """Search for a desk's query as ``answer.search`` does; return what happened."""
 
     @abstractmethod
     def _arrays(self) -> list[NDArray[Any]]:
@@ -319,6 +335,60 @@ class Index(ABC):
             scored=np.empty(1, np.int64),
             scratch=self._scratch(effort),
         )
+
+    # --- a traced query ---------------------------------------------------------------
+
+    def _trace(self, Q: ArrayLike, k: int, effort: Any = None) -> Iterator[Outcome]:
+        """Search for one query after another, and keep what each search did."""
+        array = np.asarray(Q)
+        queries = array[None] if array.ndim == 1 else array
+        queries = validation.vectors(queries, "Q", self._d)
+        prepared = self._metric.prepare(queries, "Q")
+        self._require_complete()
+        for q in prepared:
+            yield self._trace_one(q, k, effort)
+
+    def _trace_one(self, q: Floats, k: int, effort: Any) -> Outcome:
+        ids, distances = np.full((1, k), -1, np.int64), np.full((1, k), np.inf, "f4")
+        if not self._ntotal:
+            return Outcome(ids[0], distances[0], 0, 0, None)
+        desk = self._borrow(min(self._candidates(k), self._ntotal), effort)
+        query, keys, found, scored, _ = desk
+        query[0] = q
+        record = self._record(desk, effort)
+        by_structure = int(scored[0])
+        answer.finish_all(self._final(), query, keys, found, distances, ids, scored)
+        refined = int(scored[0]) - by_structure
+        self._spare.append(desk)
+        return Outcome(ids[0], distances[0], by_structure, refined, record)
+
+    def _counted(self, outcome: Outcome, exact: int = 0) -> dict[str, Any]:
+        """Return the fields that traces share; ``exact`` were scored beside codes."""
+        exact = outcome.scored if isinstance(self._codec, Float32) else exact
+        return {
+            "ids": outcome.ids,
+            "distances": outcome.distances,
+            "estimated": outcome.scored - exact,
+            "exact": exact + outcome.refined,
+        }
+
+    def _nodes(self, positions: NDArray[Any], keys: Floats) -> Nodes:
+        """Return positions and keys as users know them."""
+        places = positions.astype(np.int64)
+        return Nodes(self._names(places), places, self._presented(keys))
+
+    def _presented(self, keys: Floats) -> Floats:
+        """Return keys as distances."""
+        distances = keys.copy()
+        answer.present(_METRICS.index(self._metric.name), distances)
+        return distances
+
+    def _names(self, positions: NDArray[Any]) -> NDArray[np.int64]:
+        """Return users' ids; −1 stays −1."""
+        places = positions.astype(np.int64)
+        if self._ids is None:
+            return places
+        return np.where(places < 0, -1, self._ids[places])
 
     def _final(self) -> answer.Final:
         """Return what the kernels need to turn candidates into answers."""

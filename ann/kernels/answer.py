@@ -26,11 +26,12 @@ class Final(NamedTuple):
     names: Any  #: (n,) int64, users' ids, or None where they are the positions
 
 
-def nearest(structure, q, effort, scratch, keys, ids):
+def nearest(structure, q, effort, scratch, keys, ids, recorder=None):
     """Find candidates of a prepared query; return how many vectors were scored.
 
     ``keys`` (c,) float32 and ``ids`` (c,) int32 are overwritten, best first, the rest
-    with (+inf, −1). ``effort`` and ``scratch`` are the structure's own.
+    with (+inf, −1). ``effort`` and ``scratch`` are the structure's own. A ``recorder``
+    (see ``record``) is overwritten with what happens.
     """
     raise NotImplementedError
 
@@ -47,6 +48,12 @@ def search(structure, Q, effort, scratch, keys, ids, scored):
     """
     for r in range(Q.shape[0]):
         scored[r] = nearest(structure, Q[r], effort, scratch, keys[r], ids[r])
+
+
+@kernel
+def search_recorded(structure, q, effort, scratch, keys, ids, recorder):
+    """``search`` of one query (d,) that is traced; return how many were scored."""
+    return nearest(structure, q, effort, scratch, keys, ids, recorder)
 
 
 @kernel
@@ -86,7 +93,7 @@ def finish(final, q, keys, ids, out_distances, out_ids):
         n += 1
     clear(out_distances, out_ids)
     rescored = _choose(final.originals, q, keys, ids, n, out_distances, out_ids)
-    _present(final.metric, out_distances)
+    present(final.metric, out_distances)
     _name(final.names, out_ids)
     _settle_ties(out_distances, out_ids)
     return rescored
@@ -120,7 +127,7 @@ def _name(names, ids):
 
 
 @kernel
-def _present(metric, keys):
+def present(metric, keys):
     """Turn keys into distances; +inf stays +inf."""
     for j in range(keys.size):
         if metric == L2:  # sums of codes may round below 0

@@ -8,6 +8,7 @@ from ann.kernels._jit import by_type, kernel
 from ann.kernels.answer import nearest_of
 from ann.kernels.fastscan import FastScan, scan_blocks
 from ann.kernels.pool import clear, insert
+from ann.kernels.record import note_list
 from ann.kernels.rows import project
 from ann.kernels.shadow import (
     ListShadow,
@@ -174,8 +175,11 @@ class ListScratch(NamedTuple):
 
 
 @nearest_of(Lists)
-def _nearest_in_lists(lists, q, effort, scratch, keys, ids):
-    """Scan ``effort[0]`` lists, but stop after ``effort[1]`` that changed nothing."""
+def _nearest_in_lists(lists, q, effort, scratch, keys, ids, recorder=None):
+    """Scan ``effort[0]`` lists, but stop after ``effort[1]`` that changed nothing.
+
+    ``recorder`` is None or a ``record.Visited``.
+    """
     nlist, (nprobe, patience) = lists.offsets.size - 1, effort
     buffers = scratch.buffers
     near, query, bounds, room = buffers[0], buffers[1], buffers[2], buffers[3]
@@ -199,6 +203,8 @@ def _nearest_in_lists(lists, q, effort, scratch, keys, ids):
             lists.slots[following], bias, lists.row_ids, keys, ids,
         )  # fmt: skip
         seen += count
+        if recorder is not None:
+            note_list(recorder, which, probe_keys[p], keys[last], ids[last])
         # Whatever enters a full pool puts its last out.
         same = keys[last] == worst_key and ids[last] == worst
         quiet = quiet + 1 if same and worst >= 0 else 0

@@ -35,7 +35,7 @@ def rounded_tables(codec, key, q):
 
 def presented(metric, keys):
     keys = keys.astype(np.float32)
-    answer._present(("l2", "ip", "cosine", "l1").index(metric), keys)
+    answer.present(("l2", "ip", "cosine", "l1").index(metric), keys)
     return keys
 
 
