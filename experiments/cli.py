@@ -375,6 +375,59 @@ def write_report(
 
 
 @app.command()
+def trace(
+    dataset: Annotated[
+        str, typer.Argument(help="A name that 'ann datasets' lists, or a file.")
+    ],
+    index: Annotated[str, typer.Option(help="HNSW or IVF.")] = "HNSW",
+    build: Annotated[
+        str, typer.Option(help='Constructor parameters as JSON, as {"M": 8}.')
+    ] = "{}",
+    search: Annotated[
+        str, typer.Option(help='Search parameters as JSON, as {"ef_search": 40}.')
+    ] = "{}",
+    query: Annotated[int, typer.Option(help="Which query, counted from 0.")] = 0,
+    n: Annotated[
+        int | None, typer.Option("-n", help="Vectors to sample; all by default.")
+    ] = None,
+    k: Annotated[int, typer.Option("-k", help="Neighbours to find.")] = 10,
+    metric: Annotated[
+        str | None, typer.Option(help="Instead of the dataset's.")
+    ] = None,
+    seed: Annotated[int, typer.Option(help="Of the sample and the index.")] = 0,
+    out: Annotated[Path, typer.Option(help="Where to write the pictures.")] = Path(
+        "traces"
+    ),
+    every: Annotated[
+        bool, typer.Option("--all", help="Every line of a long table.")
+    ] = False,
+) -> None:
+    """Show one search of an index of ours: a table of its steps, a picture, a film."""
+    import json
+
+    from rich.console import Console
+
+    from experiments import datasets, provenance, tracing
+    from experiments.plots import searches
+
+    console = Console()
+    try:
+        setting = tracing.Setting.of(index, build, search, k, seed)
+        data = datasets.load(dataset, n=n, metric=metric, truth_k=k, seed=seed)
+        case = tracing.trace(data, query, setting)
+    except (OSError, ValueError) as error:
+        _stop(str(error))
+    console.print(" · ".join(tracing.facts(case)), highlight=False)
+    console.print(tracing.table(case, every))
+    out.mkdir(parents=True, exist_ok=True)
+    about = out / f"{case.stem}.json"
+    told = tracing.about(case, provenance.command_line())
+    about.write_text(json.dumps(told, indent=2) + "\n", encoding="utf-8")
+    for path in [*searches.draw(case, out / case.stem), about]:
+        print(path)
+
+
+@app.command()
 def datasets() -> None:
     """List the datasets that a config can name."""
     from experiments.datasets import names

@@ -69,6 +69,20 @@ class _Ours(Adapter):
         self._index.search(Q, k=k, threads=1, distance_computations=counts, **params)
         return counts
 
+    def trace(self, q: Floats, search: Params, k: int) -> Any:
+        """Return the trace of one query (d,); see ``ann.traces``."""
+        [traced] = self._index.trace(q, k=k, **search.model_dump())
+        return traced
+
+    @property
+    def centroids(self) -> Floats:
+        """Of an IVF's lists (nlist, d); none without lists."""
+        import numpy as np
+
+        none: Floats = np.empty((0, 0), np.float32)
+        found: Floats = getattr(self._index, "centroids", none)
+        return found
+
     @property
     def nbytes(self) -> int:
         return int(self._index.nbytes)

@@ -45,9 +45,7 @@ def collect(config: Study, threads: int, command: str) -> dict[str, Any]:
         "seed": config.seed,
         "threads": threads,
         "thread_environment": thread_environment(threads),
-        **_commit(),
-        "python": platform.python_version(),
-        "libraries": _versions(),
+        **code(),
         "os": platform.platform(),
         **_machine(),
         "load_average": list(os.getloadavg()),
@@ -62,6 +60,12 @@ def config_table(config: Study) -> dict[str, Any]:
     for dataset in table["dataset"]:
         dataset["name"] = Path(dataset["name"]).name
     return table
+
+
+def code() -> dict[str, Any]:
+    """Return the commit that runs, and the versions of what it runs on."""
+    python = platform.python_version()
+    return {**_commit(), "python": python, "libraries": _versions()}
 
 
 def now() -> str:
