@@ -172,11 +172,11 @@ class _Rows:
     def __init__(self, key: str, store: Any, axes: int, keep: bool) -> None:
         self.store, self.squared = store, key == "l2"
         n, d = store.rows.shape
-        self.sample = store.rows[:: -(-n // SAMPLE)].astype(np.float64)
+        sample = store.rows[:: -(-n // SAMPLE)].astype(np.float64)
         self._center = np.zeros(d)
         if self.squared:  # the shorter the vectors, the smaller their codes' errors
-            self._center = self.sample.mean(axis=0).astype(np.float32).astype(float)
-        self.axes = _axes(self.sample - self._center, axes)
+            self._center = sample.mean(axis=0).astype(np.float32).astype(float)
+        self.axes = _axes(sample - self._center, axes)
         self._kept = self.parts(store.rows, 0, n) if keep or not axes else None
 
     @property

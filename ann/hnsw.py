@@ -164,15 +164,18 @@ class HNSW(Index):
         instead of 2,400, the median query 275 instead of 2,040.
         """
         k = validation.integer(k, "k", 1)
+        effort = self._effort(k, ef_search, epsilon)
+        return self._search(Q, k, threads, distance_computations, effort)
+
+    def _effort(self, k: int, ef_search: int | None, epsilon: float | None) -> Effort:
+        """Return what a walk takes; raise ValueError where it is out of range."""
         if ef_search is None:
             ef = max(64 if epsilon is None else _CEILING, self._candidates(k))
         else:
             ef = validation.integer(ef_search, "ef_search", 1)
             if ef < k:
                 raise ValueError(f"ef_search must be >= k={k}, got {ef}")
-        ef = min(ef, max(1, self._ntotal))
-        effort = ef, *self._stop(epsilon)
-        return self._search(Q, k, threads, distance_computations, effort)
+        return min(ef, max(1, self._ntotal)), *self._stop(epsilon)
 
     def _stop(self, epsilon: float | None) -> tuple[float, float]:
         """Return how far keys may stretch, and what makes them distances (or squares).
@@ -219,13 +222,8 @@ class HNSW(Index):
         >>> [trace] = index.trace(q, ef_search=64)
         >>> [(step.id, step.distance) for step in trace.entry + trace.steps]
         """
-        # ``search`` reads them in place, which spares a lone query a call of 25 ns.
         k = validation.integer(k, "k", 1)
-        if ef_search is None:
-            least = 64 if epsilon is None else _CEILING
-            ef_search = max(least, self._candidates(k))
-        ef = validation.integer(ef_search, "ef_search", k)
-        effort = min(ef, max(1, self._ntotal)), *self._stop(epsilon)
+        effort = self._effort(k, ef_search, epsilon)
         return [self._told(outcome) for outcome in self._trace(Q, k, effort)]
 
     def _record(

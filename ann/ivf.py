@@ -180,13 +180,17 @@ class IVF(Index):
             As ``Flat.search``, and ``nprobe`` or ``patience`` out of range.
         """
         k = validation.integer(k, "k", 1)
+        effort = self._effort(nprobe, patience)
+        return self._search(Q, k, threads, distance_computations, effort)
+
+    def _effort(self, nprobe: int | None, patience: int | None) -> tuple[int, int]:
+        """Return what a scan takes; raise ValueError where it is out of range."""
         if nprobe is None:
             nprobe = min(_DEFAULT_NPROBE, self.nlist or _DEFAULT_NPROBE)
         nprobe = validation.integer(nprobe, "nprobe", 1, self.nlist, "nlist=")
-        if patience is not None:
-            patience = validation.integer(patience, "patience", 1)
-        effort = nprobe, nprobe if patience is None else patience
-        return self._search(Q, k, threads, distance_computations, effort)
+        if patience is None:
+            return nprobe, nprobe
+        return nprobe, validation.integer(patience, "patience", 1)
 
     def trace(
         self,
@@ -218,14 +222,8 @@ class IVF(Index):
         >>> [trace] = index.trace(q, nprobe=16)
         >>> [(visit.list, visit.size, visit.changed) for visit in trace.visits]
         """
-        # ``search`` reads them in place, which spares a lone query a call of 25 ns.
         k = validation.integer(k, "k", 1)
-        if nprobe is None:
-            nprobe = min(_DEFAULT_NPROBE, self.nlist or _DEFAULT_NPROBE)
-        nprobe = validation.integer(nprobe, "nprobe", 1, self.nlist, "nlist=")
-        if patience is None:
-            patience = nprobe
-        effort = nprobe, validation.integer(patience, "patience", 1)
+        effort = self._effort(nprobe, patience)
         return [self._told(outcome) for outcome in self._trace(Q, k, effort)]
 
     def _record(self, desk: Desk, effort: tuple[int, int]) -> Visited:

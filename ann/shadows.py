@@ -85,9 +85,9 @@ def owners(
     That is where rows are far nearer to it than to the mean of all. To code a query for
     every list takes about as long as to scan a hundred rows.
     """
-    of = np.repeat(np.arange(len(sizes)), sizes)
     if key != "l2" or not len(rows):
         return None
+    of = np.repeat(np.arange(len(sizes)), sizes)
     some = np.linspace(0, len(rows) - 1, _SAMPLE).astype(np.int64)
     own = np.linalg.norm(rows[some] - centres[of[some]], axis=1).mean()
     mean = np.linalg.norm(rows[some] - centres.mean(axis=0), axis=1).mean()

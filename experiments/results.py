@@ -229,7 +229,7 @@ class Record:
             "p50_us": float(np.median(latency)),
             **_with_interval("p95_us", latency, 95),
             **_with_interval("p99_us", latency, 99),
-            "p99_pooled_us": _percentile(pooled, 99),
+            "p99_pooled_us": statistics.supported(pooled, 99),
             "mean_us": float(latency.mean()),
             "p50_us_low": min(p50s),
             "p50_us_high": max(p50s),
@@ -495,14 +495,8 @@ def _per_query(record: Record, found: Found) -> dict[str, Any]:
 def _round(sample: Sample) -> tuple[float | None, ...]:
     """Return the measures of one round, in the order of ROUND_MEASURES."""
     latency, nq = sample.latency_us, len(sample.latency_us)
-    p50, p99 = float(np.median(latency)), _percentile(latency, 99)
+    p50, p99 = float(np.median(latency)), statistics.supported(latency, 99)
     return p50, p99, nq / sample.batch_s, nq / sample.batch_1_s
-
-
-def _percentile(values: NDArray[np.float64], percent: int) -> float | None:
-    """Return a percentile, or None where the sample does not support it."""
-    interval = statistics.percentile(values, percent)
-    return None if interval is None else interval.value
 
 
 def _with_interval(

@@ -62,6 +62,12 @@ def percentile(values: Floats, percent: float) -> Interval | None:
     return Interval(value, float(ordered[low]), float(ordered[high]))
 
 
+def supported(values: Floats, percent: float) -> float | None:
+    """Return a percentile without its interval; None as ``percentile`` has it."""
+    interval = percentile(values, percent)
+    return None if interval is None else interval.value
+
+
 def mean(values: Floats, seed: int = 0) -> Interval:
     """Return a mean over queries with its bootstrap interval."""
     rng = np.random.default_rng(seed)

@@ -13,8 +13,6 @@ from experiments.plan import canonical, written
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-    from numpy.typing import NDArray
-
     from experiments.config import Load
     from experiments.measure import Offered
     from experiments.results import Record
@@ -86,19 +84,14 @@ def _line(record: Record, fraction: float, offered: Offered) -> Line:
         offered_qps=offered.offered_qps,
         achieved_qps=offered.achieved_qps,
         queries=len(offered.latency_us),
-        p50_us=_percentile(offered.latency_us, 50),
-        p95_us=_percentile(offered.latency_us, 95),
+        p50_us=statistics.supported(offered.latency_us, 50),
+        p95_us=statistics.supported(offered.latency_us, 95),
         p99_us=value,
         p99_us_low=low,
         p99_us_high=high,
-        service_p50_us=_percentile(offered.service_us, 50),
-        service_p99_us=_percentile(offered.service_us, 99),
+        service_p50_us=statistics.supported(offered.service_us, 50),
+        service_p99_us=statistics.supported(offered.service_us, 99),
     )
-
-
-def _percentile(values: NDArray[np.float64], percent: float) -> float | None:
-    interval = statistics.percentile(values, percent)
-    return None if interval is None else interval.value
 
 
 def _mean_us(record: Record) -> float:
