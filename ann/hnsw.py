@@ -5,14 +5,15 @@ hierarchical navigable small world graphs", IEEE TPAMI 2018.
 """
 
 import math
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ann import parallel, traces, validation
+from ann import duplicates, parallel, traces, validation
 from ann.codecs import SQ, Codec, Float32
-from ann.index import Desk, Floats, Index, Outcome
+from ann.duplicates import Seen
+from ann.index import Desk, Floats, Index, Kept, Outcome, Progress, State, Stopped
 from ann.insertion import Insertion, new_scratch
 from ann.kernels.answer import search, search_recorded
 from ann.kernels.graph import Graph, Scratch, Walk
@@ -20,7 +21,7 @@ from ann.kernels.pool import ID_MASK
 from ann.kernels.record import Walked
 from ann.kernels.stores import ROWS
 from ann.kernels.tricks import on
-from ann.memory import grown
+from ann.memory import aligned_copy, grown
 from ann.traces import WalkTrace
 
 _SEARCH_CHUNK = 16
@@ -30,6 +31,16 @@ _CEILING = 1000  # of a pool whose size is not what ends a search
 _NEVER = (-1.0, -1.0)  # as ``search_layer`` has it
 
 Effort = tuple[int, float, float]  # ef, stretch, shift
+
+
+class Nodes(NamedTuple):
+    """What ``HNSW`` holds; arrays have ``State.capacity`` rows, ``upper`` its own."""
+
+    packed: NDArray[Any]  #: the codec's stored form
+    squares: Floats  #: of norms: for the builder
+    levels: NDArray[np.uint8]  #: highest layer of each vector
+    graph: Graph
+    same: NDArray[np.int32]  #: see ``kernels.duplicates``; (0,) while there are none
 
 
 class HNSW(Index):
@@ -86,22 +97,12 @@ class HNSW(Index):
         seed: int = 0,
     ) -> None:
         super().__init__(metric, codec, refine)
+        self._seen: Seen | None = None  # all equal vectors, while they keep coming
         self._M = validation.integer(M, "M", 2, 1024)
         self._ef_construction = validation.integer(
             ef_construction, "ef_construction", 1
         )
         self._seed = validation.integer(seed, "seed", 0)
-        self._packed = np.empty((0, 0), np.float32)  # the codec's stored form
-        self._squares = np.empty(0, np.float32)  # of norms: for the builder
-        self._levels = np.empty(0, np.uint8)
-        self._graph = Graph(
-            base=np.empty((0, 2 * self._M), np.int32),
-            upper=np.empty((0, self._M), np.int32),
-            upper_row=np.empty(0, np.int32),
-            entry_point=-1,
-            top=-1,
-        )
-        self._walk: Any = None  # what a search sees of all this
 
     @property
     def _build_params(self) -> dict[str, Any]:
@@ -112,8 +113,10 @@ class HNSW(Index):
         }
 
     def _arrays(self) -> list[NDArray[Any]]:
-        links = [self._graph.base, self._graph.upper, self._graph.upper_row]
-        return [self._packed, self._squares, self._levels, *links]
+        if self._held is None:
+            return []
+        *arrays, graph, same = self._held
+        return [*arrays, graph.base, graph.upper, graph.upper_row, same]
 
     def search(
         self,
@@ -175,7 +178,7 @@ class HNSW(Index):
             ef = validation.integer(ef_search, "ef_search", 1)
             if ef < k:
                 raise ValueError(f"ef_search must be >= k={k}, got {ef}")
-        return min(ef, max(1, self._ntotal)), *self._stop(epsilon)
+        return min(ef, max(1, self.ntotal)), *self._stop(epsilon)
 
     def _stop(self, epsilon: float | None) -> tuple[float, float]:
         """Return how far keys may stretch, and what makes them distances (or squares).
@@ -227,21 +230,14 @@ class HNSW(Index):
         return [self._told(outcome) for outcome in self._trace(Q, k, effort)]
 
     def _record(
-        self, desk: Desk, effort: Effort
+        self, state: State, desk: Desk, effort: Effort
     ) -> tuple[Walked, NDArray[np.int32], Floats]:
-        walked = self._walk_once(desk, effort, _room(_STEPS, _SCORED))
+        walked = _walk_once(state, desk, effort, _room(_STEPS, _SCORED))
         steps, scored, size = walked.used.tolist()
         if steps > _STEPS or scored > _SCORED:  # the same walk, with room for all of it
-            walked = self._walk_once(desk, effort, _room(steps, scored))
+            walked = _walk_once(state, desk, effort, _room(steps, scored))
         scratch = desk.scratch
         return walked, scratch.ids[:size] & ID_MASK, scratch.keys[:size].copy()
-
-    def _walk_once(self, desk: Desk, effort: Effort, walked: Walked) -> Walked:
-        desk.scored[0] = search_recorded(
-            self._structure(), desk.query[0], effort, desk.scratch, desk.keys[0],
-            desk.ids[0], walked,
-        )  # fmt: skip
-        return walked
 
     def _told(self, outcome: Outcome) -> WalkTrace:
         walked, ids, keys = outcome.record or (_room(0, 0), _NOBODY, _NOTHING)
@@ -256,30 +252,30 @@ class HNSW(Index):
         )
 
     def _nearest(
-        self, Q: Floats, k: int, threads: int, scored: NDArray[np.int64], effort: Effort
-    ) -> tuple[Floats, NDArray[np.int32]]:
+        self, state: State, Q: Floats, k: int, threads: int, scored: NDArray[np.int64],
+        effort: Effort,
+    ) -> tuple[Floats, NDArray[np.int32]]:  # fmt: skip
         keys, ids = np.empty((len(Q), k), np.float32), np.empty((len(Q), k), np.int32)
-        walk = self._structure()
 
         def work(ranges: parallel.Ranges) -> None:
-            desk = self._borrow(k, effort)
+            desk = self._borrow(state, k, effort)
             for a, b in ranges:
                 search(
-                    walk, Q[a:b], effort, desk.scratch, keys[a:b], ids[a:b],
+                    state.structure, Q[a:b], effort, desk.scratch, keys[a:b], ids[a:b],
                     scored[a:b],
                 )  # fmt: skip
-            self._spare.append(desk)
+            state.spare.append(desk)
 
         parallel.run(work, len(Q), _SEARCH_CHUNK, threads)
         return keys, ids
 
-    def _structure(self) -> Walk:
-        walk: Walk = self._walk
-        return walk
+    def _structure(self, held: Nodes, n: int, originals: Any) -> Walk:
+        store = self._codec.store(held.packed, self._metric.key)
+        return Walk(held.graph, store, self._codec.columns, originals, held.same)
 
-    def _scratch(self, effort: Effort) -> Scratch:
-        (n, width), d = self._graph.base.shape, self._d or 0
-        return new_scratch(n, effort[0], width, self._query_size(d), d)
+    def _scratch(self, state: State, effort: Effort) -> Scratch:
+        width, d = state.held.graph.base.shape[1], self._d or 0
+        return new_scratch(state.capacity, effort[0], width, self._query_size(d), d)
 
     def _query_size(self, d: int) -> int:
         """Return the room for a query's prepared form, and to decode a vector."""
@@ -290,73 +286,149 @@ class HNSW(Index):
 
     # --- building ---------------------------------------------------------------------
 
-    def _insert(self, X: Floats, threads: int) -> None:
-        first, d = self._ntotal, X.shape[1]
-        store = self._store_to_build_on(X, threads)
+    def _insert(
+        self, X: Floats, originals: Floats, capacity: int, threads: int,
+        progress: Progress,
+    ) -> Nodes:  # fmt: skip
+        first, before = self._state.names.n, self._held or self._no_nodes()
+        codes = self._codes(X, threads)
+        packed = grown(before.packed, first, self._codec.pack(codes), capacity)
+        seen, self._seen = self._seen or self._all_seen(), None
+        rows = packed if self._refine is None else originals
+        leaders = seen.leaders(rows, np.full(len(X), -1, np.int32))
         rng = np.random.default_rng([self._seed, first])
         levels = self._draw_levels(rng, len(X))
+        levels[leaders >= 0] = 0
         order = rng.permutation(len(X)).astype(np.int32)
-        highest_first = np.argsort(-levels[order].astype(np.int64), kind="stable")
-        self._incomplete = True  # from here on, links may lead to what is not yet there
-        self._make_room(levels)
+        order = order[np.argsort(-levels[order].astype(np.int64), kind="stable")]
+        order = first + order[leaders[order] < 0]
+        nodes = self._with_room(before, packed, levels, capacity)
+        nodes, store = self._store_to_build_on(nodes, X, codes, originals, threads)
         insertion = Insertion(
-            self._graph,
+            nodes.graph,
             store,
-            self._levels[: first + len(X)],
+            nodes.levels[: first + len(X)],
             self._M,
             self._ef_construction,
-            self._query_size(d),
+            self._query_size(X.shape[1]),
             threads,
         )
-        self._graph = insertion.insert(first + order[highest_first])
-        searched = self._codec.store(self._packed, self._metric.key)
-        self._walk = Walk(
-            self._graph, searched, self._codec.columns, self._rows_to_refine_by()
-        )
-        self._incomplete = False
+        try:
+            insertion.insert(order, progress)
+        except BaseException as cause:
+            absent = np.ones(len(X), bool)
+            absent[order[: insertion.inserted] - first] = False
+            out = first + np.flatnonzero(absent)
+            graph = self._unlinked(insertion.graph, nodes, store, out, threads)
+            raise Stopped(cause, nodes._replace(graph=graph), out) from cause
+        self._seen = seen if first else None  # one large ``add`` does not need it again
+        return self._led(nodes._replace(graph=insertion.graph), first, leaders)
 
-    def _store_to_build_on(self, X: Floats, threads: int) -> Any:
-        """Take ``X`` in, and return all vectors as the graph's builder compares them.
+    def _all_seen(self) -> Seen:
+        """Return a table of all leaders in the index."""
+        state, n = self._state, self._state.names.n
+        if not n:
+            return Seen(np.empty((0, 4), np.uint8), np.empty(0, bool))
+        rows = state.held.packed if self._refine is None else state.originals
+        lead = np.zeros(n, bool)
+        lead[state.names.here] = True
+        links = state.held.same[:n]
+        lead[links[links >= 0]] = False
+        return Seen(rows, lead)
+
+    def _led(self, nodes: Nodes, first: int, leaders: NDArray[np.int32]) -> Nodes:
+        """Return the nodes with those new ones that equal another behind it."""
+        if not (len(nodes.same) or (leaders >= 0).any()):
+            return nodes
+        more, capacity = np.full(len(leaders), -1, np.int32), len(nodes.packed)
+        before = nodes.same
+        if not len(before):
+            before = np.full(first, -1, np.int32)
+        same = grown(before, first, more, capacity)
+        same[first + len(more) :] = -1  # a search may get there before their vectors do
+        duplicates.follow(same, first, leaders)
+        return nodes._replace(same=same)
+
+    def _with_room(
+        self, before: Nodes, packed: NDArray[Any], levels: NDArray[np.uint8],
+        capacity: int,
+    ) -> Nodes:  # fmt: skip
+        """Return the nodes with new ones behind them, which nothing links to."""
+        first, more = self._state.names.n, int(levels.sum())
+        graph, links = before.graph, _no_links(more, self._M)
+        used = int(before.levels[:first].sum())
+        above = np.cumsum(levels, dtype=np.int64) - levels + used
+        base = _no_links(len(levels), 2 * self._M)
+        upper = grown(graph.upper, used, links)
+        if capacity != self._state.capacity and upper is graph.upper:
+            upper = aligned_copy(upper)  # or searches found what their vectors lack
+        return before._replace(
+            packed=packed,
+            levels=grown(before.levels, first, levels, capacity),
+            graph=graph._replace(
+                base=grown(graph.base, first, base, capacity),
+                upper=upper,
+                upper_row=grown(
+                    graph.upper_row, first, above.astype(np.int32), capacity
+                ),
+            ),
+        )
+
+    def _no_nodes(self) -> Nodes:
+        """Return nodes of which there are none."""
+        graph = Graph(
+            base=_no_links(0, 2 * self._M),
+            upper=_no_links(0, self._M),
+            upper_row=np.empty(0, np.int32),
+            entry_point=-1,
+            top=-1,
+        )
+        nothing, levels = np.empty(0, np.float32), np.empty(0, np.uint8)
+        return Nodes(nothing, nothing, levels, graph, np.empty(0, np.int32))
+
+    def _store_to_build_on(
+        self, nodes: Nodes, X: Floats, codes: NDArray[np.uint8], originals: Floats,
+        threads: int,
+    ) -> tuple[Nodes, Any]:  # fmt: skip
+        """Return all vectors as the graph's builder compares them.
 
         These are the stored ones, where the codec can compare two of them.
         """
-        first, key = self._ntotal, self._metric.key
-        codes = self._codes(X, threads)
-        before = self._packed[:first]
-        self._packed = grown(self._packed, first, self._codec.pack(codes))
+        first, key = self._state.names.n, self._metric.key
         if isinstance(self._codec, SQ) and on("build-on-codes"):
-            store = self._codec.store(self._packed, key)
+            store = self._codec.store(nodes.packed, key)
             if key != "dot":
-                return store
+                return nodes, store
             squares = self._codec.square_norms(codes)
-            self._squares = grown(self._squares, first, squares)
-            return store._replace(squares=self._squares)
+            squares = grown(nodes.squares, first, squares, len(nodes.packed))
+            return nodes._replace(squares=squares), store._replace(squares=squares)
         if isinstance(self._codec, Float32):
-            rows = self._packed
+            rows = nodes.packed
         elif first == 0:
             rows = X
         elif self._refine is not None:
-            rows = self._originals
+            rows = originals
         else:
-            decoded = self._codec.decode(self._codec.unpack(before), threads=threads)
+            before = self._codec.unpack(nodes.packed[:first])
+            decoded = self._codec.decode(before, threads=threads)
             rows = np.concatenate([decoded, X])
-        return ROWS[key](rows)
+        return nodes, ROWS[key](rows)
+
+    def _select(self, held: Nodes, kept: Kept, threads: int) -> Nodes:
+        raise NotImplementedError
 
     def _draw_levels(self, rng: np.random.Generator, n: int) -> NDArray[np.uint8]:
         """Draw each point's highest layer: floor(−ln(U) / ln M) (Sec. 4.1)."""
         uniform = 1.0 - rng.random(n)  # in (0, 1]
         return np.minimum(-np.log(uniform) / math.log(self._M), 31).astype(np.uint8)
 
-    def _make_room(self, levels: NDArray[np.uint8]) -> None:
-        first, graph = self._ntotal, self._graph
-        used = int(self._levels[:first].sum())
-        above = np.cumsum(levels, dtype=np.int64) - levels + used
-        self._levels = grown(self._levels, first, levels)
-        self._graph = graph._replace(
-            base=grown(graph.base, first, _no_links(len(levels), graph.base.shape[1])),
-            upper=grown(graph.upper, used, _no_links(int(levels.sum()), self._M)),
-            upper_row=grown(graph.upper_row, first, above.astype(np.int32)),
-        )
+
+def _walk_once(state: State, desk: Desk, effort: Effort, walked: Walked) -> Walked:
+    desk.scored[0] = search_recorded(
+        state.structure, desk.query[0], effort, desk.scratch, desk.keys[0],
+        desk.ids[0], walked,
+    )  # fmt: skip
+    return walked
 
 
 def _room(steps: int, scored: int) -> Walked:

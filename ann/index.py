@@ -1,13 +1,18 @@
 """The Index contract: what every structure shares, once.
 
-A structure supplies two steps, ``_insert`` (prepared vectors in) and ``_nearest``
-(prepared queries in, keys and positions out); everything around them is here: checks,
-preparation by the metric, ids, refinement, presentation.
+A structure supplies the steps between: ``_insert`` (prepared vectors in), ``_nearest``
+(prepared queries in, keys and positions out) and ``_select`` (some vectors out);
+everything around them is here: checks, preparation by the metric, ids, refinement,
+presentation, and who may change what while others search.
 """
 
 import math
+import os
+import threading
+import weakref
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple, Self
 
 import numpy as np
@@ -19,15 +24,19 @@ from ann.kernels import answer
 from ann.kernels._jit import direct
 from ann.kernels.stores import ROWS
 from ann.kernels.tricks import on
-from ann.memory import aligned, grown
+from ann.memory import aligned, grown, roomy, taken
 from ann.metrics import LONGEST
 from ann.metrics import metric as metric_named
+from ann.names import Names
 from ann.traces import Nodes
 
 Floats = NDArray[np.float32]
+Kept = NDArray[np.bool_]
+Progress = Callable[[int, int], object]
 _FLOAT32 = np.dtype(np.float32)
 _METRICS = ("l2", "ip", "cosine", "l1")  # as the kernels number them
 _FINISH_CHUNK = 16
+_MOST_DEAD = 4  # one position in so many
 _DIRECT_CALLS = on("direct-calls")
 
 
@@ -39,6 +48,43 @@ class Desk(NamedTuple):
     ids: NDArray[np.int32]  #: (1, candidates)
     scored: NDArray[np.int64]  #: (1,)
     scratch: Any  #: what the structure needs
+
+
+@dataclass(eq=False)
+class State:
+    """All that an index holds at a moment.
+
+    A change makes another and puts it in its place: a search sees what was before or
+    what is after. Arrays may have room for more positions than are in use, which what
+    comes is written to. A graph's rows are rewritten in place, and may lead a search
+    that is still at work on an earlier state there; so whatever it reads by
+    position has ``capacity`` rows in every state that shares the graph, and
+    ``final.room`` keeps what it finds there out of its answer.
+    """
+
+    names: Names
+    originals: Floats  #: prepared; only for refine
+    held: Any  #: the structure's arrays; None before the first vectors
+    structure: Any  #: all that the kernels need to search (see ``answer.nearest``)
+    final: answer.Final
+    capacity: int  #: positions that there is room for
+    direct: Any = None  #: code and arguments that answer one query
+    spare: list[Desk] = field(default_factory=list)  #: not in use; list.pop is atomic
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Return what a copy or a pickle holds: no machine code, no working memory."""
+        return {**self.__dict__, "direct": None, "spare": []}
+
+
+class Stopped(Exception):  # noqa: N818
+    """Raised by ``_insert``, with what broke it off and what it leaves."""
+
+    def __init__(
+        self, cause: BaseException, held: Any, absent: NDArray[np.int64]
+    ) -> None:
+        super().__init__()
+        self.cause, self.held = cause, held
+        self.absent = absent  # positions of vectors that are not in
 
 
 class Outcome(NamedTuple):
@@ -84,31 +130,40 @@ class Index(ABC):
         self._codec.check_metric(self._metric)
         self._refine = refine
         self._d: int | None = None
-        self._ntotal = 0
-        self._ids: NDArray[np.int64] | None = None  # None while they are 0, 1, 2, …
-        self._originals = np.empty((0, 0), np.float32)  # prepared; only for refine
-        self._incomplete = False  # an add is under way, or was broken off
-        self._direct: Any = None  # code and arguments that answer one query
-        self._spare: list[Desk] = []  # not in use; list.pop is atomic
+        self._state = self._make_state(Names(), np.empty((0, 0), np.float32), None, 0)
+        self._writer = threading.RLock()  # held by whoever changes the index
+        _indexes.add(self)
 
     # --- what a structure supplies ----------------------------------------------------
 
     @abstractmethod
-    def _insert(self, X: Floats, threads: int) -> None:
-        """Take prepared vectors as positions ``ntotal, ntotal + 1, …``."""
+    def _insert(
+        self, X: Floats, originals: Floats, capacity: int, threads: int,
+        progress: Progress,
+    ) -> Any:  # fmt: skip
+        """Return ``held`` with prepared vectors behind all positions in use.
+
+        Arrays that a search reads row by row have ``capacity`` rows. ``originals`` are
+        those of all positions, with ``refine``.
+        """
+
+    @abstractmethod
+    def _select(self, held: Any, kept: Kept, threads: int) -> Any:
+        """Return ``held`` with the ``kept`` (n,) positions only, which close up."""
 
     @abstractmethod
     def _nearest(
-        self, Q: Floats, k: int, threads: int, scored: NDArray[np.int64], effort: Any
-    ) -> tuple[Floats, NDArray[np.int32]]:
+        self, state: State, Q: Floats, k: int, threads: int, scored: NDArray[np.int64],
+        effort: Any,
+    ) -> tuple[Floats, NDArray[np.int32]]:  # fmt: skip
         """Return keys and positions (nq, <= k) of prepared queries, closest first."""
 
     @abstractmethod
-    def _structure(self) -> Any:
+    def _structure(self, held: Any, n: int, originals: Any) -> Any:
         """Return all that the kernels need to search (see ``answer.nearest``)."""
 
     @abstractmethod
-    def _scratch(self, effort: Any) -> Any:
+    def _scratch(self, state: State, effort: Any) -> Any:
         """Return working memory for one thread that searches."""
 
     def _fits(self, scratch: Any, effort: Any) -> bool:
@@ -116,7 +171,7 @@ class Index(ABC):
         return True
 
     @abstractmethod
-    def _record(self, desk: Desk, effort: Any) -> Any:
+    def _record(self, state: State, desk: Desk, effort: Any) -> Any:
         """Search for a desk's query as ``answer.search`` does; return what happened."""
 
     @abstractmethod
@@ -133,7 +188,7 @@ class Index(ABC):
     @property
     def ntotal(self) -> int:
         """Number of vectors inside."""
-        return self._ntotal
+        return self._state.names.count
 
     @property
     def d(self) -> int | None:
@@ -148,10 +203,10 @@ class Index(ABC):
     @property
     def nbytes(self) -> int:
         """Bytes of all arrays that the index holds, the codec's included."""
-        held = [*self._arrays(), *self._codec.arrays(), self._originals]
-        if self._ids is not None:
-            held.append(self._ids)
-        return sum(array.nbytes for array in held)
+        state = self._state
+        held = [*self._arrays(), *self._codec.arrays(), state.originals]
+        names = [state.names.ids, state.names.alive]
+        return sum(array.nbytes for array in [*held, *names] if array is not None)
 
     @property
     def params(self) -> dict[str, Any]:
@@ -162,10 +217,19 @@ class Index(ABC):
 
     def __getstate__(self) -> dict[str, Any]:
         """Return what a copy or a pickle holds: no machine code, no working memory."""
-        return {**self.__dict__, "_direct": None, "_spare": []}
+        return {k: v for k, v in self.__dict__.items() if k != "_writer"}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Take over what ``__getstate__`` returned."""
+        self.__dict__.update(state, _writer=threading.RLock())
+        _indexes.add(self)
+
+    @property
+    def _held(self) -> Any:
+        return self._state.held
 
     def __len__(self) -> int:
-        return self._ntotal
+        return self.ntotal
 
     def __repr__(self) -> str:
         shown = {k: v for k, v in self.params.items() if v is not None}
@@ -176,7 +240,12 @@ class Index(ABC):
         return f"{name}({text}) <{size}, nbytes={self.nbytes}>"
 
     def add(
-        self, X: ArrayLike, ids: ArrayLike | None = None, *, threads: int | None = None
+        self,
+        X: ArrayLike,
+        ids: ArrayLike | None = None,
+        *,
+        threads: int | None = None,
+        progress: Progress | None = None,
     ) -> Self:
         """Add vectors; the first call also trains what needs training.
 
@@ -188,6 +257,9 @@ class Index(ABC):
             Your own names, unique and not negative; by default the order of arrival.
         threads : int, optional
             All cores by default. The result does not depend on it.
+        progress : callable, optional
+            Called as ``progress(done, n)`` now and then, in vectors. Whatever it raises
+            ends the ``add`` as Ctrl-C does.
 
         Returns
         -------
@@ -199,38 +271,174 @@ class Index(ABC):
             Wrong shape or width, a value that is not finite in float32, a zero vector
             under ``cosine``, a norm above 1e18 under the others, an id given twice. The
             index is then unchanged.
-        RuntimeError
-            An earlier ``add`` was broken off, by Ctrl-C for example.
 
         Notes
         -----
-        Nothing may search while vectors are being added. Under ``l2`` the squares of
-        differences below about 1e-19 vanish in float32.
+        Searches may go on meanwhile, and may find some of the new vectors before
+        ``add`` returns. Other changes wait. An ``add`` that is broken off leaves
+        a working index: HNSW keeps the vectors that are in, the others none of the
+        call's. Under ``l2`` the squares of differences below about 1e-19 vanish in
+        float32.
         """
-        self._require_complete()
-        vectors = validation.vectors(X, "X", self._d)
-        names = validation.new_ids(ids, len(vectors), self._ids, self._ntotal)
-        workers = validation.threads(threads, parallel.available())
-        prepared = self._metric.prepare(vectors, "X")
-        if self._ntotal + len(prepared) >= 2**31:
-            raise ValueError(
-                "an index must hold fewer than 2**31 vectors, got "
-                f"{self._ntotal + len(prepared)}"
-            )
-        if len(prepared) == 0:
-            return self
-        self._codec.check_width(prepared.shape[1])
-        if self._refine is not None:
-            self._originals = grown(self._originals, self._ntotal, prepared)
-        self._insert(prepared, workers)
-        if names is not None:
-            before = np.arange(self._ntotal) if self._ids is None else self._ids
-            self._ids = np.concatenate([before, names])
-        self._d = prepared.shape[1]
-        self._ntotal += len(prepared)
-        self._direct = None
-        self._spare.clear()
+        with self._writer:
+            names = self._state.names
+            vectors = validation.vectors(X, "X", self._d)
+            new = names.fresh(ids, len(vectors))
+            workers = validation.threads(threads, parallel.available())
+            prepared = self._metric.prepare(vectors, "X")
+            if names.n + len(prepared) >= 2**31:
+                raise ValueError(
+                    "an index must hold fewer than 2**31 vectors, got "
+                    f"{names.n + len(prepared)}"
+                )
+            if len(prepared) == 0:
+                return self
+            self._codec.check_width(prepared.shape[1])
+            self._absorb(prepared, new, workers, progress or _unheeded)
         return self
+
+    def remove(self, ids: ArrayLike, *, threads: int | None = None) -> Self:
+        """Remove vectors; the ids of the others stay.
+
+        Parameters
+        ----------
+        ids : (m,) array of int64
+        threads : int, optional
+            All cores by default. The result does not depend on it.
+
+        Returns
+        -------
+        self
+
+        Raises
+        ------
+        ValueError
+            Not integers, given twice, or not in the index, which is then unchanged.
+
+        Notes
+        -----
+        Searches may go on meanwhile; those that begin later find none of these. A call
+        takes time in proportion to the index, so remove many at once. ``Flat`` and
+        ``IVF`` give their memory back at once, ``HNSW`` by ``compact``.
+        """
+        with self._writer:
+            positions = self._state.names.positions(ids)
+            workers = validation.threads(threads, parallel.available())
+            if len(positions):
+                self._take_out(positions, workers)
+        return self
+
+    def update(
+        self, ids: ArrayLike, X: ArrayLike, *, threads: int | None = None
+    ) -> Self:
+        """Replace vectors: ``remove`` and ``add`` under the same ids.
+
+        Parameters
+        ----------
+        ids : (m,) array of int64
+        X : (m, d) array
+        threads : int, optional
+
+        Returns
+        -------
+        self
+
+        Raises
+        ------
+        ValueError
+            As ``remove`` and ``add``; the index is then unchanged.
+
+        Notes
+        -----
+        A search in between may find neither the old vector nor the new one.
+        """
+        with self._writer:
+            vectors = validation.vectors(X, "X", self._d)
+            self._state.names.positions(ids)
+            names = validation.ids(ids, len(vectors))
+            self._metric.prepare(vectors, "X")
+            return self.remove(names, threads=threads).add(
+                vectors, names, threads=threads
+            )
+
+    def compact(self, *, threads: int | None = None) -> Self:
+        """Give back the memory of removed vectors; ids stay.
+
+        Results stay too, up to ties. ``add`` does it by itself when a quarter
+        of all positions is not in use any more.
+        """
+        with self._writer:
+            names = self._state.names
+            if names.alive is not None:
+                workers = validation.threads(threads, parallel.available())
+                self._keep(names.alive, workers)
+        return self
+
+    # --- changes: a new state is made beside the old one, and put in its place --------
+
+    def _absorb(
+        self,
+        X: Floats,
+        new: NDArray[np.int64] | None,
+        threads: int,
+        progress: Progress,
+    ) -> None:
+        names = self._state.names
+        if names.n - names.count > names.n // _MOST_DEAD:
+            self.compact(threads=threads)
+        state, more = self._state, len(X)
+        n, capacity = state.names.n + more, state.capacity
+        if n > capacity:
+            capacity = roomy(state.names.n, n)
+        names = state.names.extended(new, more)
+        originals = state.originals
+        if self._refine is not None:
+            originals = grown(originals, state.names.n, X, capacity)
+        untrained, self._codec = self._codec, self._codec.copy()
+        try:
+            held = self._insert(X, originals, capacity, threads, progress)
+        except Stopped as stopped:
+            self._d = X.shape[1]
+            names = names.without(stopped.absent)
+            self._publish(names, originals, stopped.held, capacity)
+            raise stopped.cause from None
+        except BaseException:
+            self._codec = untrained
+            raise
+        self._d = X.shape[1]
+        self._publish(names, originals, held, capacity)
+
+    def _take_out(self, positions: NDArray[np.int64], threads: int) -> None:
+        kept = np.ones(self._state.names.n, bool)
+        kept[positions] = False
+        self._keep(kept, threads)
+
+    def _keep(self, kept: Kept, threads: int) -> None:
+        """Leave nothing but the ``kept`` (n,) positions, which close up."""
+        state, originals = self._state, self._state.originals
+        held = self._select(state.held, kept, threads)
+        names = state.names.kept(kept)
+        if self._refine is not None:
+            originals = taken(originals, np.flatnonzero(kept))
+        self._publish(names, originals, held, names.n)
+
+    def _publish(
+        self, names: Names, originals: Floats, held: Any, capacity: int
+    ) -> None:
+        self._state = self._make_state(names, originals, held, capacity)
+
+    def _make_state(
+        self, names: Names, originals: Floats, held: Any, capacity: int
+    ) -> State:
+        refined = None
+        if self._refine is not None:
+            refined = ROWS[self._metric.key](originals)
+        structure = None
+        if held is not None:
+            structure = self._structure(held, names.n, refined)
+        metric = _METRICS.index(self._metric.name)
+        final = answer.Final(metric, names.n, refined, names.ids)
+        return State(names, originals, held, structure, final, capacity)
 
     def _search(
         self,
@@ -240,11 +448,12 @@ class Index(ABC):
         distance_computations: NDArray[np.int64] | None,
         effort: Any = None,
     ) -> tuple[NDArray[np.int64], Floats]:
+        state = self._state
         one = threads is None or (type(threads) is int and threads == 1)
-        if one and distance_computations is None:
+        if one and distance_computations is None and state.names.count:
             lone = self._lone(Q)
             if lone is not None:
-                ids, distances = self._answer_one(lone, k, effort)
+                ids, distances = self._answer_one(state, lone, k, effort)
                 if ids is not None:
                     return (ids[0], distances[0]) if lone is Q else (ids, distances)
         array = np.asarray(Q)
@@ -253,13 +462,14 @@ class Index(ABC):
         workers = validation.threads(threads, 1 if single else parallel.available())
         scored = _counts(distance_computations, len(queries))
         prepared = self._metric.prepare(queries, "Q")
-        self._require_complete()
         ids = np.full((len(queries), k), -1, np.int64)
         distances = np.full((len(queries), k), np.inf, np.float32)
-        if self._ntotal and len(queries):
-            found = min(self._candidates(k), self._ntotal)
-            keys, positions = self._nearest(prepared, found, workers, scored, effort)
-            final = self._final()
+        if state.names.count and len(queries):
+            found = min(self._candidates(k), state.names.count)
+            keys, positions = self._nearest(
+                state, prepared, found, workers, scored, effort
+            )
+            final = state.final
 
             def work(ranges: parallel.Ranges) -> None:
                 for a, b in ranges:
@@ -280,33 +490,33 @@ class Index(ABC):
         q: Any = Q
         if not (type(q) is np.ndarray and q.dtype == _FLOAT32 and q.flags.carray):
             return None
-        if self._incomplete or not _DIRECT_CALLS:
+        if not _DIRECT_CALLS:
             return None
         if q.ndim == 2 and len(q) == 1:
             q = q[0]
         return q if q.shape == (self._d,) else None
 
-    def _answer_one(self, q: Floats, k: int, effort: Any) -> Any:
+    def _answer_one(self, state: State, q: Floats, k: int, effort: Any) -> Any:
         """Return ids and distances (1, k), or None for a query to be refused."""
-        desk = self._borrow(min(self._candidates(k), self._ntotal), effort)
+        desk = self._borrow(state, min(self._candidates(k), state.names.count), effort)
         query, keys, found, scored, scratch = desk
         ids, distances = np.empty((1, k), np.int64), np.empty((1, k), np.float32)
-        if self._direct is None:
-            self._direct = self._make_direct(q, effort, desk, ids, distances)
-        prepare, search, finish, metric, structure, final = self._direct
+        if state.direct is None:
+            state.direct = self._make_direct(state, q, effort, desk, ids, distances)
+        prepare, search, finish, metric, structure, final = state.direct
         status = prepare(metric, LONGEST, q, query)
         if status == answer.FINE:
             search(structure, query, effort, scratch, keys, found, scored)
             finish(final, query, keys, found, distances, ids, scored)
-        self._spare.append(desk)
+        state.spare.append(desk)
         return (ids, distances) if status == answer.FINE else (None, None)
 
     def _make_direct(
-        self, q: Floats, effort: Any, desk: Desk, ids: Any, distances: Any
+        self, state: State, q: Floats, effort: Any, desk: Desk, ids: Any, distances: Any
     ) -> Any:
         """Return the kernels' machine code for one query, and what it works on."""
-        metric, structure = _METRICS.index(self._metric.name), self._structure()
-        final, (query, keys, found, scored, scratch) = self._final(), desk
+        metric, structure = _METRICS.index(self._metric.name), state.structure
+        final, (query, keys, found, scored, scratch) = state.final, desk
         results = keys, found, scored
         return (
             direct(answer.prepare, metric, LONGEST, q, query),
@@ -319,11 +529,11 @@ class Index(ABC):
             final,
         )
 
-    def _borrow(self, found: int, effort: Any) -> Desk:
+    def _borrow(self, state: State, found: int, effort: Any) -> Desk:
         """Return working memory for one thread; the caller puts it back when done."""
-        while self._spare:
+        while state.spare:
             try:
-                desk = self._spare.pop()
+                desk = state.spare.pop()
             except IndexError:  # another thread was quicker
                 break
             if desk.ids.shape[1] == found and self._fits(desk.scratch, effort):
@@ -333,7 +543,7 @@ class Index(ABC):
             keys=np.empty((1, found), np.float32),
             ids=np.empty((1, found), np.int32),
             scored=np.empty(1, np.int64),
-            scratch=self._scratch(effort),
+            scratch=self._scratch(state, effort),
         )
 
     # --- a traced query ---------------------------------------------------------------
@@ -344,22 +554,22 @@ class Index(ABC):
         queries = array[None] if array.ndim == 1 else array
         queries = validation.vectors(queries, "Q", self._d)
         prepared = self._metric.prepare(queries, "Q")
-        self._require_complete()
         for q in prepared:
             yield self._trace_one(q, k, effort)
 
     def _trace_one(self, q: Floats, k: int, effort: Any) -> Outcome:
         ids, distances = np.full((1, k), -1, np.int64), np.full((1, k), np.inf, "f4")
-        if not self._ntotal:
+        state = self._state
+        if not state.names.count:
             return Outcome(ids[0], distances[0], 0, 0, None)
-        desk = self._borrow(min(self._candidates(k), self._ntotal), effort)
+        desk = self._borrow(state, min(self._candidates(k), state.names.count), effort)
         query, keys, found, scored, _ = desk
         query[0] = q
-        record = self._record(desk, effort)
+        record = self._record(state, desk, effort)
         by_structure = int(scored[0])
-        answer.finish_all(self._final(), query, keys, found, distances, ids, scored)
+        answer.finish_all(state.final, query, keys, found, distances, ids, scored)
         refined = int(scored[0]) - by_structure
-        self._spare.append(desk)
+        state.spare.append(desk)
         return Outcome(ids[0], distances[0], by_structure, refined, record)
 
     def _counted(self, outcome: Outcome, exact: int = 0) -> dict[str, Any]:
@@ -385,21 +595,10 @@ class Index(ABC):
 
     def _names(self, positions: NDArray[Any]) -> NDArray[np.int64]:
         """Return users' ids; −1 stays −1."""
-        places = positions.astype(np.int64)
-        if self._ids is None:
+        places, ids = positions.astype(np.int64), self._state.names.ids
+        if ids is None:
             return places
-        return np.where(places < 0, -1, self._ids[places])
-
-    def _final(self) -> answer.Final:
-        """Return what the kernels need to turn candidates into answers."""
-        metric = _METRICS.index(self._metric.name)
-        return answer.Final(metric, self._rows_to_refine_by(), self._ids)
-
-    def _rows_to_refine_by(self) -> Any:
-        """Return a store of the original vectors, or None without ``refine``."""
-        if self._refine is None:
-            return None
-        return ROWS[self._metric.key](self._originals)
+        return np.where(places < 0, -1, ids[places])
 
     # --- the steps between ------------------------------------------------------------
 
@@ -413,12 +612,22 @@ class Index(ABC):
         """Return how many a structure has to find for ``k`` results."""
         return k if self._refine is None else math.ceil(k * self._refine)
 
-    def _require_complete(self) -> None:
-        if self._incomplete:
-            raise RuntimeError(
-                "the index must be complete, but an add is under way or was broken "
-                "off: wait for it, or build the index anew"
-            )
+
+def _unheeded(done: int, n: int) -> None:
+    """Take note of no progress."""
+
+
+_indexes: "weakref.WeakSet[Index]" = weakref.WeakSet()
+
+
+def _forget_writers() -> None:
+    """Unlock in a forked child what a thread that is not there had locked."""
+    for index in list(_indexes):
+        index._writer = threading.RLock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget_writers)
 
 
 def _counts(out: NDArray[np.int64] | None, nq: int) -> NDArray[np.int64]:

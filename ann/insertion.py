@@ -5,6 +5,7 @@ Malkov & Yashunin 2018, Algorithm 1, in batches (Manohar et al., "ParlayANN", PP
 then grouped by target and applied in order of id.
 """
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -44,7 +45,8 @@ class Insertion:
 
     Parameters
     ----------
-    graph : Graph               with room for the new points, changed in place
+    graph : Graph               with room for the new points; its rows are changed in
+                                place, so that a search never meets half a link
     store : NamedTuple          of all points, that can compare two of them
     levels : (n,) uint8         highest layer of each point
     M, ef_construction : int
@@ -67,21 +69,29 @@ class Insertion:
         self._M, self._ef, self._threads = M, ef_construction, threads
         self._query_size = query_size
         self._spare: list[Scratch] = []  # list.pop is atomic
+        self.inserted = 0  #: points that are in
 
-    def insert(self, order: NDArray[np.int32]) -> Graph:
-        """Insert points, those of the highest layers first, and return the graph."""
-        n, inserted = len(self._levels), 0
+    def insert(
+        self, order: NDArray[np.int32], progress: Callable[[int, int], object]
+    ) -> None:
+        """Insert points, those of the highest layers first.
+
+        Whatever breaks it off, ``graph`` is one that can be searched, in which all but
+        the first ``inserted`` points have no links or some of a batch's.
+        """
+        n = len(self._levels)
         if self.graph.entry_point < 0:
             self._enter(order[0])
-            inserted = 1
-        while inserted < len(order):
-            size = max(1, min(inserted // _GROWTH, n // _SHARE))
-            if self._levels[order[inserted]] > self.graph.top:
+            self.inserted = 1
+        while self.inserted < len(order):
+            done = self.inserted
+            size = max(1, min(done // _GROWTH, n // _SHARE))
+            if self._levels[order[done]] > self.graph.top:
                 size = 1  # a new top layer begins with one point, which all others find
-            batch = np.sort(order[inserted : inserted + size])
+            batch = np.sort(order[done : done + size])
             self._insert_batch(batch)
-            inserted += len(batch)
-        return self.graph
+            self.inserted += len(batch)
+            progress(self.inserted, len(order))
 
     def _enter(self, point: np.int32) -> None:
         top = int(self._levels[point])

@@ -59,7 +59,7 @@ def store(
         return exact
     if key == "dot":
         centres = np.zeros((1, d), np.float32)
-    blocks = int(slots[-1]) // shadow.BLOCK + 1
+    blocks = int(slots[-1]) // shadow.BLOCK + 1 if n else 1
     codes = aligned((blocks, shadow.width(d) // 4, 4 * shadow.BLOCK), np.uint8)
     terms = aligned((blocks, 4, shadow.BLOCK), np.float32)
     codes.fill(shadow.ZERO)

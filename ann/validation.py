@@ -51,37 +51,29 @@ def _check_finite(block: NDArray[np.float32], name: str, start: int) -> None:
         )
 
 
-def new_ids(
-    ids: ArrayLike | None, n: int, taken: NDArray[np.int64] | None, ntotal: int
-) -> NDArray[np.int64] | None:
-    """Return the ids of ``n`` new vectors, or None while all are 0, 1, 2, ….
-
-    ``taken`` are the ids given so far (None: ``0..ntotal-1``).
+def ids(ids: ArrayLike, n: int | None = None) -> NDArray[np.int64]:
+    """Return ids as (n,) int64.
 
     Raises
     ------
     ValueError
-        Not integers, wrong length, negative, or given twice.
+        Not integers, wrong shape, negative, or given twice.
     """
-    if ids is None and taken is None:
-        return None
-    if ids is None:
-        array = np.arange(ntotal, ntotal + n, dtype=np.int64)
-    else:
-        raw = np.asarray(ids)
-        if raw.dtype.kind not in "iu" and raw.size:
-            raise ValueError(f"ids must be integers, got dtype {raw.dtype}")
-        if raw.shape != (n,):
-            raise ValueError(f"ids must have shape ({n},), got {raw.shape}")
-        if raw.size and (raw.min() < 0 or raw.max() > np.iinfo(np.int64).max):
-            worst = raw.min() if raw.min() < 0 else raw.max()
-            raise ValueError(f"ids must be in [0, 2**63 - 1], got {worst}")
-        array = raw.astype(np.int64)
-    before = np.arange(ntotal, dtype=np.int64) if taken is None else taken
+    raw = np.asarray(ids)
+    if raw.dtype.kind not in "iu" and raw.size:
+        raise ValueError(f"ids must be integers, got dtype {raw.dtype}")
+    if n is not None and raw.shape != (n,):
+        raise ValueError(f"ids must have shape ({n},), got {raw.shape}")
+    if raw.ndim != 1:
+        raise ValueError(f"ids must have shape (n,), got {raw.shape}")
+    if raw.size and (raw.min() < 0 or raw.max() > np.iinfo(np.int64).max):
+        worst = raw.min() if raw.min() < 0 else raw.max()
+        raise ValueError(f"ids must be in [0, 2**63 - 1], got {worst}")
+    array = raw.astype(np.int64)
     values, counts = np.unique(array, return_counts=True)
-    twice = values[(counts > 1) | np.isin(values, before)]
-    if len(twice):
-        raise ValueError(f"ids must be unique, got {twice[0]} more than once")
+    if len(values) < len(array):
+        twice = values[counts > 1][0]
+        raise ValueError(f"ids must be unique, got {twice} more than once")
     return array
 
 

@@ -62,7 +62,7 @@ def test_an_add_that_is_broken_off_is_noticed(monkeypatch):
 
 def test_parameters_may_be_numpy_numbers():
     index = ann.HNSW("l2", M=np.uint8(200), ef_construction=np.int16(50)).add(G)
-    assert index._graph.base.shape[1] == 400
+    assert index._held.graph.base.shape[1] == 400
     small = ann.Flat("l2", codec=ann.SQ(np.int64(8)), refine=np.float32(2)).add(G)
     assert small.params["refine"] == 2
     ids, _ = index.search(G[:5], k=np.int32(3), ef_search=np.int32(64))
@@ -158,5 +158,5 @@ def test_a_hub_is_pruned_by_all_its_candidates_whatever_was_searched_before():
         if busy:
             index.search(A[:20], ef_search=2000)
         index.add(B)
-        graphs.append(index._graph.base[: index.ntotal].copy())
+        graphs.append(index._held.graph.base[: index.ntotal].copy())
     np.testing.assert_array_equal(*graphs)
