@@ -18,9 +18,21 @@ if TYPE_CHECKING:
     from ann.index import Index
     from ann.ivf import IVF
     from ann.metrics import similarity
+    from ann.saving import load
+    from ann.storage import StorageError
 
 __version__ = "0.1.0"
-__all__ = ["HNSW", "IVF", "PQ", "SQ", "Flat", "Index", "similarity"]
+__all__ = [
+    "HNSW",
+    "IVF",
+    "PQ",
+    "SQ",
+    "Flat",
+    "Index",
+    "StorageError",
+    "load",
+    "similarity",
+]
 
 _HOMES = {
     "HNSW": "ann.hnsw",
@@ -29,6 +41,8 @@ _HOMES = {
     "SQ": "ann.codecs",
     "Flat": "ann.flat",
     "Index": "ann.index",
+    "StorageError": "ann.storage",
+    "load": "ann.saving",
     "similarity": "ann.metrics",
 }
 

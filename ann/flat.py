@@ -12,6 +12,7 @@ from ann.kernels import answer
 from ann.kernels.scan import Everything, FlatScratch
 from ann.memory import aligned, grown, taken
 from ann.metrics import row_norms
+from ann.stored import Stored
 from ann.traces import Trace
 
 
@@ -85,6 +86,19 @@ class Flat(Index):
         arranged = codec.arrange(packed, np.array([len(places)]))
         norms = held.norms[places] if len(held.norms) else held.norms
         return Rows(arranged, norms)
+
+    def _saved_held(self, held: Rows, n: int) -> dict[str, NDArray[Any]]:
+        blocks = -(-n // self._codec.block)
+        return {"packed": held.packed[:blocks], "norms": held.norms[:n]}
+
+    def _restored(self, stored: Stored, n: int, d: int) -> Rows:
+        one = self._codec.arrange(self._codec.row(d), np.array([1]))
+        shape = (-(-n // self._codec.block), *one.shape[1:])
+        norms = n if isinstance(self._codec, Float32) else 0
+        return Rows(
+            stored.array("packed", one.dtype, shape),
+            stored.array("norms", np.float64, (norms,)),
+        )
 
     def search(
         self,

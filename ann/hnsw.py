@@ -22,11 +22,14 @@ from ann.kernels.record import Walked
 from ann.kernels.stores import ROWS
 from ann.kernels.tricks import on
 from ann.memory import aligned_copy, grown
+from ann.storage import StorageError
+from ann.stored import Stored
 from ann.traces import WalkTrace
 
 _SEARCH_CHUNK = 16
 _STEPS, _SCORED = 256, 4096  # what a trace has room for at first
 _NOBODY, _NOTHING = np.empty(0, np.int32), np.empty(0, np.float32)
+_HIGHEST = 31  # layer
 _CEILING = 1000  # of a pool whose size is not what ends a search
 _NEVER = (-1.0, -1.0)  # as ``search_layer`` has it
 
@@ -117,6 +120,48 @@ class HNSW(Index):
             return []
         *arrays, graph, same = self._held
         return [*arrays, graph.base, graph.upper, graph.upper_row, same]
+
+    def _saved_held(self, held: Nodes, n: int) -> dict[str, NDArray[Any]]:
+        graph, used = held.graph, int(held.levels[:n].sum())
+        arrays = {
+            "packed": held.packed[:n],
+            "levels": held.levels[:n],
+            "base": graph.base[:n],
+            "upper": graph.upper[:used],
+            "upper_row": graph.upper_row[:n],
+            "entry": np.array([graph.entry_point, graph.top], np.int32),
+        }
+        return {**arrays, "same": held.same[:n]} if len(held.same) else arrays
+
+    def _restored(self, stored: Stored, n: int, d: int) -> Nodes:
+        one = self._codec.row(d)
+        levels = stored.within("levels", np.uint8, (n,), 0, _HIGHEST)
+        above = int(levels.sum())
+        upper = stored.array("upper", np.int32, (above, self._M))
+        row = stored.within("upper_row", np.int32, (n,), 0, 2**31 - 1)
+        if ((row.astype(np.int64) + levels)[levels > 0] > above).any():
+            raise StorageError(f"upper_row must leave each level a row of {above}")
+        entry, top = stored.within("entry", np.int32, (2,), -1, max(n - 1, -1)).tolist()
+        if top != (levels[entry] if entry >= 0 else -1):
+            raise StorageError(
+                f"entry must be a point and its level, got {entry}, {top}"
+            )
+        same = np.empty(0, np.int32)
+        if stored.has("same"):
+            same = stored.within("same", np.int32, (n,), -1, n - 1)
+        graph = Graph(
+            base=stored.array("base", np.int32, (n, 2 * self._M)),
+            upper=upper,
+            upper_row=row,
+            entry_point=entry,
+            top=top,
+        )
+        packed = stored.array("packed", one.dtype, (n, *one.shape[1:]))
+        return Nodes(packed, np.empty(0, np.float32), levels, graph, same)
+
+    def _wider(self, effort: dict[str, Any], k: int) -> dict[str, Any]:
+        wanted = max(effort.get("ef_search") or 0, self._candidates(k))
+        return {**effort, "ef_search": wanted}
 
     def search(
         self,
@@ -399,8 +444,11 @@ class HNSW(Index):
             store = self._codec.store(nodes.packed, key)
             if key != "dot":
                 return nodes, store
-            squares = self._codec.square_norms(codes)
-            squares = grown(nodes.squares, first, squares, len(nodes.packed))
+            before, squares = nodes.squares, self._codec.square_norms(codes)
+            if len(before) < first:  # not saved, nor kept when positions close up
+                known = self._codec.unpack(nodes.packed[:first])
+                before = self._codec.square_norms(known)
+            squares = grown(before, first, squares, len(nodes.packed))
             return nodes._replace(squares=squares), store._replace(squares=squares)
         if isinstance(self._codec, Float32):
             rows = nodes.packed
@@ -420,7 +468,8 @@ class HNSW(Index):
     def _draw_levels(self, rng: np.random.Generator, n: int) -> NDArray[np.uint8]:
         """Draw each point's highest layer: floor(−ln(U) / ln M) (Sec. 4.1)."""
         uniform = 1.0 - rng.random(n)  # in (0, 1]
-        return np.minimum(-np.log(uniform) / math.log(self._M), 31).astype(np.uint8)
+        drawn = -np.log(uniform) / math.log(self._M)
+        return np.minimum(drawn, _HIGHEST).astype(np.uint8)
 
 
 def _walk_once(state: State, desk: Desk, effort: Effort, walked: Walked) -> Walked:

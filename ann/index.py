@@ -28,6 +28,8 @@ from ann.memory import aligned, grown, roomy, taken
 from ann.metrics import LONGEST
 from ann.metrics import metric as metric_named
 from ann.names import Names
+from ann.storage import StorageError
+from ann.stored import Stored
 from ann.traces import Nodes
 
 Floats = NDArray[np.float32]
@@ -37,6 +39,7 @@ _FLOAT32 = np.dtype(np.float32)
 _METRICS = ("l2", "ip", "cosine", "l1")  # as the kernels number them
 _FINISH_CHUNK = 16
 _MOST_DEAD = 4  # one position in so many
+_FIRST_RANGE = 32  # neighbours that a range search begins with
 _DIRECT_CALLS = on("direct-calls")
 
 
@@ -132,6 +135,7 @@ class Index(ABC):
         self._d: int | None = None
         self._state = self._make_state(Names(), np.empty((0, 0), np.float32), None, 0)
         self._writer = threading.RLock()  # held by whoever changes the index
+        self._unverified: Callable[[], None] | None = None  # see ``ann.load``
         _indexes.add(self)
 
     # --- what a structure supplies ----------------------------------------------------
@@ -178,6 +182,14 @@ class Index(ABC):
     def _arrays(self) -> list[NDArray[Any]]:
         """Return every array that the structure holds."""
 
+    @abstractmethod
+    def _saved_held(self, held: Any, n: int) -> dict[str, NDArray[Any]]:
+        """Return the arrays to be saved, of ``n`` positions."""
+
+    @abstractmethod
+    def _restored(self, stored: Stored, n: int, d: int) -> Any:
+        """Return ``held`` of what was saved; raise StorageError if that cannot be."""
+
     @property
     @abstractmethod
     def _build_params(self) -> dict[str, Any]:
@@ -217,6 +229,7 @@ class Index(ABC):
 
     def __getstate__(self) -> dict[str, Any]:
         """Return what a copy or a pickle holds: no machine code, no working memory."""
+        self._require_sound()
         return {k: v for k, v in self.__dict__.items() if k != "_writer"}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
@@ -281,6 +294,7 @@ class Index(ABC):
         float32.
         """
         with self._writer:
+            self._require_sound()
             names = self._state.names
             vectors = validation.vectors(X, "X", self._d)
             new = names.fresh(ids, len(vectors))
@@ -322,6 +336,7 @@ class Index(ABC):
         ``IVF`` give their memory back at once, ``HNSW`` by ``compact``.
         """
         with self._writer:
+            self._require_sound()
             positions = self._state.names.positions(ids)
             workers = validation.threads(threads, parallel.available())
             if len(positions):
@@ -368,11 +383,87 @@ class Index(ABC):
         of all positions is not in use any more.
         """
         with self._writer:
+            self._require_sound()
             names = self._state.names
             if names.alive is not None:
                 workers = validation.threads(threads, parallel.available())
                 self._keep(names.alive, workers)
         return self
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Save the index in one file, for ``ann.load``.
+
+        Parameters
+        ----------
+        path : path-like
+            A file; what was there is replaced when all is on the disk, and is
+            there still if anything goes wrong.
+
+        Raises
+        ------
+        OSError
+            The disk is full, the folder cannot be written to, …
+
+        Notes
+        -----
+        The format is described in docs/storage.md. Other changes wait, searches do not.
+        """
+        from ann import saving, storage
+
+        with self._writer:
+            self._require_sound()
+            storage.write(path, *saving.dump(self))
+
+    def _saved(self) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
+        """Return what is in a file: manifest and arrays."""
+        state, names, d = self._state, self._state.names, self._d or self._codec.d or 0
+        manifest = {
+            "params": self.params,
+            "d": d,
+            "n": names.n,
+            "arrived": names.arrived,
+            "trained": bool(d) and self._codec.is_trained,
+            "filled": state.held is not None,
+        }
+        arrays = self._codec.saved()
+        if names.ids is not None:
+            arrays["ids"] = names.ids[: names.n]
+        if names.alive is not None:
+            arrays["alive"] = names.alive.view(np.uint8)
+        if state.held is not None:
+            if self._refine is not None:
+                arrays["originals"] = state.originals[: names.n]
+            arrays |= self._saved_held(state.held, names.n)
+        return manifest, arrays
+
+    def _restore(self, stored: Stored) -> None:
+        """Take over what ``_saved`` returned; raise StorageError if that cannot be."""
+        d, n = (stored.integer(name, 0, 2**31 - 1) for name in ("d", "n"))
+        arrived = stored.integer("arrived", n, 2**62)
+        if stored.flag("trained"):
+            self._codec.restore(d, stored)
+        ids = alive = held = None
+        if stored.has("ids"):
+            ids = stored.within("ids", np.int64, (n,), 0, 2**63 - 1)
+        if stored.has("alive"):
+            alive = stored.within("alive", np.uint8, (n,), 0, 1).view(bool)
+        originals = self._state.originals
+        if stored.flag("filled"):
+            if d < 1 or not self._codec.is_trained:
+                raise StorageError(f"d and the codec must be known of vectors, got {d}")
+            if self._refine is not None:
+                originals = stored.array("originals", np.float32, (n, d))
+            held = self._restored(stored, n, d)
+            self._d = d
+        elif n:
+            raise StorageError(f"n must be 0 where nothing is filled, got {n}")
+        self._publish(Names(n, arrived, ids, alive), originals, held, n)
+
+    def _require_sound(self) -> None:
+        """Raise StorageError if what was mapped unread is not what was saved."""
+        if self._unverified is not None:
+            self._unverified()
+            self._unverified = None
 
     # --- changes: a new state is made beside the old one, and put in its place --------
 
@@ -482,6 +573,62 @@ class Index(ABC):
         else:
             scored[:] = 0
         return (ids[0], distances[0]) if single else (ids, distances)
+
+    @abstractmethod
+    def search(
+        self, Q: ArrayLike, k: int = 10, **effort: Any
+    ) -> tuple[NDArray[np.int64], Floats]:
+        """Return about the ``k`` nearest neighbours of each query."""
+
+    def range_search(
+        self, Q: ArrayLike, radius: float, **effort: Any
+    ) -> tuple[Any, Any]:
+        """Return about all neighbours within a radius of each query.
+
+        Parameters
+        ----------
+        Q : (nq, d) or (d,) array
+        radius : float
+            The greatest distance, in the metric's own terms: see ``search``.
+        **effort
+            What ``search`` takes beside ``k``. A graph's pool, ``ef_search``, grows
+            with what there is to find.
+
+        Returns
+        -------
+        ids, distances : lists of nq arrays, int64 and float32
+            Each query's, closest first; for a single query one array each.
+
+        Raises
+        ------
+        ValueError
+            As ``search``; ``radius`` is not a finite number.
+
+        Notes
+        -----
+        It searches for more and more neighbours until the last lies outside: as
+        exact as ``search`` is.
+        """
+        radius = validation.real(radius, "radius", -math.inf)
+        array = np.asarray(Q)
+        queries = array[None] if array.ndim == 1 else array
+        ids, distances = self.search(queries, _FIRST_RANGE, **effort)
+        found = [(i, d) for i, d in zip(ids, distances, strict=True)]
+        k, left = _FIRST_RANGE, np.flatnonzero(distances[:, -1] <= radius)
+        while len(left) and k < self.ntotal:
+            k = min(4 * k, self.ntotal)
+            ids, distances = self.search(queries[left], k, **self._wider(effort, k))
+            for r, *row in zip(left, ids, distances, strict=True):
+                found[r] = tuple(row)
+            left = left[distances[:, -1] <= radius]
+        cut = [(i[d <= radius], d[d <= radius]) for i, d in found]
+        if array.ndim == 1:
+            return cut[0]
+        return [i for i, _ in cut], [d for _, d in cut]
+
+    def _wider(self, effort: dict[str, Any], k: int) -> dict[str, Any]:
+        """Return what ``search`` takes to find ``k`` neighbours."""
+        return effort
 
     # --- one query: three kernel calls ------------------------------------------------
 

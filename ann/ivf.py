@@ -22,6 +22,8 @@ from ann.kernels.tricks import on
 from ann.kmeans import kmeans
 from ann.memory import aligned, aligned_copy, query_buffers, taken
 from ann.metrics import row_norms
+from ann.storage import StorageError
+from ann.stored import Stored
 from ann.traces import ListsTrace
 
 _SEARCH_CHUNK = 8
@@ -144,6 +146,40 @@ class IVF(Index):
         *arrays, coarse, store = self._held
         beside = shadows.arrays(coarse) + shadows.arrays(store)
         return [*arrays, self._state.structure.slots, *beside]
+
+    def _saved_held(self, held: Cells, n: int) -> dict[str, NDArray[Any]]:
+        arrays = {
+            "centroids": held.centroids,
+            "offsets": held.offsets,
+            "row_ids": held.row_ids,
+            "packed": held.packed,
+            "cross": held.cross,
+        }
+        return {**arrays, **shadows.saved(held.store)}
+
+    def _restored(self, stored: Stored, n: int, d: int) -> Cells:
+        nlist = self._nlist or 0
+        centroids = stored.array("centroids", np.float32, (nlist, d))
+        offsets = stored.within("offsets", np.int64, (nlist + 1,), 0, n)
+        sizes = np.diff(offsets)
+        if offsets[0] != 0 or offsets[-1] != n or (sizes < 0).any():
+            raise StorageError(f"offsets must ascend from 0 to n={n}")
+        row_ids = stored.within("row_ids", np.int32, (n,), 0, n - 1)
+        if (np.bincount(row_ids, minlength=n) != 1).any():
+            raise StorageError("row_ids must have every position once")
+        one = self._codec.arrange(self._codec.row(d), np.array([1]))
+        blocks = int((-(-sizes // self._codec.block)).sum())
+        cells = Cells(
+            centroids=centroids,
+            norms=row_norms(centroids),
+            offsets=offsets,
+            row_ids=row_ids,
+            packed=stored.array("packed", one.dtype, (blocks, *one.shape[1:])),
+            cross=_NOTHING,
+        )
+        rows = n if self._mean(cells) is not None else 0
+        cells = cells._replace(cross=stored.array("cross", np.float32, (rows,)))
+        return self._stored(cells, parallel.available(), stored)
 
     def search(
         self,
@@ -352,8 +388,10 @@ class IVF(Index):
             block = BLOCK
         return np.concatenate([[0], np.cumsum(-(-cells.sizes // block) * block)])
 
-    def _stored(self, cells: Cells, threads: int) -> Cells:
-        """Return the same with its stores made anew."""
+    def _stored(
+        self, cells: Cells, threads: int, stored: Stored | None = None
+    ) -> Cells:
+        """Return the same with its stores made anew, or as they were stored."""
         codec, key, sizes = self._codec, self._metric.key, cells.sizes
         centre = cells.centroids.mean(axis=0, keepdims=True)
         numbers = np.arange(len(sizes))
@@ -361,11 +399,16 @@ class IVF(Index):
         if isinstance(codec, PQ) and self._mean(cells) is not None:
             store = codec.residual_store(cells.packed, cells.cross)
         elif isinstance(codec, Float32):
-            own = np.arange(len(cells.packed))
-            own += np.repeat(self._slots(cells)[:-1] - cells.offsets[:-1], sizes)
-            owners = shadows.owners(key, cells.packed, cells.centroids, sizes)
-            centres = centre if owners is None else cells.centroids
-            store = shadows.store(key, cells.packed, own, centres, threads, owners)
+            slots = self._slots(cells)
+            if stored is not None:
+                both = centre, cells.centroids
+                store = shadows.restored(key, cells.packed, slots, both, stored)
+            else:
+                own = np.arange(len(cells.packed))
+                own += np.repeat(slots[:-1] - cells.offsets[:-1], sizes)
+                owners = shadows.owners(key, cells.packed, cells.centroids, sizes)
+                centres = centre if owners is None else cells.centroids
+                store = shadows.store(key, cells.packed, own, centres, threads, owners)
         else:
             store = codec.scan_store(cells.packed, key)
         return cells._replace(coarse=coarse, store=store)

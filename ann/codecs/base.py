@@ -9,6 +9,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from ann import parallel, validation
 from ann.metrics import Metric
+from ann.stored import Stored
 
 Floats = NDArray[np.float32]
 Codes = NDArray[np.uint8]
@@ -163,8 +164,28 @@ class Codec(ABC):
 
     def arrays(self) -> list[NDArray[Any]]:
         """Return the learned arrays."""
-        learned = [getattr(self, name, None) for name in self._learned]
-        return [array for array in learned if array is not None]
+        return [getattr(self, name) for name in self._learned if hasattr(self, name)]
+
+    def _shapes(self, d: int) -> dict[str, tuple[int, ...]]:
+        """Return the shapes of the learned arrays, which are float32."""
+        return {}
+
+    def saved(self) -> dict[str, NDArray[Any]]:
+        """Return the learned arrays by name; none before ``train``."""
+        if not self.is_trained or self.d is None:
+            return {}
+        return {f"codec.{name}": getattr(self, name) for name in self._shapes(self.d)}
+
+    def restore(self, d: int, stored: Stored) -> None:
+        """Take over what ``saved`` returned."""
+        self.check_width(d)
+        for name, shape in self._shapes(d).items():
+            setattr(self, name, stored.array(f"codec.{name}", np.float32, shape))
+        self._d = d
+
+    def row(self, d: int) -> NDArray[Any]:
+        """Return one vector of width ``d`` in stored form; of a trained codec."""
+        return self.pack(np.zeros((1, self._code_width()), np.uint8))
 
     def copy(self) -> Self:
         """Return an independent copy, learned state included."""

@@ -61,7 +61,7 @@ class PQ(Codec):
     >>> approximately_X = pq.decode(codes)
     """
 
-    _learned: ClassVar[tuple[str, ...]] = ("codebooks_",)
+    _learned: ClassVar[tuple[str, ...]] = ("codebooks_", "rotation_")
 
     def __init__(
         self, m: int, nbits: int = 8, *, opq: bool = False, seed: int = 0
@@ -77,6 +77,11 @@ class PQ(Codec):
         """The constructor's parameters, with the codec's ``kind``."""
         own = {"m": self.m, "nbits": self.nbits, "opq": self.opq, "seed": self.seed}
         return {"kind": "PQ", **own}
+
+    @property
+    def is_trained(self) -> bool:
+        """Whether ``train`` has run."""
+        return hasattr(self, "codebooks_")
 
     @property
     def ksub(self) -> int:
@@ -170,6 +175,12 @@ class PQ(Codec):
 
         parallel.run(work, self.m, 1, threads)
         return codebooks
+
+    def _shapes(self, d: int) -> dict[str, tuple[int, ...]]:
+        shapes: dict[str, tuple[int, ...]] = {
+            "codebooks_": (self.m, self.ksub, d // self.m)
+        }
+        return {**shapes, "rotation_": (d, d)} if self.opq else shapes
 
     # --- coding -----------------------------------------------------------------------
 
@@ -275,12 +286,6 @@ class PQ(Codec):
         if not self._in_blocks:
             return self.query_size(d)
         return fastscan.query_size(self.m)
-
-    def arrays(self) -> list[NDArray[Any]]:
-        """Return codebooks and rotation."""
-        return super().arrays() + (
-            [self.rotation_] if hasattr(self, "rotation_") else []
-        )
 
 
 def _rotated(X: Floats, rotation: Floats, threads: int) -> Floats:

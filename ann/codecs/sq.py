@@ -70,6 +70,9 @@ class SQ(Codec):
         if d > _WIDEST:
             raise ValueError(f"X must have at most {_WIDEST} columns for SQ, got {d}")
 
+    def _shapes(self, d: int) -> dict[str, tuple[int, ...]]:
+        return {"low_": (d,), "step_": ()}
+
     def _fit(self, X: Floats, threads: int) -> None:
         sample, tried = _evenly(X, _SAMPLE), _evenly(X, _TRIED)
         low, high = sample.min(axis=0), sample.max(axis=0)

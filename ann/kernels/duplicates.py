@@ -101,7 +101,7 @@ def package_groups(keys, ids, size, same, out_keys, out_ids):
     for j in range(size):
         if keys[j] > out_keys[k - 1]:
             break
-        i, left = ids[j] & ID_MASK, k  # a damaged file's list may be a circle
+        i, left = ids[j] & ID_MASK, same.size  # a damaged list may be a circle
         while np.uint32(i) < n and left >= 0:
             insert(out_keys, out_ids, k, k, keys[j], i)
             i, left = same[i], left - 1

@@ -1,0 +1,86 @@
+"""Indexes as files: what each has to keep, and what has to hold for it to come back.
+
+The file itself, its checks and its durability are :mod:`ann.storage`'s.
+"""
+
+import os
+from typing import Any
+
+from numpy.typing import NDArray
+
+from ann import storage
+from ann.codecs import PQ, SQ, Codec
+from ann.flat import Flat
+from ann.hnsw import HNSW
+from ann.index import Index
+from ann.ivf import IVF
+from ann.storage import StorageError
+from ann.stored import Stored
+
+KINDS: dict[str, type[Index]] = {"Flat": Flat, "IVF": IVF, "HNSW": HNSW}
+CODECS: dict[str, type[Codec]] = {"PQ": PQ, "SQ": SQ}
+
+
+def load(
+    path: str | os.PathLike[str], *, mmap: bool = False, verify: bool | None = None
+) -> Any:
+    """Return an index that was saved.
+
+    Parameters
+    ----------
+    path : path-like
+    mmap : bool
+        Map the file instead of reading it: an index of any size opens in milliseconds,
+        and processes that map the same file share its memory. Changes stay in this
+        process. The file may be replaced by another ``save`` meanwhile, but must
+        not be changed in place.
+    verify : bool, optional
+        Compare all arrays with their checksums. By default all of them, but of mapped
+        ones only those of at most 1 MiB; what is not compared may give wrong
+        results, but not a crash, and is compared before the index is changed.
+
+    Returns
+    -------
+    Flat, IVF or HNSW
+
+    Raises
+    ------
+    StorageError
+        Not an index, damaged, or of a newer version; a ``ValueError``.
+    OSError
+        The file cannot be read.
+    """
+    manifest, arrays = storage.read(path, mmap=mmap, verify=verify)
+    try:
+        stored = Stored(manifest, arrays)
+        index = _made(stored)
+        index._restore(stored)
+        stored.finish()
+    except ValueError as error:
+        raise StorageError(f"{os.fsdecode(path)}: {error}") from None
+    return index
+
+
+def _made(stored: Stored) -> Index:
+    """Return the empty index that a manifest describes."""
+    kind = stored.one_of("kind", KINDS)
+    params = stored.table("params")
+    codec = params.get("codec")
+    try:
+        if codec is not None:
+            codec = dict(codec)
+            params["codec"] = CODECS[codec.pop("kind")](**codec)
+        return KINDS[kind](**params)
+    except (ValueError, TypeError, KeyError, OverflowError, AttributeError) as error:
+        raise StorageError(f"params must be those of {kind}: {error}") from None
+
+
+def dump(index: Index) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
+    """Return an index's manifest and arrays, with nothing that is not in use."""
+    import ann
+
+    manifest = {"library": "ann", "version": ann.__version__}
+    names = {cls: name for name, cls in KINDS.items()}
+    manifest["kind"] = names[type(index)]
+    own, arrays = index._saved()
+    return {**manifest, **own}, arrays
