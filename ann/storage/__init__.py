@@ -60,10 +60,12 @@ def write(
     views = [_bytes(array) for array in plain.values()]
     with replacing(os.fsdecode(path)) as file:
 
-        def save(i: int, start: int, view: chunks.Bytes) -> None:
-            write_at(file, view.data, sections[i].offset + start)
+        def save(i: int, piece: slice) -> memoryview:
+            data = views[i][piece].data
+            write_at(file, data, sections[i].offset + piece.start)
+            return data
 
-        sums = chunks.checksums(views, save)
+        sums = chunks.checksums([s.nbytes for s in sections], save)
         summed = [s._replace(checksum=c) for s, c in zip(sections, sums, strict=True)]
         head = layout.encode(manifest, summed)
         write_at(file, memoryview(head), 0)
@@ -102,23 +104,28 @@ def read(
         It cannot be opened or read.
     """
     with _naming(path), files.opened(os.fsdecode(path)) as file:
-        size = os.fstat(file.fileno()).st_size
-        manifest, sections = _describe(file, size)
-        load = _map if mmap else _load
-        arrays = load(file, size, sections, verify)
+        manifest, sections = _describe(file)
+        arrays = (_map if mmap else _load)(file, sections, verify)
     pairs = zip(sections, map(_native, arrays), strict=True)
     return manifest, {section.name: array for section, array in pairs}
 
 
 def verify_arrays(path: Path) -> None:
-    """Compare every array of a file with its checksum, in no memory of its own.
+    """Compare every array of a file with its checksum, a chunk at a time.
 
     Raises
     ------
     StorageError, OSError
         As :func:`read`.
     """
-    read(path, mmap=True, verify=True)
+    with _naming(path), files.opened(os.fsdecode(path)) as file:
+        _, sections = _describe(file)
+
+        def read_only(i: int, piece: slice) -> bytes:
+            start = sections[i].offset + piece.start
+            return files.read_at(file, start, piece.stop - piece.start)
+
+        _verify(sections, read_only)
 
 
 @contextmanager
@@ -129,7 +136,9 @@ def _naming(path: Path) -> Iterator[None]:
         raise StorageError(f"{os.fsdecode(path)}: {error}") from None
 
 
-def _describe(file: FileIO, size: int) -> tuple[dict[str, Any], list[Section]]:
+def _describe(file: FileIO) -> tuple[dict[str, Any], list[Section]]:
+    """Return what header and manifest say, once it is known to fit the file."""
+    size = os.fstat(file.fileno()).st_size
     head = files.read_at(file, 0, layout.HEADER.size)
     text = files.read_at(file, len(head), layout.manifest_length(head, size))
     manifest, sections = layout.parse(head, text, size)
@@ -142,37 +151,38 @@ def _describe(file: FileIO, size: int) -> tuple[dict[str, Any], list[Section]]:
 
 
 def _load(
-    file: FileIO, size: int, sections: list[Section], verify: bool | None
+    file: FileIO, sections: list[Section], verify: bool | None
 ) -> list[NDArray[Any]]:
     arrays = [aligned(section.shape, section.dtype) for section in sections]
     views = [_bytes(array) for array in arrays]
 
-    def fill(i: int, start: int, view: chunks.Bytes) -> None:
-        files.read_into(file, view, sections[i].offset + start)
+    def fill(i: int, piece: slice) -> memoryview:
+        data = views[i][piece].data
+        files.read_into(file, data, sections[i].offset + piece.start)
+        return data
 
     if verify is False:
-        chunks.each(views, fill)
+        chunks.each([section.nbytes for section in sections], fill)
     else:
-        _compare(sections, chunks.checksums(views, fill))
+        _verify(sections, fill)
     return arrays
 
 
 def _map(
-    file: FileIO, size: int, sections: list[Section], verify: bool | None
+    file: FileIO, sections: list[Section], verify: bool | None
 ) -> list[NDArray[Any]]:
-    arrays = files.mapped(file, size, sections)
-    limit = {None: SMALL, False: -1, True: size}[verify]
+    arrays = files.mapped(file, sections)
     pairs = [
         (section, _bytes(array))
         for section, array in zip(sections, arrays, strict=True)
-        if section.nbytes <= limit
+        if (section.nbytes <= SMALL if verify is None else verify)
     ]
-    sums = chunks.checksums([view for _, view in pairs], lambda i, start, view: None)
-    _compare([section for section, _ in pairs], sums)
+    _verify([section for section, _ in pairs], lambda i, piece: pairs[i][1][piece].data)
     return arrays
 
 
-def _compare(sections: list[Section], sums: list[str]) -> None:
+def _verify(sections: list[Section], visit: chunks.Visit) -> None:
+    sums = chunks.checksums([section.nbytes for section in sections], visit)
     for section, found in zip(sections, sums, strict=True):
         if found != section.checksum:
             raise StorageError(
@@ -181,7 +191,7 @@ def _compare(sections: list[Section], sums: list[str]) -> None:
             )
 
 
-def _bytes(array: NDArray[Any]) -> chunks.Bytes:
+def _bytes(array: NDArray[Any]) -> NDArray[np.uint8]:
     return array.reshape(-1).view(np.uint8)
 
 

@@ -3,44 +3,42 @@
 from collections.abc import Callable
 from hashlib import sha256
 
-import numpy as np
-from numpy.typing import NDArray
-
 from ann import parallel
 
 CHUNK = 1 << 20  # bytes; part of the format
 
-Bytes = NDArray[np.uint8]
-Work = Callable[[int, int, Bytes], None]
+# Of an array's number and a range of its bytes: moves them, and returns them.
+Visit = Callable[[int, slice], bytes | memoryview]
 
 
-def each(views: list[Bytes], work: Work) -> None:
-    """Call ``work(i, start, views[i][start : start + CHUNK])`` for every chunk."""
+def each(lengths: list[int], visit: Visit) -> None:
+    """Call ``visit`` for every chunk of arrays that are so many bytes long."""
     pieces = [
-        (i, start)
-        for i, view in enumerate(views)
-        for start in range(0, len(view), CHUNK)
+        (i, slice(start, min(length, start + CHUNK)))
+        for i, length in enumerate(lengths)
+        for start in range(0, length, CHUNK)
     ]
 
     def some(ranges: parallel.Ranges) -> None:
         for a, b in ranges:
-            for i, start in pieces[a:b]:
-                work(i, start, views[i][start : start + CHUNK])
+            for i, piece in pieces[a:b]:
+                visit(i, piece)
 
     parallel.run(some, len(pieces), 1, parallel.available())
 
 
-def checksums(views: list[Bytes], work: Work) -> list[str]:
-    """Return the checksum of each view, after ``work`` was done on its chunks.
+def checksums(lengths: list[int], visit: Visit) -> list[str]:
+    """Return the checksum of each array, from what ``visit`` returns of it.
 
     It is the SHA-256 of its chunks' SHA-256, so that cores share the work, and a chunk
-    is summed while it is still in the cache from having been read.
+    is summed while it is still in the cache from having been moved.
     """
-    digests = [[b""] * -(-len(view) // CHUNK) for view in views]
+    digests = [[b""] * -(-length // CHUNK) for length in lengths]
 
-    def work_and_sum(i: int, start: int, view: Bytes) -> None:
-        work(i, start, view)
-        digests[i][start // CHUNK] = sha256(view.data).digest()
+    def visit_and_sum(i: int, piece: slice) -> bytes | memoryview:
+        data = visit(i, piece)
+        digests[i][piece.start // CHUNK] = sha256(data).digest()
+        return data
 
-    each(views, work_and_sum)
+    each(lengths, visit_and_sum)
     return [sha256(b"".join(chunks)).hexdigest() for chunks in digests]

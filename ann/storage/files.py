@@ -47,11 +47,11 @@ def _open_at_once(path: str, flags: int) -> int:
 
 def read_at(file: FileIO, offset: int, size: int) -> bytes:
     """Return ``size`` bytes, fewer where the file ends."""
-    buffer = np.empty(size, np.uint8)
-    return buffer[: _fill(file, buffer, offset)].tobytes()
+    buffer = memoryview(bytearray(size))
+    return bytes(buffer[: _fill(file, buffer, offset)])
 
 
-def read_into(file: FileIO, view: NDArray[np.uint8], offset: int) -> None:
+def read_into(file: FileIO, view: memoryview, offset: int) -> None:
     """Fill a view with the bytes at ``offset``."""
     found = _fill(file, view, offset)
     if found < len(view):
@@ -61,26 +61,28 @@ def read_into(file: FileIO, view: NDArray[np.uint8], offset: int) -> None:
         )
 
 
-def _fill(file: FileIO, view: NDArray[np.uint8], offset: int) -> int:
+def _fill(file: FileIO, view: memoryview, offset: int) -> int:
     done = 0
     while done < len(view):
-        count = os.preadv(file.fileno(), [view[done:].data], offset + done)
+        count = os.preadv(file.fileno(), [view[done:]], offset + done)
         if count == 0:
             break
         done += count
     return done
 
 
-def mapped(file: FileIO, size: int, sections: list[Section]) -> list[NDArray[Any]]:
+def mapped(file: FileIO, sections: list[Section]) -> list[NDArray[Any]]:
     """Return arrays that are the file's pages until they are written to.
 
     What is written stays in this process and never reaches the file.
     """
     flags, prot = mmap.MAP_PRIVATE | _NORESERVE, mmap.PROT_READ | mmap.PROT_WRITE
-    try:
-        pages = mmap.mmap(file.fileno(), size, flags=flags, prot=prot)
-    except ValueError as error:
-        raise StorageError(f"was cut short while it was mapped: {error}") from None
+    pages = mmap.mmap(file.fileno(), 0, flags=flags, prot=prot)  # 0: to its end
+    if sections and len(pages) < sections[-1].end:
+        raise StorageError(
+            f"must be {sections[-1].end} bytes long, got {len(pages)}: "
+            "it was cut short while it was mapped"
+        )
     return [
         np.ndarray(s.shape, s.dtype, buffer=pages, offset=s.offset)
         if s.nbytes

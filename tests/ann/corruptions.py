@@ -25,9 +25,12 @@ class Saved(NamedTuple):
     contents: list[bytes]
 
 
-def corruptions(data, rng):
-    """Yield ``(name, bytes)`` without end, each different from ``data``."""
-    kinds = [*DAMAGE.items(), *FORGERIES.items()]
+def corruptions(data, rng, only=""):
+    """Yield ``(name, bytes)`` without end, each different from ``data``.
+
+    ``only`` is how the names begin: ``"damage"``, ``"forged: reshape"``, ….
+    """
+    kinds = [(n, f) for n, f in (DAMAGE | FORGERIES).items() if n.startswith(only)]
     while True:
         name, corrupt = kinds[rng.integers(len(kinds))]
         result = corrupt(data, rng)

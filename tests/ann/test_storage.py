@@ -408,24 +408,36 @@ def test_sizes_are_checked_before_they_are_asked_for(path, tmp_path):
     assert printed.split() == ["refused"] * 2 * len(names)
 
 
-@MODES
-def test_no_more_memory_than_twice_the_file(tmp_path, mapped):
+PEAK = """
+import re, sys
+from ann import storage
+kilobytes = lambda kind: int(re.search(kind + r":\\s*(\\d+)", open(status).read())[1])
+status = "/proc/self/status"
+held = kilobytes("VmRSS")
+storage.read(sys.argv[1])
+print(1024 * (kilobytes("VmHWM") - held))
+"""
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="Linux tells peaks")
+def test_no_more_memory_than_the_file(tmp_path):
     path = tmp_path / "f"
-    arrays = {"a": np.zeros((1000, 1000), np.float32), "b": np.zeros(5 << 20, np.int8)}
-    storage.write(path, {}, arrays)
-    held = {}
+    storage.write(path, {}, {"a": np.zeros((4 << 20, 4), np.float32), "b": np.ones(9)})
+    size = path.stat().st_size
+    assert 0.9 * size < int(python(PEAK, path)) < 1.25 * size
 
-    def peak():
-        tracemalloc.start()
-        held["index"] = storage.read(path, mmap=mapped, verify=True)
-        most = tracemalloc.get_traced_memory()[1]
-        tracemalloc.stop()
-        return most
 
-    assert peak() < (1 << 20 if mapped else path.stat().st_size + (1 << 20))
+@MODES
+def test_little_memory_for_what_only_looks_large(path, mapped):
+    """A manifest of many empty lists is the worst that may be accepted."""
     bomb = b'{"index": {"a": [' + b"[]," * 87_000 + b"[]" + b']}, "arrays": []}'
     path.write_bytes(sealed(bytes(64) + bomb, len(bomb)))
-    assert peak() < 25 * len(bomb)
+    tracemalloc.start()
+    manifest, _ = storage.read(path, mmap=mapped)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert len(manifest["a"]) == 87_001
+    assert peak < 27 * len(bomb)
 
 
 # --- mapped ---------------------------------------------------------------------------
@@ -489,8 +501,30 @@ def test_large_mapped_arrays_are_verified_on_request(tmp_path):
                     storage.read(path, **options)
             else:
                 assert storage.read(path, **options)[1][entry["name"]][12345] == 4
-        with pytest.raises(StorageError, match="the file is damaged"):
+        with pytest.raises(StorageError, match=f"array '{entry['name']}' must"):
             storage.verify_arrays(path)
+
+
+def test_a_file_cut_short_while_it_is_read_is_refused(path, monkeypatch):
+    """As the description was right when it was looked at."""
+    data = path.read_bytes()
+    for read in (
+        storage.read,
+        lambda path: storage.read(path, verify=False),
+        lambda path: storage.read(path, mmap=True),
+        storage.verify_arrays,
+    ):
+        path.write_bytes(data)
+        gaps = layout.gaps
+
+        def cut(*args, gaps=gaps):
+            yield from gaps(*args)
+            os.truncate(path, 4100)
+
+        monkeypatch.setattr(layout, "gaps", cut)
+        with pytest.raises(StorageError, match=r"cut short|damaged"):
+            read(path)
+        monkeypatch.undo()
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="other systems count otherwise")
