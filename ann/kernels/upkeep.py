@@ -11,6 +11,7 @@ import numpy as np
 
 from ann.kernels import simd
 from ann.kernels._jit import kernel
+from ann.kernels.audit import row_of
 from ann.kernels.graph import descend, search_layer
 from ann.kernels.pool import EXPANDED, ID_MASK, NO_ID, insert
 from ann.kernels.stores import LINE, as_query, between, fetch, score
@@ -34,12 +35,6 @@ class Spread(NamedTuple):
     queue: np.ndarray  #: (n,) int32, vectors reached, in order
     waiting: np.ndarray  #: (n,) bool, members of the layer not yet reached
     parent: np.ndarray  #: (n,) int32, whose link reached a vector first, or −1
-
-
-@kernel
-def row_of(graph, node, layer):
-    """Return the row of a vector's links, in ``base`` or ``upper``."""
-    return np.int64(node) if layer == 0 else np.int64(graph.upper_row[node]) + layer - 1
 
 
 @kernel
@@ -86,12 +81,16 @@ def bridge(graph, store, layer, nodes, alive, around, thin):
         living = 0
         for j in range(degree):
             living += np.int64(alive[row[j]])
-        thin[i] = False
+        thin[i] = degree == 0
         if living < degree:
             n_found = _look_behind(graph, layer, node, row, degree, alive, around)
-            size = _gather(store, node, row, degree, alive, n_found, around)
+            size = 0
+            for j in range(degree):
+                if alive[row[j]]:
+                    size = _keep(store, node, row[j], around, size)
+            size = _offer(store, node, n_found, around, size)
             taken = choose(store, around, size, row.size - living, row)
-            thin[i] = 2 * taken < degree
+            thin[i] = 2 * taken < degree or taken == 0
 
 
 @kernel
@@ -130,28 +129,25 @@ def _look_behind(graph, layer, node, row, degree, alive, around):
 
 
 @kernel
-def _gather(store, node, row, degree, alive, n_found, around):
-    """Put living links and what was found into a pool; return how many there are."""
-    keys, ids, found, size = around.keys, around.ids, around.found, 0
-    for j in range(degree):
-        if alive[row[j]]:
-            size = _keep(store, node, row[j], around, size)
+def _keep(store, node, other, around, size):
+    """Put a link that stays into the pool, marked."""
+    key = between(store, node, other)
+    size, at = insert(around.keys, around.ids, size, around.keys.size, key, other)
+    around.ids[at] |= EXPANDED
+    return size
+
+
+@kernel
+def _offer(store, node, n_found, around, size):
+    """Put what was found into the pool."""
+    found = around.found
     for j in range(min(AHEAD, n_found)):
         fetch(store, found[j])
     for j in range(n_found):
         if j + AHEAD < n_found:
             fetch(store, found[j + AHEAD])
         key = between(store, node, found[j])
-        size, _ = insert(keys, ids, size, keys.size, key, found[j])
-    return size
-
-
-@kernel
-def _keep(store, node, other, around, size):
-    """Put a link that stays into a pool, marked."""
-    key = between(store, node, other)
-    size, at = insert(around.keys, around.ids, size, around.keys.size, key, other)
-    around.ids[at] |= EXPANDED
+        size, _ = insert(around.keys, around.ids, size, around.keys.size, key, found[j])
     return size
 
 
@@ -188,52 +184,54 @@ def choose(store, around, size, limit, out):
 
 
 @kernel
-def _search(graph, store, layer, node, ef, scratch):
-    """Search a layer for a stored vector from the entry point; return the pool's size.
+def find(graph, store, layer, nodes, ef, scratch, out):
+    """Search a layer for stored vectors, from the entry point; nothing is written.
 
-    The vector itself is not taken out of the pool.
+    ``out`` (b, ef) int32 is overwritten: what is nearest to each of ``nodes`` among all
+    in reach, closest first, itself not among them; its rest with −1.
     """
     query = scratch.buffer
-    as_query(store, node, query)
-    start = np.int32(graph.entry_point)
-    key = score(store, query, start)
-    start, key, _ = descend(graph, store, query, graph.top, layer + 1, start, key)
-    size, _ = search_layer(graph, store, query, layer, start, key, ef, scratch)
-    return size
+    for i in range(nodes.size):
+        as_query(store, nodes[i], query)
+        node = np.int32(graph.entry_point)
+        key = score(store, query, node)
+        node, key, _ = descend(graph, store, query, graph.top, layer + 1, node, key)
+        size, _ = search_layer(graph, store, query, layer, node, key, ef, scratch)
+        n_found = 0
+        for c in range(size):
+            other = scratch.ids[c] & ID_MASK
+            if other != nodes[i]:
+                out[i, n_found] = other
+                n_found += 1
+        for c in range(n_found, ef):
+            out[i, c] = NO_ID
 
 
 @kernel
-def refill(graph, store, layer, nodes, ef, M, scratch, around, out):
-    """Search for more neighbours of vectors with few.
-
-    Nothing in the graph is written.
+def refill(graph, store, layer, nodes, found, M, around, out):
+    """Choose links of vectors with few, beside those that they have.
 
     Parameters
     ----------
-    nodes : (b,) int32          members of the layer
-    ef, M : int                 size of the pool, and links at most that are added
-    scratch : Scratch           overwritten
+    nodes : (b,) int32          members of the layer; their rows are read
+    found : (b, ef) int32       near each of them, then −1
+    M : int                     links at most that are added
     around : Around             overwritten; its pool holds ``ef`` and a row
-    out : (b, width) int32      overwritten: their new rows, old links among them
+    out : (b, width) int32      overwritten: their new rows
     """
     links = graph.base if layer == 0 else graph.upper
     for i in range(nodes.size):
         node = nodes[i]
-        found = _search(graph, store, layer, node, ef, scratch)
         row = links[row_of(graph, node, layer)]
-        degree = degree_of(row)
-        around.seen[node] = node
-        size = 0
+        degree, size, n_found = degree_of(row), 0, 0
         for j in range(degree):
             around.seen[row[j]] = node
             size = _keep(store, node, row[j], around, size)
-        for c in range(found):
-            other = scratch.ids[c] & ID_MASK
-            if around.seen[other] != node:
-                key = between(store, node, other)
-                size, _ = insert(
-                    around.keys, around.ids, size, around.keys.size, key, other
-                )
+        for other in found[i]:
+            if other >= 0 and around.seen[other] != node:
+                around.found[n_found] = other
+                n_found += 1
+        size = _offer(store, node, n_found, around, size)
         choose(store, around, size, min(M, row.size - degree), out[i])
 
 
@@ -271,24 +269,6 @@ def spread(graph, layer, first, last, reached):
 
 
 @kernel
-def find_hosts(graph, store, layer, nodes, waiting, ef, scratch, hosts):
-    """Search for reached vectors near those that are not.
-
-    ``hosts`` (b, ef) int32 is overwritten, closest first, its rest with −1.
-    """
-    for i in range(nodes.size):
-        size = _search(graph, store, layer, nodes[i], ef, scratch)
-        n_hosts = 0
-        for c in range(size):
-            host = scratch.ids[c] & ID_MASK
-            if not waiting[host]:
-                hosts[i, n_hosts] = host
-                n_hosts += 1
-        for c in range(n_hosts, hosts.shape[1]):
-            hosts[i, c] = NO_ID
-
-
-@kernel
 def attach(graph, store, layer, nodes, hosts, last, reached):
     """Link to vectors that no link leads to, each from one near it.
 
@@ -296,8 +276,8 @@ def attach(graph, store, layer, nodes, hosts, last, reached):
 
     Parameters
     ----------
-    nodes : (b,) int32          not reached when their hosts were searched for
-    hosts : (b, h) int32        closest first, then −1
+    nodes : (b,) int32
+    hosts : (b, h) int32        vectors near each, closest first, then −1; overwritten
     last : int                  where the queue ends
     reached : Spread            overwritten
 
@@ -322,37 +302,40 @@ def attach(graph, store, layer, nodes, hosts, last, reached):
 def _place_for(graph, store, layer, node, hosts, reached):
     """Return whose row, and which place in it, takes a link to a vector.
 
-    The nearest host's that has one to spare, else the nearest's whose tree can do
-    without one of its links. If there is none, its tree is followed towards the vector:
-    a leaf's links are all to spare.
+    The nearest host's that has one free, else the nearest's with a link that the tree
+    can do without. If there is none, the tree is followed towards the vector: a leaf
+    can do without any.
     """
     links = graph.base if layer == 0 else graph.upper
-    width = links.shape[1]
+    n_hosts = 0
     for host in hosts:
-        if host < 0:
-            break
+        if host >= 0 and not reached.waiting[host]:
+            hosts[n_hosts] = host
+            n_hosts += 1
+    for host in hosts[:n_hosts]:
         degree = degree_of(links[row_of(graph, host, layer)])
-        if degree < width:
+        if degree < links.shape[1]:
             return np.int64(host), degree
-    for host in hosts:
-        if host < 0:
-            break
-        place = _to_spare(graph, store, layer, host, reached.parent)
+    for host in hosts[:n_hosts]:
+        row = links[row_of(graph, host, layer)]
+        place = _to_spare(store, host, row, reached.parent)
         if place >= 0:
             return np.int64(host), place
-    host = np.int64(hosts[0] if hosts[0] >= 0 else graph.entry_point)
-    place = _to_spare(graph, store, layer, host, reached.parent)
+    host, place = np.int64(hosts[0] if n_hosts else graph.entry_point), -1
     while place < 0:
-        host = _nearest_link(graph, store, layer, host, node)
-        place = _to_spare(graph, store, layer, host, reached.parent)
+        row = links[row_of(graph, host, layer)]
+        place = _to_spare(store, host, row, reached.parent)
+        if place < 0:
+            host = _nearest_of(store, node, row)
     return host, place
 
 
 @kernel
-def _to_spare(graph, store, layer, host, parent):
-    """Return the place of the farthest link that is not of the tree, or −1."""
-    links = graph.base if layer == 0 else graph.upper
-    row = links[row_of(graph, host, layer)]
+def _to_spare(store, host, row, parent):
+    """Return the place of the farthest link that is not of the tree, or −1.
+
+    A free place is to spare, too.
+    """
     place, farthest = -1, np.float32(0.0)
     for j in range(row.size):
         if row[j] < 0:
@@ -365,9 +348,7 @@ def _to_spare(graph, store, layer, host, parent):
 
 
 @kernel
-def _nearest_link(graph, store, layer, host, node):
-    links = graph.base if layer == 0 else graph.upper
-    row = links[row_of(graph, host, layer)]
+def _nearest_of(store, node, row):
     nearest, least = row[0], between(store, node, row[0])
     for j in range(1, row.size):
         key = between(store, node, row[j])
