@@ -40,13 +40,12 @@ def new_scratch(n: int, pool: int, width: int, query_size: int, d: int = 0) -> S
     )
 
 
-class Insertion:
-    """One ``add`` to a graph.
+class Linking:
+    """What all who write links share: the graph, working memory, reverse edges.
 
     Parameters
     ----------
-    graph : Graph               with room for the new points; its rows are changed in
-                                place, so that a search never meets half a link
+    graph : Graph               changed in place, so that searches may go on
     store : NamedTuple          of all points, that can compare two of them
     levels : (n,) uint8         highest layer of each point
     M, ef_construction : int
@@ -69,7 +68,63 @@ class Insertion:
         self._M, self._ef, self._threads = M, ef_construction, threads
         self._query_size = query_size
         self._spare: list[Scratch] = []  # list.pop is atomic
-        self.inserted = 0  #: points that are in
+
+    def _rows(self, points: NDArray[Any], layer: int) -> NDArray[Any]:
+        """Return where points have their links on a layer: in ``base`` or ``upper``."""
+        return points if layer == 0 else self.graph.upper_row[points] + (layer - 1)
+
+    def _links(self, layer: int) -> NDArray[np.int32]:
+        links: NDArray[np.int32] = self.graph.upper if layer else self.graph.base
+        return links
+
+    def _link_back(
+        self, layer: int, sources: NDArray[np.int32], targets: NDArray[np.int32]
+    ) -> None:
+        """Apply reverse edges by target; ``sources``, in order, are new to theirs."""
+        graph = self.graph
+        order = np.argsort(targets, kind="stable")  # sources stay in order of id
+        sources = sources[order]
+        targets, starts = np.unique(targets[order], return_index=True)
+        starts = np.append(starts, len(sources))
+        width = self._links(layer).shape[1]
+        capacity = int(np.diff(starts).max(initial=0)) + width
+
+        def work(ranges: parallel.Ranges) -> None:
+            scratch = self._borrow(capacity)
+            for a, b in ranges:
+                kernels.link_back(
+                    graph, self._store, layer, targets[a:b], starts[a : b + 1], sources,
+                    capacity, scratch,
+                )  # fmt: skip
+            self._spare.append(scratch)
+
+        parallel.run(work, len(targets), _LINK_CHUNK, self._threads)
+
+    def _borrow(self, pool: int) -> Scratch:
+        """Return working memory for one thread; the caller puts it back when done."""
+        while self._spare:
+            try:
+                scratch = self._spare.pop()
+            except IndexError:  # another thread was quicker
+                break
+            if len(scratch.keys) >= pool:
+                return scratch
+        n, width = self.graph.base.shape
+        return new_scratch(n, pool, width, self._query_size)
+
+
+class Insertion(Linking):
+    """One ``add`` to a graph, which has room for the new points; see ``Linking``.
+
+    Attributes
+    ----------
+    graph : Graph
+        Of all that is in.
+    inserted : int
+        How many points that is.
+    """
+
+    inserted = 0
 
     def insert(
         self, order: NDArray[np.int32], progress: Callable[[int, int], object]
@@ -111,47 +166,13 @@ class Insertion:
 
         parallel.run(search, len(batch), _INSERT_CHUNK, self._threads)
         for layer in range(min(int(self._levels[batch].max()), graph.top) + 1):
-            self._link_back(batch, layer)
+            self._link_batch_back(batch, layer)
         highest = batch[np.argmax(self._levels[batch])]
         if self._levels[highest] > graph.top:
             self._enter(highest)
 
-    def _link_back(self, batch: NDArray[np.int32], layer: int) -> None:
-        """Apply a batch's reverse edges on a layer, by target and in order of id."""
-        graph = self.graph
+    def _link_batch_back(self, batch: NDArray[np.int32], layer: int) -> None:
         points = batch[self._levels[batch] >= layer]
-        if layer == 0:
-            links = graph.base[points]
-        else:
-            links = graph.upper[graph.upper_row[points] + layer - 1]
+        links = self._links(layer)[self._rows(points, layer)]
         linked = links >= 0
-        targets = links[linked]
-        sources = np.repeat(points, linked.sum(axis=1))
-        order = np.argsort(targets, kind="stable")  # sources stay in order of id
-        sources = sources[order]
-        targets, starts = np.unique(targets[order], return_index=True)
-        starts = np.append(starts, len(sources))
-        capacity = int(np.diff(starts).max(initial=0)) + links.shape[1]
-
-        def work(ranges: parallel.Ranges) -> None:
-            scratch = self._borrow(capacity)
-            for a, b in ranges:
-                kernels.link_back(
-                    graph, self._store, layer, targets[a:b], starts[a : b + 1], sources,
-                    capacity, scratch,
-                )  # fmt: skip
-            self._spare.append(scratch)
-
-        parallel.run(work, len(targets), _LINK_CHUNK, self._threads)
-
-    def _borrow(self, pool: int) -> Scratch:
-        """Return working memory for one thread; the caller puts it back when done."""
-        while self._spare:
-            try:
-                scratch = self._spare.pop()
-            except IndexError:  # another thread was quicker
-                break
-            if len(scratch.keys) >= pool:
-                return scratch
-        n, width = self.graph.base.shape
-        return new_scratch(n, pool, width, self._query_size)
+        self._link_back(layer, np.repeat(points, linked.sum(axis=1)), links[linked])

@@ -84,6 +84,31 @@ def select_neighbors(candidates, key_between, limit):
     return taken
 
 
+def bridge(neighbours, node, alive, key_between, width):
+    """Lead a row past what is not alive; return it, and how many steps that took.
+
+    What stays is kept; beside it stand living neighbours of the removed, farther ones
+    only while there are fewer than half a row. A row that loses nothing is not touched.
+    """
+    row, found, steps = neighbours(node), [], 0
+    ring = [other for other in row if not alive[other]]
+    if not ring:
+        return row, steps
+    kept, seen = [other for other in row if alive[other]], {node, *row}
+    while ring and 2 * len(found) < width:
+        behind = dict.fromkeys(o for r in ring for o in neighbours(r) if o not in seen)
+        seen.update(behind)
+        found += [other for other in behind if alive[other]]
+        ring, steps = [other for other in behind if not alive[other]], steps + 1
+    taken = []
+    for key, other in sorted((key_between(node, o), o) for o in kept + found):
+        room = width - len(kept) > len(set(taken) - set(kept))
+        near = any(key_between(other, t) < key for t in taken)
+        if other in kept or (room and not near):
+            taken.append(other)
+    return taken, steps
+
+
 def descend(neighbours, key_of, node, layers):
     """Walk greedily to the least (key, node) around, on each of ``layers`` in turn."""
     for layer in layers:
