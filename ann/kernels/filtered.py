@@ -31,14 +31,14 @@ class FilteredWalk(NamedTuple):
     walk: Walk
     allowed: np.ndarray  #: (n,) uint8, not 0 for the vectors that pass
     positions: np.ndarray  #: (m,) int32, which these are, ascending
-    degree: int  #: passing neighbours that an expansion looks for
+    degree: int  #: passing neighbours that an expansion looks for at least; M0 at most
     most: int  #: vectors that a walk may score before all that pass are scored
 
 
 class FilteredScratch(NamedTuple):
     """Working memory of one thread."""
 
-    walk: Scratch  #: with room for ``degree + M0`` in ``found``, 16 more in the keys
+    walk: Scratch  #: with room for 2 M0 in ``found``, 16 more in ``found_keys``
     through: np.ndarray  #: (>= THROUGH,) int32, failing vectors to look through
 
 
@@ -69,11 +69,11 @@ def search_filtered(filtered, query, effort, wanted, scratch):
     """Search layer 0 for vectors that pass a filter.
 
     As ``search_layer``, but of a graph whose nodes are those that pass: neighbours of
-    one are what is met first, through links and through vectors that fail, until
-    ``degree`` were met. That graph is not stored but found as it is walked, after
-    ACORN-1 (Patel, Kraft, Guestrin & Zaharia, SIGMOD 2024). Departures: a vector that
-    fails is looked through only where the direct links have too few that pass, to any
-    depth, and once in a search; neighbours are not cut off at M; and some seeds lie
+    one are what is met first, through links and through vectors that fail, until as
+    many were met as it has links. That graph is not stored but found as it is walked,
+    after ACORN-1 (Patel, Kraft, Guestrin & Zaharia, SIGMOD 2024). Departures: a vector
+    that fails is looked through only where the direct links have too few that pass, to
+    any depth, and once in a search; neighbours are not cut off at M; and some seeds lie
     evenly among all that pass, for those may be far from where the upper layers lead.
 
     Parameters
@@ -159,17 +159,17 @@ def gather(filtered, node, epoch, scratch):
 
     Returns
     -------
-    n_found : int               at most ``degree - 1 + M0``
+    n_found : int               below 2 M0
     met : int                   links that lead to what passes, seen before or not
     looked : int                links looked at
     """
     allowed, links = filtered.allowed, filtered.walk.graph.base
     visited, found, through = scratch.walk.visited, scratch.walk.found, scratch.through
-    n, width, degree = allowed.size, links.shape[1], filtered.degree
+    n, width, enough = allowed.size, links.shape[1], filtered.degree
     through[0] = node
     head, tail = 0, 1
     n_found = met = looked = 0
-    while head < tail and met < degree and tail + width <= through.size:
+    while head < tail and met < enough and tail + width <= through.size:
         row = np.int64(through[head]) * width
         head += 1
         for j in range(width):
@@ -185,7 +185,9 @@ def gather(filtered, node, epoch, scratch):
             n_found += good & new
             tail += (1 - good) & new
             met += good
-        if met < degree:
+        if head == 1:
+            enough = max(enough, looked)
+        if met < enough:
             for t in range(head, min(head + ROWS_AHEAD, tail)):
                 fetch_links(links, through[t])
     for j in range(head, tail):
