@@ -10,7 +10,15 @@ import numpy as np
 from ann.kernels import simd
 from ann.kernels._jit import kernel
 from ann.kernels.answer import nearest, nearest_of
-from ann.kernels.graph import AHEAD, Scratch, Walk, bound, descend, fetch_links, new_search
+from ann.kernels.graph import (
+    AHEAD,
+    Scratch,
+    Walk,
+    bound,
+    descend,
+    fetch_links,
+    new_search,
+)
 from ann.kernels.listed import ListedInLists, score_listed
 from ann.kernels.pool import EXPANDED, INFINITY, clear, insert, package
 from ann.kernels.rows import project
@@ -97,7 +105,7 @@ def search_filtered(filtered, query, effort, wanted, scratch):
     key = score(store, query, node)
     node, _, scored = descend(graph, store, query, graph.top, 1, node, key)
     epoch = new_search(own)
-    size, near, met, looked = enter(filtered, query, node, ef, epoch, scratch)
+    size, near, looked = enter(filtered, query, node, ef, epoch, scratch)
     scored += 1 + near
     cursor = 0
     while cursor < size and keys[cursor] <= bound(keys, size, wanted, stretch, shift):
@@ -123,7 +131,7 @@ def enter(filtered, query, node, ef, epoch, scratch):
     -------
     size : int                  of the pool
     scored : int                vectors scored
-    met, looked : int           as of ``gather``
+    looked : int                links looked at
     """
     allowed, own = filtered.allowed, scratch.walk
     n_found = met = looked = 0
@@ -146,7 +154,7 @@ def enter(filtered, query, node, ef, epoch, scratch):
         if n_found == filtered.degree or s == seeds - 1:
             size, _ = take_in(filtered, query, n_found, INFINITY, size, ef, scratch)
             scored, n_found = scored + n_found, 0
-    return size, scored, met, looked
+    return size, scored, looked
 
 
 @kernel

@@ -98,7 +98,7 @@ class Listed(NamedTuple):
 
 @nearest_of(Listed)
 def _nearest_listed(listed, q, effort, scratch, keys, ids):
-    """Score them all; ``scratch`` has a ``buffer`` and ``room``, ``effort`` is unused."""
+    """Score them all; ``scratch`` has a ``buffer`` and ``room``, ``effort`` is idle."""
     everything, rows, query = listed.everything, listed.rows, scratch.buffer
     project(None, everything.columns, q, scratch.room)
     begin(everything.store, scratch.room[: q.size], query)
@@ -121,7 +121,7 @@ class ListedInLists(NamedTuple):
 
 @nearest_of(ListedInLists)
 def _nearest_listed_in_lists(listed, q, effort, scratch, keys, ids):
-    """Score them all; ``scratch`` is a ``ListScratch``, ``effort`` is unused."""
+    """Score them all; ``scratch`` is a ``ListScratch``, ``effort`` is idle."""
     lists, buffers = listed.lists, scratch.buffers
     near, query, room = buffers[0], buffers[1], buffers[3]
     project(lists.mean, lists.columns, q, room)

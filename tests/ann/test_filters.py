@@ -154,14 +154,20 @@ def test_an_empty_index_lets_nothing_pass():
 # --- what is refused ------------------------------------------------------------------
 
 REFUSED = {
-    "one for each query": (np.ones((3, 5), bool), r"one for all queries, got .*\(3, 5\)"),
+    "one for each query": (
+        np.ones((3, 5), bool),
+        r"one for all queries, got .*\(3, 5\)",
+    ),
     "a number": (3, r"must be a mask \(m,\), .* got shape \(\)"),
     "floats": ([0.0, 1.0], "must be of bool or of integers, got dtype float64"),
     "text": (["a", "b"], "must be of bool or of integers, got dtype <U1"),
     "a set": ({1, 2}, r"must be a mask \(m,\), .* got shape \(\)"),
     "none": (None, r"must be a mask \(m,\), .* got shape \(\)"),
     "a function of ids": (lambda ids: ids, "must return bool .* got int64"),
-    "a function of one id": (lambda ids: True, r"of shape \(5,\), .* bool of shape \(\)"),
+    "a function of one id": (
+        lambda ids: True,
+        r"of shape \(5,\), .* bool of shape \(\)",
+    ),
     "a function of some": (lambda ids: ids[:2] > 0, r"\(5,\), .* bool of shape \(2,\)"),
 }
 

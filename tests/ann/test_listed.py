@@ -16,7 +16,7 @@ from tests.ann import reference
 from tests.ann.data import clustered, gaussian, integers
 from tests.ann.process import python
 from tests.ann.reference import METRICS
-from tests.ann.test_answer import CODECS, KEY
+from tests.ann.test_answer import CODECS
 
 N, NLIST = 700, 9
 X, Q = integers(N, 16, seed=1), integers(15, 16, seed=2)  # with many ties
@@ -128,14 +128,19 @@ def test_a_batch_that_shares_tiles(codec):
         exact.scan.scan_all(everything.store, n, Q, buffers, *got, selected.allowed)
         check(got, passing(keys, ids, selected, 20))
         listed = filters.listed(everything, selected)
-        check(exact.search_listed(listed, Q, 20, 2, size), passing(keys, ids, selected, 20))
+        check(
+            exact.search_listed(listed, Q, 20, 2, size),
+            passing(keys, ids, selected, 20),
+        )
 
 
 def test_what_a_filter_has_no_place_for_does_not_pass():
     everything = Everything(ROWS["l2"](X), N, None, np.ones(100, np.uint8))
     scratch = FlatScratch(aligned((16,), np.float32), aligned((32,), np.float32))
     _, ids, _ = found(everything, Q, scratch, N)
-    np.testing.assert_array_equal(np.sort(ids[:, :100]), np.tile(np.arange(100), (15, 1)))
+    np.testing.assert_array_equal(
+        np.sort(ids[:, :100]), np.tile(np.arange(100), (15, 1))
+    )
     assert (ids[:, 100:] == -1).all()
 
 
@@ -176,7 +181,9 @@ def check_lists(index, queries, scans=True):
         places = np.argsort(whole.row_ids).astype(np.int32)
         listed = filters.listed_in_lists(whole, selected)
         for one, other in zip(
-            listed[1:], filters.listed_in_lists(whole, selected, places)[1:], strict=True
+            listed[1:],
+            filters.listed_in_lists(whole, selected, places)[1:],
+            strict=True,
         ):
             np.testing.assert_array_equal(one, other)
         for k in (1, 10, N):
