@@ -9,10 +9,10 @@ import numpy as np
 
 from ann.kernels._jit import by_type
 from ann.kernels.answer import nearest_of
-from ann.kernels.fastscan import BLOCK, FastScan, scan_blocks
+from ann.kernels.fastscan import BLOCK, FastScan
 from ann.kernels.pool import clear, insert, name_of
 from ann.kernels.rows import project
-from ann.kernels.scan import Everything, Lists
+from ann.kernels.scan import Everything, Lists, scan_range
 from ann.kernels.shadow import ListShadow, Shadow
 from ann.kernels.sq import STORES
 from ann.kernels.stores import PQ4, PQ8, ROWS, ResidualL2, begin, fetch, score
@@ -67,7 +67,7 @@ def _in_blocks(
     while j < rows.size:
         start = rows[j] - (rows[j] - first) % BLOCK
         stop = min(start + BLOCK, end)
-        scan_blocks(
+        scan_range(
             store, query, start + shift, start, stop - start, 0, bias, row_ids, keys,
             ids, allowed,
         )  # fmt: skip
