@@ -40,6 +40,8 @@ class Flat(Index):
     >>> ids, distances = Flat("l2").add(X).search(Q, k=10)
     """
 
+    _kind = "Flat"
+
     def __init__(
         self,
         metric: str = "l2",

@@ -89,6 +89,8 @@ class HNSW(Index):
     >>> ids, distances = index.search(Q, k=10, ef_search=64)
     """
 
+    _kind = "HNSW"
+
     def __init__(
         self,
         metric: str = "l2",

@@ -13,12 +13,12 @@ import weakref
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple, Self
+from typing import Any, ClassVar, NamedTuple, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ann import parallel, validation
+from ann import __version__, parallel, storage, validation
 from ann.codecs import Codec, Float32
 from ann.kernels import answer
 from ann.kernels._jit import direct
@@ -115,6 +115,8 @@ class Index(ABC):
         With a codec: keep the original vectors too, and score the best ``refine * k``
         with them; at least 1. None keeps only codes.
     """
+
+    _kind: ClassVar[str]  # what files call the structure
 
     def __init__(self, metric: str, codec: Codec | None, refine: float | None) -> None:
         self._metric = metric_named(metric)
@@ -408,16 +410,17 @@ class Index(ABC):
         -----
         The format is described in docs/storage.md. Other changes wait, searches do not.
         """
-        from ann import saving, storage
-
         with self._writer:
             self._require_sound()
-            storage.write(path, *saving.dump(self))
+            storage.write(path, *self._saved())
 
     def _saved(self) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
         """Return what is in a file: manifest and arrays."""
         state, names, d = self._state, self._state.names, self._d or self._codec.d or 0
         manifest = {
+            "library": "ann",
+            "version": __version__,
+            "kind": self._kind,
             "params": self.params,
             "d": d,
             "n": names.n,

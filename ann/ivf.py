@@ -105,6 +105,8 @@ class IVF(Index):
     >>> ids, distances = index.search(Q, k=10, nprobe=16)
     """
 
+    _kind = "IVF"
+
     def __init__(
         self,
         metric: str = "l2",

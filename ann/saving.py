@@ -1,6 +1,7 @@
-"""Indexes as files: what each has to keep, and what has to hold for it to come back.
+"""From a file to the index that was saved in it.
 
-The file itself, its checks and its durability are :mod:`ann.storage`'s.
+What each structure keeps is in its ``_saved_held``, what has to hold for it to come
+back in its ``_restored``; the file itself is :mod:`ann.storage`'s.
 """
 
 import os
@@ -73,14 +74,3 @@ def _made(stored: Stored) -> Index:
         return KINDS[kind](**params)
     except (ValueError, TypeError, KeyError, OverflowError, AttributeError) as error:
         raise StorageError(f"params must be those of {kind}: {error}") from None
-
-
-def dump(index: Index) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
-    """Return an index's manifest and arrays, with nothing that is not in use."""
-    import ann
-
-    manifest = {"library": "ann", "version": ann.__version__}
-    names = {cls: name for name, cls in KINDS.items()}
-    manifest["kind"] = names[type(index)]
-    own, arrays = index._saved()
-    return {**manifest, **own}, arrays

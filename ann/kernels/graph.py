@@ -53,7 +53,7 @@ class Scratch(NamedTuple):
 
 
 @kernel
-def _new_search(scratch):
+def new_search(scratch):
     """Forget what was visited: O(1), but for one reset in 255 searches."""
     epoch = scratch.epoch[0]
     if epoch == 255:
@@ -71,7 +71,7 @@ def _row_of(graph, node, layer):
 
 
 @kernel
-def _fetch_links(links, row):
+def fetch_links(links, row):
     """Ask for all cache lines of a row: the first alone left 8 % of the time."""
     width = links.shape[1]
     for t in range(0, width, LINE // 4):
@@ -117,8 +117,8 @@ def descend(graph, store, query, top, bottom, node, key, recorder=None):
                     note_scored(recorder, other, other_key)
                 if other_key < key or (other_key == key and other < node):
                     node, key, moved = other, other_key, True
-                    _fetch_links(graph.upper, graph.upper_row[node] + layer - 1)
-                    _fetch_links(graph.base, node)
+                    fetch_links(graph.upper, graph.upper_row[node] + layer - 1)
+                    fetch_links(graph.base, node)
             if recorder is not None:
                 end_step(recorder, key)
     return node, key, scored
@@ -138,7 +138,7 @@ NEVER = np.float32(-1.0)
 
 
 @kernel
-def _bound(keys, size, wanted, stretch, shift):
+def bound(keys, size, wanted, stretch, shift):
     """Return the key beyond which nothing is worth expanding (see ``search_layer``)."""
     if stretch < 0 or size < wanted:
         return INFINITY
@@ -150,7 +150,7 @@ def _bound(keys, size, wanted, stretch, shift):
 def _limit(keys, size, ef, wanted, stretch, shift):
     """Return the key beyond which a pool takes nothing in."""
     worst = keys[size - 1] if size == ef else INFINITY
-    return min(worst, _bound(keys, size, wanted, stretch, shift))
+    return min(worst, bound(keys, size, wanted, stretch, shift))
 
 
 @kernel
@@ -194,11 +194,11 @@ def search_layer(
     links = graph.base if layer == 0 else graph.upper
     width = links.shape[1]
     ahead, n = max(AHEAD, LINES_AHEAD // lines(store)), np.uint32(visited.size)
-    epoch = _new_search(scratch)
+    epoch = new_search(scratch)
     visited[node] = epoch
     keys[0], ids[0] = key, node
     size, cursor, scored = 1, 0, 0
-    while cursor < size and keys[cursor] <= _bound(keys, size, wanted, stretch, shift):
+    while cursor < size and keys[cursor] <= bound(keys, size, wanted, stretch, shift):
         node = ids[cursor]
         ids[cursor] = node | EXPANDED
         if recorder is not None:
@@ -229,14 +229,14 @@ def search_layer(
             found_keys[j] = score(store, query, found[j])
         for first in range(0, n_found, 16):
             worst = keys[size - 1] if size == ef else INFINITY
-            worst = min(worst, _bound(keys, size, wanted, stretch, shift))
+            worst = min(worst, bound(keys, size, wanted, stretch, shift))
             bits = simd.not_above16(found_keys, first, n_found - first, worst)
             while bits != 0:
                 j = first + simd.trailing_zeros(bits)
                 bits &= bits - np.uint32(1)
                 size, position = insert(keys, ids, size, ef, found_keys[j], found[j])
                 cursor = min(cursor, position)
-                _fetch_links(links, _row_of(graph, found[j], layer))
+                fetch_links(links, _row_of(graph, found[j], layer))
         if recorder is not None:
             note_all_scored(recorder, found, found_keys, n_found)
             end_step(recorder, _limit(keys, size, ef, wanted, stretch, shift))

@@ -75,6 +75,51 @@ def search_layer(neighbours, key_of, start, ef, wanted=1, bound=None):
     return pool, scored
 
 
+def gather(neighbours, passes, node, seen, degree, room):
+    """Return what passes around a node, first met first, looking through what fails.
+
+    Until as many that pass were met as the node has links, or ``degree``;
+    ``room(size)`` tells whether a queue of that size may grow. Also returns how many
+    were met, and how many links were looked at. What was found or looked through is put
+    into ``seen``.
+    """
+    queue, at, found, met, looked, enough = [node], 0, [], 0, 0, degree
+    while at < len(queue) and met < enough and room(len(queue)):
+        for other in neighbours(queue[at]):
+            looked, met = looked + 1, met + passes(other)
+            if other not in seen:
+                (found if passes(other) else queue).append(other)
+                seen.add(other)
+        at += 1
+        enough = max(enough, looked) if at == 1 else enough
+    seen -= set(queue[at:])
+    return found, met, looked
+
+
+def search_filtered(around, passes, key_of, start, seeds, ef, most, scored):
+    """Walk among what passes; ``around(node, seen)`` is ``gather``.
+
+    ``seeds(met)`` are taken in beside what passes around the start. Returns the pool as
+    [(key, node)], best first, or [] where more than ``most`` would have to be scored,
+    and ``scored`` with those added that were.
+    """
+    seen = {start}
+    found, met, looked_at = around(start, seen)
+    found += [start] * passes(start)
+    found += [seed for seed in seeds(met) if seed not in seen]
+    seen |= set(found)
+    pool, expanded = sorted((key_of(other), other) for other in found)[:ef], set()
+    scored += len(found)
+    while waiting := [node for _, node in pool if node not in expanded]:
+        if scored + looked_at // 16 > most:
+            return [], scored
+        expanded.add(waiting[0])
+        found, _, looked = around(waiting[0], seen)
+        scored, looked_at = scored + len(found), looked_at + looked
+        pool = sorted([*pool, *((key_of(other), other) for other in found)])[:ef]
+    return pool, scored
+
+
 def select_neighbors(candidates, key_between, limit):
     """Choose from [(key, node)], best first (Alg. 4, without its two options)."""
     taken = []
