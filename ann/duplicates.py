@@ -56,23 +56,30 @@ def follow(same: Positions, first: int, leaders: Positions) -> None:
     kernels.follow(same, first, leaders)
 
 
-def taken_out(
-    same: Positions, dead: NDArray[np.bool_]
-) -> tuple[Positions, Positions, NDArray[np.bool_]]:
+def leaders(same: Positions) -> Positions:
+    """Return who leads each vector's group (n,): itself, where it has no equal."""
+    lead = np.arange(len(same), dtype=np.int32)
+    kernels.lead(same, _heads(same), lead)
+    return lead
+
+
+def _heads(same: Positions) -> Positions:
+    """Return the leaders that have followers."""
+    followers = np.zeros(len(same), bool)
+    followers[same[same >= 0]] = True
+    return np.flatnonzero((same >= 0) & ~followers).astype(np.int32)
+
+
+def taken_out(same: Positions, dead: NDArray[np.bool_]) -> tuple[Positions, Positions]:
     """Take the ``dead`` (n,) out of their groups, ``same`` being changed in place.
 
     Returns
     -------
     leaders, successors : (m,) int32
-        Dead leaders whose place in the graph stays, and who takes their names' place.
-    followers : (n,) bool
-        Those that have no place in the graph.
+        Dead leaders whose place in the graph stays, and who gives up its own for it.
     """
-    links = same[: len(dead)]
-    followers = np.zeros(len(dead), bool)
-    followers[links[links >= 0]] = True
-    heads = np.flatnonzero((links >= 0) & ~followers).astype(np.int32)
+    heads = _heads(same[: len(dead)])
     successors = np.empty(len(heads), np.int32)
     kernels.take_out(same, dead, heads, successors)
     handed = successors >= 0
-    return heads[handed], successors[handed], followers
+    return heads[handed], successors[handed]

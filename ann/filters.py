@@ -191,14 +191,26 @@ def degree(M0: int) -> int:
     return max(1, M0 // 2)
 
 
-def filtered_walk(walk: Walk, selected: Filter) -> FilteredWalk:
+def filtered_walk(
+    walk: Walk, selected: Filter, leaders: Positions | None = None
+) -> FilteredWalk:
     """Return a graph's structure for a filtered search (``answer.search``).
 
     A walk that has done as much as it takes to score all that passes is given up.
+    ``leaders`` (n,) int32 tells which node of the graph stands for each vector, where
+    that may be another.
     """
-    M0 = walk.graph.base.shape[1]
+    nodes = selected
+    if leaders is not None:
+        nodes = Filter(np.unique(leaders[selected.positions]), selected.n)
     return FilteredWalk(
-        walk, selected.allowed, selected.positions, degree(M0), len(selected)
+        walk,
+        nodes.allowed,
+        nodes.positions,
+        selected.allowed,
+        selected.positions,
+        degree(walk.graph.base.shape[1]),
+        len(selected),
     )
 
 

@@ -1,12 +1,14 @@
 """Exact search: every vector is looked at."""
 
+from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ann import exact, validation
+from ann import exact, filters, validation
 from ann.codecs import Codec, Float32
+from ann.filters import Filter
 from ann.index import Desk, Floats, Index, Kept, Progress, State
 from ann.kernels import answer
 from ann.kernels.scan import Everything, FlatScratch
@@ -102,11 +104,15 @@ class Flat(Index):
             stored.array("norms", np.float64, (norms,)),
         )
 
+    def _audited(self) -> Iterator[str]:
+        return iter(())
+
     def search(
         self,
         Q: ArrayLike,
         k: int = 10,
         *,
+        filter: filters.Wanted | None = None,
         threads: int | None = None,
         distance_computations: NDArray[np.int64] | None = None,
     ) -> tuple[NDArray[np.int64], Floats]:
@@ -116,6 +122,10 @@ class Flat(Index):
         ----------
         Q : (nq, d) or (d,) array
         k : int
+        filter : array or callable, optional
+            Which vectors may be found: their ids; or a mask (m,) of bool, where id i
+            passes if ``i < m`` and ``mask[i]``; or a function that is given all ids
+            (ntotal,) int64 and returns a mask of them.
         threads : int, optional
             All cores for a batch, 1 for a single query by default.
         distance_computations : (nq,) int64 array, optional
@@ -133,7 +143,7 @@ class Flat(Index):
             Wrong shape or width, not finite, a zero vector under ``cosine``, ``k < 1``.
         """
         k = validation.integer(k, "k", 1)
-        return self._search(Q, k, threads, distance_computations)
+        return self._search(Q, k, threads, distance_computations, filter)
 
     def trace(self, Q: ArrayLike, k: int = 10) -> list[Trace]:
         """Return what ``search`` does for each query: how many vectors it scores.
@@ -165,12 +175,26 @@ class Flat(Index):
         effort: Any,
     ) -> tuple[Floats, NDArray[np.int32]]:  # fmt: skip
         n, key, (packed, norms) = state.names.n, self._metric.key, state.held
+        size, plain = (
+            self._codec.scan_query_size(Q.shape[1]),
+            isinstance(self._codec, Float32),
+        )
+        if state.selected is not None:
+            scored[:] = len(state.selected)
+            some = state.selected.positions
+            if plain:
+                return exact.search_among(key, packed, some, Q, k, threads)
+            return exact.search_listed(state.structure, Q, k, threads, size)
         scored[:] = n
-        if isinstance(self._codec, Float32):
+        if plain:
             return exact.search(key, packed[:n], Q, k, threads, norms[:n])
-        size = self._codec.scan_query_size(Q.shape[1])
         store, projected = state.structure.store, self._codec.project(Q)
         return exact.scan_rows(store, n, projected, k, threads, size)
+
+    def _filtered(
+        self, state: State, selected: Filter, effort: Any
+    ) -> tuple[State, Any]:
+        return state.among(selected, filters.listed(state.structure, selected)), effort
 
     def _structure(self, held: Rows, n: int, originals: Any) -> Everything:
         codec = self._codec

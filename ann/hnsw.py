@@ -5,26 +5,34 @@ hierarchical navigable small world graphs", IEEE TPAMI 2018.
 """
 
 import math
+from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ann import duplicates, parallel, traces, validation
+from ann import duplicates, exact, filters, parallel, traces, validation
+from ann.audit import audit
 from ann.codecs import SQ, Codec, Float32
 from ann.duplicates import Seen
+from ann.filters import Filter
 from ann.index import Desk, Floats, Index, Kept, Outcome, Progress, State, Stopped
 from ann.insertion import Insertion, new_scratch
 from ann.kernels.answer import search, search_recorded
+from ann.kernels.filtered import THROUGH, FilteredScratch, FilteredWalk
 from ann.kernels.graph import Graph, Scratch, Walk
+from ann.kernels.listed import Listed
 from ann.kernels.pool import ID_MASK
 from ann.kernels.record import Walked
+from ann.kernels.scan import Everything
 from ann.kernels.stores import ROWS
 from ann.kernels.tricks import on
-from ann.memory import aligned_copy, grown
+from ann.memory import aligned_copy, grown, taken
+from ann.names import Names
 from ann.storage import StorageError
 from ann.stored import Stored
 from ann.traces import WalkTrace
+from ann.upkeep import Upkeep, compact
 
 _SEARCH_CHUNK = 16
 _STEPS, _SCORED = 256, 4096  # what a trace has room for at first
@@ -172,6 +180,7 @@ class HNSW(Index):
         *,
         ef_search: int | None = None,
         epsilon: float | None = None,
+        filter: filters.Wanted | None = None,
         threads: int | None = None,
         distance_computations: NDArray[np.int64] | None = None,
     ) -> tuple[NDArray[np.int64], Floats]:
@@ -190,6 +199,10 @@ class HNSW(Index):
             k-th best (the ``refine * k``-th, with refinement); at least 0. Each query
             then takes the effort that it needs, and ``ef_search``, 1,000 by default, is
             but a ceiling (see Notes). Not under ``ip``, which has no distances.
+        filter : array or callable, optional
+            Which vectors may be found: their ids; or a mask (m,) of bool, where id i
+            passes if ``i < m`` and ``mask[i]``; or a function that is given all ids
+            (ntotal,) int64 and returns a mask of them.
         threads : int, optional
             All cores for a batch, 1 for a single query by default.
         distance_computations : (nq,) int64 array, optional
@@ -215,7 +228,7 @@ class HNSW(Index):
         """
         k = validation.integer(k, "k", 1)
         effort = self._effort(k, ef_search, epsilon)
-        return self._search(Q, k, threads, distance_computations, effort)
+        return self._search(Q, k, threads, distance_computations, filter, effort)
 
     def _effort(self, k: int, ef_search: int | None, epsilon: float | None) -> Effort:
         """Return what a walk takes; raise ValueError where it is out of range."""
@@ -302,6 +315,9 @@ class HNSW(Index):
         self, state: State, Q: Floats, k: int, threads: int, scored: NDArray[np.int64],
         effort: Effort,
     ) -> tuple[Floats, NDArray[np.int32]]:  # fmt: skip
+        if isinstance(state.structure, Listed):
+            scored[:] = len(state.structure.rows)
+            return self._score_all(state, Q, k, threads)
         keys, ids = np.empty((len(Q), k), np.float32), np.empty((len(Q), k), np.int32)
 
         def work(ranges: parallel.Ranges) -> None:
@@ -316,20 +332,52 @@ class HNSW(Index):
         parallel.run(work, len(Q), _SEARCH_CHUNK, threads)
         return keys, ids
 
+    def _score_all(
+        self, state: State, Q: Floats, k: int, threads: int
+    ) -> tuple[Floats, NDArray[np.int32]]:
+        """Score all that a filter lets pass, by the vectors themselves if they are."""
+        key, some = self._metric.key, state.structure.rows
+        if isinstance(self._codec, Float32):
+            return exact.search_among(key, state.held.packed, some, Q, k, threads)
+        if self._refine is not None:
+            return exact.search_among(key, state.originals, some, Q, k, threads)
+        size = self._query_size(Q.shape[1])
+        return exact.search_listed(state.structure, Q, k, threads, size)
+
+    def _filtered(
+        self, state: State, selected: Filter, effort: Effort
+    ) -> tuple[State, Effort]:
+        walk: Walk = state.structure
+        n, M0 = state.names.count, walk.graph.base.shape[1]
+        if not filters.walk_pays(n, len(selected), effort[0], M0):
+            every = Everything(walk.store, state.names.n, walk.columns)
+            return state.among(selected, filters.listed(every, selected)), effort
+        lead = None
+        if walk.same.size:
+            lead = duplicates.leaders(walk.same[: state.names.n])
+        structure = filters.filtered_walk(walk, selected, lead)
+        return state.among(selected, structure), effort
+
     def _structure(self, held: Nodes, n: int, originals: Any) -> Walk:
         store = self._codec.store(held.packed, self._metric.key)
         return Walk(held.graph, store, self._codec.columns, originals, held.same)
 
-    def _scratch(self, state: State, effort: Effort) -> Scratch:
-        width, d = state.held.graph.base.shape[1], self._d or 0
-        return new_scratch(state.capacity, effort[0], width, self._query_size(d), d)
+    def _scratch(self, state: State, effort: Effort) -> Scratch | FilteredScratch:
+        width, d, size = state.held.graph.base.shape[1], self._d or 0, effort[0]
+        if isinstance(state.structure, FilteredWalk):
+            width *= 2
+        own = new_scratch(state.capacity, size, width, self._query_size(d), d)
+        if isinstance(state.structure, FilteredWalk):
+            return FilteredScratch(own, np.empty(THROUGH, np.int32))
+        return own
 
     def _query_size(self, d: int) -> int:
         """Return the room for a query's prepared form, and to decode a vector."""
         return d + self._codec.query_size(d)
 
-    def _fits(self, scratch: Scratch, effort: Effort) -> bool:
-        return len(scratch.keys) >= effort[0]
+    def _fits(self, scratch: Scratch | FilteredScratch, effort: Effort) -> bool:
+        own = scratch.walk if isinstance(scratch, FilteredScratch) else scratch
+        return len(own.keys) >= effort[0]
 
     # --- building ---------------------------------------------------------------------
 
@@ -350,7 +398,8 @@ class HNSW(Index):
         order = order[np.argsort(-levels[order].astype(np.int64), kind="stable")]
         order = first + order[leaders[order] < 0]
         nodes = self._with_room(before, packed, levels, capacity)
-        nodes, store = self._store_to_build_on(nodes, X, codes, originals, threads)
+        n = first + len(X)
+        nodes, store = self._store_to_build_on(nodes, n, X, originals, threads)
         insertion = Insertion(
             nodes.graph,
             store,
@@ -366,22 +415,29 @@ class HNSW(Index):
             absent = np.ones(len(X), bool)
             absent[order[: insertion.inserted] - first] = False
             out = first + np.flatnonzero(absent)
-            graph = self._unlinked(insertion.graph, nodes, store, out, threads)
+            alive = np.ones(first + len(X), bool)
+            alive[:first] = self._lead(self._state.names, before.same)
+            alive[out] = False
+            nodes = nodes._replace(graph=insertion.graph)
+            graph = self._upkeep(nodes, store, alive, threads).remove()
             raise Stopped(cause, nodes._replace(graph=graph), out) from cause
         self._seen = seen if first else None  # one large ``add`` does not need it again
         return self._led(nodes._replace(graph=insertion.graph), first, leaders)
 
     def _all_seen(self) -> Seen:
         """Return a table of all leaders in the index."""
-        state, n = self._state, self._state.names.n
-        if not n:
+        state = self._state
+        if not state.names.n:
             return Seen(np.empty((0, 4), np.uint8), np.empty(0, bool))
         rows = state.held.packed if self._refine is None else state.originals
-        lead = np.zeros(n, bool)
-        lead[state.names.here] = True
-        links = state.held.same[:n]
+        return Seen(rows, self._lead(state.names, state.held.same))
+
+    def _lead(self, names: Names, same: NDArray[np.int32]) -> Kept:
+        """Return which positions (n,) have a place in the graph."""
+        lead, links = np.zeros(names.n, bool), same[: names.n]
+        lead[names.here] = True
         lead[links[links >= 0]] = False
-        return Seen(rows, lead)
+        return lead
 
     def _led(self, nodes: Nodes, first: int, leaders: NDArray[np.int32]) -> Nodes:
         """Return the nodes with those new ones that equal another behind it."""
@@ -434,38 +490,114 @@ class HNSW(Index):
         return Nodes(nothing, nothing, levels, graph, np.empty(0, np.int32))
 
     def _store_to_build_on(
-        self, nodes: Nodes, X: Floats, codes: NDArray[np.uint8], originals: Floats,
-        threads: int,
-    ) -> tuple[Nodes, Any]:  # fmt: skip
-        """Return all vectors as the graph's builder compares them.
+        self, nodes: Nodes, n: int, X: Floats, originals: Floats, threads: int
+    ) -> tuple[Nodes, Any]:
+        """Return all ``n`` vectors as the graph's builder compares them.
 
-        These are the stored ones, where the codec can compare two of them.
+        These are the stored ones, where the codec can compare two of them. ``X`` are
+        the last, which have just come.
         """
-        first, key = self._state.names.n, self._metric.key
+        known, key = n - len(X), self._metric.key
         if isinstance(self._codec, SQ) and on("build-on-codes"):
             store = self._codec.store(nodes.packed, key)
             if key != "dot":
                 return nodes, store
-            before, squares = nodes.squares, self._codec.square_norms(codes)
-            if len(before) < first:  # not saved, nor kept when positions close up
-                known = self._codec.unpack(nodes.packed[:first])
-                before = self._codec.square_norms(known)
-            squares = grown(before, first, squares, len(nodes.packed))
+            kept = known if len(nodes.squares) >= known else 0  # files have none
+            new = self._codec.unpack(nodes.packed[kept:n])
+            squares = self._codec.square_norms(new)
+            squares = grown(nodes.squares, kept, squares, len(nodes.packed))
             return nodes._replace(squares=squares), store._replace(squares=squares)
         if isinstance(self._codec, Float32):
             rows = nodes.packed
-        elif first == 0:
+        elif known == 0:
             rows = X
         elif self._refine is not None:
             rows = originals
         else:
-            before = self._codec.unpack(nodes.packed[:first])
+            before = self._codec.unpack(nodes.packed[:known])
             decoded = self._codec.decode(before, threads=threads)
             rows = np.concatenate([decoded, X])
         return nodes, ROWS[key](rows)
 
+    # --- upkeep -----------------------------------------------------------------------
+
+    def _upkeep(self, nodes: Nodes, store: Any, lead: Kept, threads: int) -> Upkeep:
+        return Upkeep(
+            nodes.graph,
+            store,
+            nodes.levels[: len(lead)],
+            lead,
+            self._M,
+            self._ef_construction,
+            self._query_size(self._d or 0),
+            threads,
+        )
+
+    def _take_out(self, positions: NDArray[np.int64], threads: int) -> None:
+        state, nodes, names = self._state, self._held, self._state.names
+        dead, same = np.zeros(names.n, bool), nodes.same
+        dead[positions] = True
+        if len(same):
+            same = same.copy()
+            leaders, successors = duplicates.taken_out(same, dead)
+            names = names.exchanged(leaders, successors)
+            dead[leaders], dead[successors] = False, True
+        names, self._seen = names.without(np.flatnonzero(dead)), None
+        self._publish(names, state.originals, nodes._replace(same=same), state.capacity)
+        try:
+            self._unlink(threads)
+        except BaseException:  # Ctrl-C: names are gone, so links go too
+            self._unlink(threads)
+            raise
+
+    def _unlink(self, threads: int) -> None:
+        """Lead all links past what was removed."""
+        state = self._state
+        nodes, upkeep = self._under_upkeep(state, threads)
+        held = nodes._replace(graph=upkeep.remove())
+        self._publish(state.names, state.originals, held, state.capacity)
+
+    def _under_upkeep(self, state: State, threads: int) -> tuple[Nodes, Upkeep]:
+        nothing = np.empty((0, self._d or 0), np.float32)
+        nodes, store = self._store_to_build_on(
+            state.held, state.names.n, nothing, state.originals, threads
+        )
+        lead = self._lead(state.names, nodes.same)
+        return nodes, self._upkeep(nodes, store, lead, threads)
+
+    def _audited(self) -> Iterator[str]:
+        state, held = self._state, self._held
+        if held is None:
+            return
+        lead = self._lead(state.names, held.same)
+        found = audit(held.graph, held.levels[: len(lead)], lead)
+        for kind, layer, count, first in found.faults:
+            yield f"layer {layer}: {count} {kind}, the first at position {first}"
+        for layer in found.layers:
+            if layer.unreachable and self._metric.name != "ip":
+                yield (
+                    f"layer {layer.layer}: {layer.unreachable} vectors out of reach, "
+                    f"the first at position {layer.first_unreachable}"
+                )
+
+    def _repair(self, threads: int) -> None:
+        state, n = self._state, self._state.names.n
+        nodes, upkeep = self._under_upkeep(state, threads)
+        graph, levels = upkeep.repair()
+        graph = graph._replace(base=graph.base[:n], upper_row=graph.upper_row[:n])
+        held = Nodes(
+            nodes.packed[:n], nodes.squares[:n], levels[:n], graph, nodes.same[:n]
+        )
+        self._publish(state.names, state.originals[:n], held, n)
+
     def _select(self, held: Nodes, kept: Kept, threads: int) -> Nodes:
-        raise NotImplementedError
+        graph, levels, now = compact(
+            held.graph, held.levels[: len(kept)], kept, threads
+        )
+        same = held.same[: len(kept)][kept] if len(held.same) else held.same
+        same = np.where(same >= 0, now[same], -1).astype(np.int32)
+        packed, self._seen = taken(held.packed, np.flatnonzero(kept)), None
+        return Nodes(packed, np.empty(0, np.float32), levels, graph, same)
 
     def _draw_levels(self, rng: np.random.Generator, n: int) -> NDArray[np.uint8]:
         """Draw each point's highest layer: floor(−ln(U) / ln M) (Sec. 4.1)."""

@@ -12,14 +12,16 @@ import threading
 import weakref
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar, NamedTuple, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ann import __version__, parallel, storage, validation
+from ann import __version__, filters, parallel, storage, validation
 from ann.codecs import Codec, Float32
+from ann.filters import Filter
+from ann.health import Health
 from ann.kernels import answer
 from ann.kernels._jit import direct
 from ann.kernels.stores import ROWS
@@ -72,11 +74,18 @@ class State:
     final: answer.Final
     capacity: int  #: positions that there is room for
     direct: Any = None  #: code and arguments that answer one query
+    selected: Filter | None = None  #: what a filtered search may find
     spare: list[Desk] = field(default_factory=list)  #: not in use; list.pop is atomic
 
     def __getstate__(self) -> dict[str, Any]:
         """Return what a copy or a pickle holds: no machine code, no working memory."""
         return {**self.__dict__, "direct": None, "spare": []}
+
+    def among(self, selected: Filter, structure: Any) -> "State":
+        """Return the same for a search among some of its vectors."""
+        return replace(
+            self, structure=structure, selected=selected, direct=None, spare=[]
+        )
 
 
 class Stopped(Exception):  # noqa: N818
@@ -165,6 +174,12 @@ class Index(ABC):
         """Return keys and positions (nq, <= k) of prepared queries, closest first."""
 
     @abstractmethod
+    def _filtered(
+        self, state: State, selected: Filter, effort: Any
+    ) -> tuple[State, Any]:
+        """Return the state that finds only what is selected, and what it takes."""
+
+    @abstractmethod
     def _structure(self, held: Any, n: int, originals: Any) -> Any:
         """Return all that the kernels need to search (see ``answer.nearest``)."""
 
@@ -183,6 +198,13 @@ class Index(ABC):
     @abstractmethod
     def _arrays(self) -> list[NDArray[Any]]:
         """Return every array that the structure holds."""
+
+    @abstractmethod
+    def _audited(self) -> Iterator[str]:
+        """Yield what is wrong with the structure."""
+
+    def _repair(self, threads: int) -> None:
+        """Mend what can be."""
 
     @abstractmethod
     def _saved_held(self, held: Any, n: int) -> dict[str, NDArray[Any]]:
@@ -392,6 +414,50 @@ class Index(ABC):
                 self._keep(names.alive, workers)
         return self
 
+    def check(self) -> Health:
+        """Look for what should not be: an audit of everything that a search relies on.
+
+        Returns
+        -------
+        Health
+            Its ``problems`` name damaged arrays of a mapped file; ids given twice;
+            vectors that are in no list, or in several; links of a graph that lead
+            nowhere, and vectors that no link leads to (but not under ``ip``, where
+            some are nobody's answer). It prints well.
+        """
+        with self._writer:
+            state, problems = self._state, []
+            try:
+                self._require_sound()
+            except StorageError as error:
+                problems.append(str(error))
+            ids = state.names.of_all[state.names.here]
+            twice = len(ids) - len(np.unique(ids))
+            if twice:
+                problems.append(f"{twice} ids given to more than one vector")
+            problems += self._audited()
+            n = state.names.count
+            return Health(tuple(problems), n, state.names.n - n)
+
+    def repair(self, *, threads: int | None = None) -> Self:
+        """Mend what ``check`` finds in a graph: drop bad links, reach what is out of it.
+
+        Parameters
+        ----------
+        threads : int, optional
+            All cores by default. The result does not depend on it.
+
+        Raises
+        ------
+        StorageError
+            The arrays of a mapped file are damaged: what they held is lost.
+        """
+        with self._writer:
+            self._require_sound()
+            if self._state.held is not None:
+                self._repair(validation.threads(threads, parallel.available()))
+        return self
+
     def save(self, path: str | os.PathLike[str]) -> None:
         """Save the index in one file, for ``ann.load``.
 
@@ -540,11 +606,12 @@ class Index(ABC):
         k: int,
         threads: int | None,
         distance_computations: NDArray[np.int64] | None,
+        wanted: filters.Wanted | None,
         effort: Any = None,
     ) -> tuple[NDArray[np.int64], Floats]:
-        state = self._state
+        state, most = self._state, self._state.names.count
         one = threads is None or (type(threads) is int and threads == 1)
-        if one and distance_computations is None and state.names.count:
+        if one and distance_computations is None and wanted is None and most:
             lone = self._lone(Q)
             if lone is not None:
                 ids, distances = self._answer_one(state, lone, k, effort)
@@ -558,8 +625,16 @@ class Index(ABC):
         prepared = self._metric.prepare(queries, "Q")
         ids = np.full((len(queries), k), -1, np.int64)
         distances = np.full((len(queries), k), np.inf, np.float32)
-        if state.names.count and len(queries):
-            found = min(self._candidates(k), state.names.count)
+        if wanted is not None:
+            names = state.names
+            selected = filters.resolve(
+                wanted, names.n, names.ids, names.alive, names.find
+            )
+            most = len(selected)
+            if most < names.count:
+                state, effort = self._filtered(state, selected, effort)
+        if most and len(queries):
+            found = min(self._candidates(k), most)
             keys, positions = self._nearest(
                 state, prepared, found, workers, scored, effort
             )

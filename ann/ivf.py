@@ -5,16 +5,19 @@ Jégou, Douze & Schmid, "Product quantization for nearest neighbor search", IEEE
 """
 
 import math
+from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ann import exact, parallel, shadows, traces, validation
+from ann import exact, filters, parallel, shadows, traces, validation
 from ann.codecs import PQ, Codec, Float32
+from ann.filters import Filter
 from ann.index import Desk, Floats, Index, Kept, Outcome, Progress, State
 from ann.kernels import scan
 from ann.kernels.answer import search, search_recorded
+from ann.kernels.listed import ListedInLists
 from ann.kernels.record import Visited
 from ann.kernels.scan import Lists, ListScratch
 from ann.kernels.shadow import BLOCK
@@ -190,6 +193,7 @@ class IVF(Index):
         *,
         nprobe: int | None = None,
         patience: int | None = None,
+        filter: filters.Wanted | None = None,
         threads: int | None = None,
         distance_computations: NDArray[np.int64] | None = None,
     ) -> tuple[NDArray[np.int64], Floats]:
@@ -207,6 +211,10 @@ class IVF(Index):
             ``k`` best (of the ``refine * k``, with refinement); at least 1. Empty lists
             count, but none does before there are k. None never stops. The lists of each
             query are then scanned apart, also in a batch.
+        filter : array or callable, optional
+            Which vectors may be found: their ids; or a mask (m,) of bool, where id i
+            passes if ``i < m`` and ``mask[i]``; or a function that is given all ids
+            (ntotal,) int64 and returns a mask of them.
         threads : int, optional
             All cores for a batch, 1 for a single query by default.
         distance_computations : (nq,) int64 array, optional
@@ -225,7 +233,7 @@ class IVF(Index):
         """
         k = validation.integer(k, "k", 1)
         effort = self._effort(nprobe, patience)
-        return self._search(Q, k, threads, distance_computations, effort)
+        return self._search(Q, k, threads, distance_computations, filter, effort)
 
     def _effort(self, nprobe: int | None, patience: int | None) -> tuple[int, int]:
         """Return what a scan takes; raise ValueError where it is out of range."""
@@ -296,11 +304,17 @@ class IVF(Index):
         self, state: State, Q: Floats, k: int, threads: int, scored: NDArray[np.int64],
         effort: Any,
     ) -> tuple[Floats, NDArray[np.int32]]:  # fmt: skip
+        if isinstance(state.structure, ListedInLists):
+            scored[:] = len(state.structure.rows)
+            if self._refine is not None and state.selected is not None:
+                key, some = self._metric.key, state.selected.positions
+                return exact.search_among(key, state.originals, some, Q, k, threads)
         nq, (nprobe, patience) = len(Q), effort
         keys, ids = np.empty((nq, k), np.float32), np.empty((nq, k), np.int32)
         results = keys, ids, scored
         small = 4 * self._list_query_size(state) <= _MOST_QUERY_BYTES
         together = nq >= _FEWEST_TOGETHER and small and patience >= nprobe
+        together &= isinstance(state.structure, Lists)
         if together and on("list-major"):
             self._search_together(state, Q, nprobe, threads, results)
         else:
@@ -363,6 +377,20 @@ class IVF(Index):
         d = state.held.centroids.shape[1]
         of_rows = shadows.query_size(state.held.store, d)
         return max(of_rows, self._codec.scan_query_size(d))
+
+    def _filtered(
+        self, state: State, selected: Filter, effort: tuple[int, int]
+    ) -> tuple[State, tuple[int, int]]:
+        lists, n, nlist = state.structure, state.names.n, len(state.held.centroids)
+        (nprobe, patience), some = effort, len(selected)
+        structure: Any
+        if filters.lists_pay(nprobe, nlist, n, some):
+            structure = filters.filtered_lists(lists, selected, nprobe)
+            more = filters.probes(nprobe, nlist, n, some)
+            effort = more, more if patience >= nprobe else patience
+        else:
+            structure = filters.listed_in_lists(lists, selected)
+        return state.among(selected, structure), effort
 
     def _structure(self, held: Cells, n: int, originals: Any) -> Lists:
         return Lists(
@@ -448,6 +476,18 @@ class IVF(Index):
         both = residual + 2 * (own - mean)
         cross: Floats = np.einsum("ij,ij->i", residual, both)
         return cross
+
+    def _audited(self) -> Iterator[str]:
+        if self._held is None:
+            return
+        offsets, row_ids = self._held.offsets, self._held.row_ids
+        n = self._state.names.n
+        if offsets[0] != 0 or offsets[-1] != n or (np.diff(offsets) < 0).any():
+            yield f"the lists do not ascend from 0 to {n}"
+        inside = row_ids[(row_ids >= 0) & (row_ids < n)]
+        strays = int((np.bincount(inside, minlength=n) != 1).sum())
+        if strays or len(inside) < len(row_ids):
+            yield f"{max(strays, len(row_ids) - len(inside))} vectors not in one list"
 
     def _partition(self, X: Floats, threads: int) -> Cells:
         """Return the centroids, of lists that are still empty."""

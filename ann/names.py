@@ -75,7 +75,7 @@ class Names:
                 return None
         else:
             new = validation.ids(ids, more)
-        taken = new[self._find(new) >= 0]
+        taken = new[self.find(new) >= 0]
         if len(taken):
             raise ValueError(f"ids must be unique, got {taken[0]} more than once")
         return new
@@ -98,7 +98,7 @@ class Names:
             Not integers, not one-dimensional, given twice, or not in the index.
         """
         wanted = validation.ids(ids)
-        found = self._find(wanted)
+        found = self.find(wanted)
         if len(found) and found.min() < 0:
             stranger = wanted[np.argmin(found)]
             raise ValueError(f"ids must be in the index, got {stranger}, which is not")
@@ -123,10 +123,10 @@ class Names:
         ids = self.of_all[kept]
         return Names(len(ids), self.arrived, ids)
 
-    def _find(self, ids: Ids) -> Ids:
-        """Return each one's position, or −1."""
+    def find(self, ids: Ids) -> Ids:
+        """Return each one's position, or −1; ids are (m,) int64."""
         if self.ids is None:
-            positions = np.where(ids < self.n, ids, -1)
+            positions = np.where((ids >= 0) & (ids < self.n), ids, -1)
             return self._if_alive(positions)
         if self._known is None or self.n - self._known.n > max(_TAIL, self.n // 16):
             order = self.here[np.argsort(self.ids[self.here], kind="stable")]

@@ -7,8 +7,6 @@ back in its ``_restored``; the file itself is :mod:`ann.storage`'s.
 import os
 from typing import Any
 
-from numpy.typing import NDArray
-
 from ann import storage
 from ann.codecs import PQ, SQ, Codec
 from ann.flat import Flat

@@ -7,7 +7,7 @@ group, −1 at its end. Only leaders have links in a graph.
 import numpy as np
 
 from ann.kernels._jit import kernel
-from ann.kernels.pool import ID_MASK, clear, insert
+from ann.kernels.pool import ID_MASK, clear, insert, passes
 
 NONE = np.int32(-1)
 
@@ -94,14 +94,28 @@ def take_out(same, dead, heads, successors):
 
 
 @kernel
-def package_groups(keys, ids, size, same, out_keys, out_ids):
-    """As ``pool.package``, of all members of the groups that a pool's leaders lead."""
+def lead(same, heads, leaders):
+    """Write to ``leaders`` (n,) int32 who leads each follower of ``heads``."""
+    for head in heads:
+        i = same[head]
+        while i >= 0:
+            leaders[i] = head
+            i = same[i]
+
+
+@kernel
+def package_groups(keys, ids, size, same, out_keys, out_ids, allowed=None):
+    """As ``pool.package``, of all members of the groups that a pool's leaders lead.
+
+    ``allowed`` (n,) uint8 is not 0 for those that a filter lets in, None for all.
+    """
     clear(out_keys, out_ids)
     k, n = out_ids.size, np.uint32(same.size)
     for j in range(size):
         if keys[j] > out_keys[k - 1]:
             break
-        i, left = ids[j] & ID_MASK, same.size  # a damaged list may be a circle
-        while np.uint32(i) < n and left >= 0:
-            insert(out_keys, out_ids, k, k, keys[j], i)
+        i, left = ids[j] & ID_MASK, same.size  # a damaged file's list may be a circle
+        while np.uint32(i) < n and left > 0:
+            if allowed is None or passes(allowed, i):
+                insert(out_keys, out_ids, k, k, keys[j], i)
             i, left = same[i], left - 1

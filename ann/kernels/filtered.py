@@ -10,6 +10,7 @@ import numpy as np
 from ann.kernels import simd
 from ann.kernels._jit import kernel
 from ann.kernels.answer import nearest, nearest_of
+from ann.kernels.duplicates import package_groups
 from ann.kernels.graph import (
     AHEAD,
     Scratch,
@@ -37,8 +38,10 @@ class FilteredWalk(NamedTuple):
     """What a filtered search of a graph needs."""
 
     walk: Walk
-    allowed: np.ndarray  #: (n,) uint8, not 0 for the vectors that pass
-    positions: np.ndarray  #: (m,) int32, which these are, ascending
+    allowed: np.ndarray  #: (n,) uint8, not 0 for the nodes that pass
+    positions: np.ndarray  #: int32, which these are, ascending
+    members: np.ndarray  #: (n,) uint8, not 0 for the vectors that pass: a node passes
+    rows: np.ndarray  #: (m,) int32, which these are      if one of its group does
     degree: int  #: passing neighbours that an expansion looks for at least; M0 at most
     most: int  #: vectors that a walk may score before all that pass are scored
 
@@ -57,19 +60,22 @@ def _nearest_walk(filtered, q, effort, scratch, keys, ids):
     All are scored where the walk would score more than ``most``, or has found fewer
     than there are to be found.
     """
-    walk, positions, own = filtered.walk, filtered.positions, scratch.walk
+    walk, rows, own = filtered.walk, filtered.rows, scratch.walk
     store, query = walk.store, own.buffer
     project(None, walk.columns, q, own.room)
     begin(store, own.room[: q.size], query)
     wanted = min(ids.size, effort[0])
     size, scored = search_filtered(filtered, query, effort, wanted, scratch)
-    if size >= min(wanted, positions.size):
+    if walk.same.size == 0:
         package(own.keys, own.ids, size, keys, ids)
+    else:
+        package_groups(own.keys, own.ids, size, walk.same, keys, ids, filtered.members)
+    if ids[min(wanted, rows.size) - 1] >= 0:
         return scored
     clear(keys, ids)
-    n, zero = filtered.allowed.size, np.float32(0.0)
-    score_listed(store, query, positions, 0, n, 0, zero, None, keys, ids)
-    return scored + positions.size
+    n, zero = filtered.members.size, np.float32(0.0)
+    score_listed(store, query, rows, 0, n, 0, zero, None, keys, ids)
+    return scored + rows.size
 
 
 @kernel
