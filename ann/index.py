@@ -203,7 +203,7 @@ class Index(ABC):
     def _audited(self) -> Iterator[str]:
         """Yield what is wrong with the structure."""
 
-    def _repair(self, threads: int) -> None:
+    def _repair(self, threads: int) -> None:  # noqa: B027  (a graph's alone)
         """Mend what can be."""
 
     @abstractmethod
@@ -440,7 +440,7 @@ class Index(ABC):
             return Health(tuple(problems), n, state.names.n - n)
 
     def repair(self, *, threads: int | None = None) -> Self:
-        """Mend what ``check`` finds in a graph: drop bad links, reach what is out of it.
+        """Mend what ``check`` finds in a graph: bad links, and what is out of reach.
 
         Parameters
         ----------
