@@ -49,7 +49,7 @@ def load(
     OSError
         The file cannot be read.
     """
-    manifest, arrays = storage.read(path, mmap=mmap, verify=verify)
+    manifest, arrays, compare = storage.contents(path, mmap=mmap, verify=verify)
     try:
         stored = Stored(manifest, arrays)
         index = _made(stored)
@@ -57,6 +57,8 @@ def load(
         stored.finish()
     except ValueError as error:
         raise StorageError(f"{os.fsdecode(path)}: {error}") from None
+    if mmap and not verify:
+        index._unverified = compare
     return index
 
 

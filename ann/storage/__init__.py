@@ -5,7 +5,7 @@ there are is for the index to say; here both are only carried, whole or not at a
 """
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from io import FileIO
 from typing import Any
@@ -18,7 +18,7 @@ from ann.storage import chunks, files, layout
 from ann.storage.layout import Section, StorageError
 from ann.storage.replacing import replacing, write_at
 
-__all__ = ["StorageError", "read", "verify_arrays", "write"]
+__all__ = ["StorageError", "contents", "read", "verify_arrays", "write"]
 
 SMALL = 1 << 20  # bytes; mapped arrays up to this size are always verified
 
@@ -103,11 +103,27 @@ def read(
     OSError
         It cannot be opened or read.
     """
+    manifest, arrays, _ = contents(path, mmap=mmap, verify=verify)
+    return manifest, arrays
+
+
+def contents(
+    path: Path, *, mmap: bool = False, verify: bool | None = None
+) -> tuple[dict[str, Any], dict[str, NDArray[Any]], Callable[[], None]]:
+    """As :func:`read`, with a function that verifies all arrays as they then are.
+
+    It raises StorageError; it is of use before anything is written to mapped arrays.
+    """
     with _naming(path), files.opened(os.fsdecode(path)) as file:
         manifest, sections = _describe(file)
         arrays = (_map if mmap else _load)(file, sections, verify)
+
+    def compare() -> None:
+        with _naming(path):
+            _verify(sections, lambda i, piece: _bytes(arrays[i])[piece].data)
+
     pairs = zip(sections, map(_native, arrays), strict=True)
-    return manifest, {section.name: array for section, array in pairs}
+    return manifest, {section.name: array for section, array in pairs}, compare
 
 
 def verify_arrays(path: Path) -> None:

@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 
 import ann
-import ann.insertion
 from ann import parallel
 from tests.ann.data import gaussian
 
@@ -40,24 +39,6 @@ def test_scalar_quantization_of_tiny_and_huge_ranges(codec, scale):
     decoded = sq.decode(sq.encode(X))
     assert np.isfinite(decoded).all()
     assert np.abs(decoded - X).max() <= np.ptp(X, axis=0).max()
-
-
-def test_an_add_that_is_broken_off_is_noticed(monkeypatch):
-    index = ann.HNSW("l2", M=4).add(G[:100])
-    calls = []
-
-    def breaks(*arguments):
-        calls.append(0)
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr(ann.insertion.kernels, "insert_points", breaks)
-    with pytest.raises(KeyboardInterrupt):
-        index.add(G[100:])
-    monkeypatch.undo()
-    assert calls
-    for use in (lambda: index.search(G[0]), lambda: index.add(G[:1])):
-        with pytest.raises(RuntimeError, match="must be complete"):
-            use()
 
 
 def test_parameters_may_be_numpy_numbers():
