@@ -1,115 +1,40 @@
 """The Index contract: what every structure shares, once.
 
-A structure supplies the steps between: ``_insert`` (prepared vectors in), ``_nearest``
-(prepared queries in, keys and positions out) and ``_select`` (some vectors out);
-everything around them is here: checks, preparation by the metric, ids, refinement,
-presentation, and who may change what while others search.
+A structure supplies the steps between, ``_insert`` (prepared vectors in) and
+``_select`` (some of them out); everything around them is here: checks, preparation by
+the metric, ids, files, and who may change what while others search. How an index
+answers is in :mod:`ann.searching`.
 """
 
-import math
 import os
 import threading
 import weakref
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field, replace
-from typing import Any, ClassVar, NamedTuple, Self
+from typing import Any, ClassVar, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ann import __version__, filters, parallel, storage, validation
+from ann import __version__, parallel, storage, validation
 from ann.codecs import Codec, Float32
-from ann.filters import Filter
 from ann.health import Health
 from ann.kernels import answer
-from ann.kernels._jit import direct
 from ann.kernels.stores import ROWS
-from ann.kernels.tricks import on
-from ann.memory import aligned, grown, roomy, taken
-from ann.metrics import LONGEST
+from ann.memory import grown, roomy, taken
 from ann.metrics import metric as metric_named
 from ann.names import Names
+from ann.searching import METRICS, Searching
+from ann.state import Floats, State, Stopped
 from ann.storage import StorageError
 from ann.stored import Stored
-from ann.traces import Nodes
 
-Floats = NDArray[np.float32]
 Kept = NDArray[np.bool_]
 Progress = Callable[[int, int], object]
-_FLOAT32 = np.dtype(np.float32)
-_METRICS = ("l2", "ip", "cosine", "l1")  # as the kernels number them
-_FINISH_CHUNK = 16
 _MOST_DEAD = 4  # one position in so many
-_FIRST_RANGE = 32  # neighbours that a range search begins with
-_DIRECT_CALLS = on("direct-calls")
 
 
-class Desk(NamedTuple):
-    """Working memory of one thread that answers one query after another."""
-
-    query: Floats  #: (1, d), prepared
-    keys: Floats  #: (1, candidates)
-    ids: NDArray[np.int32]  #: (1, candidates)
-    scored: NDArray[np.int64]  #: (1,)
-    scratch: Any  #: what the structure needs
-
-
-@dataclass(eq=False)
-class State:
-    """All that an index holds at a moment.
-
-    A change makes another and puts it in its place: a search sees what was before or
-    what is after. Arrays may have room for more positions than are in use, which what
-    comes is written to. A graph's rows are rewritten in place, and may lead a search
-    that is still at work on an earlier state there; so whatever it reads by
-    position has ``capacity`` rows in every state that shares the graph, and
-    ``final.room`` keeps what it finds there out of its answer.
-    """
-
-    names: Names
-    originals: Floats  #: prepared; only for refine
-    held: Any  #: the structure's arrays; None before the first vectors
-    structure: Any  #: all that the kernels need to search (see ``answer.nearest``)
-    final: answer.Final
-    capacity: int  #: positions that there is room for
-    direct: Any = None  #: code and arguments that answer one query
-    selected: Filter | None = None  #: what a filtered search may find
-    spare: list[Desk] = field(default_factory=list)  #: not in use; list.pop is atomic
-
-    def __getstate__(self) -> dict[str, Any]:
-        """Return what a copy or a pickle holds: no machine code, no working memory."""
-        return {**self.__dict__, "direct": None, "spare": []}
-
-    def among(self, selected: Filter, structure: Any) -> "State":
-        """Return the same for a search among some of its vectors."""
-        return replace(
-            self, structure=structure, selected=selected, direct=None, spare=[]
-        )
-
-
-class Stopped(Exception):  # noqa: N818
-    """Raised by ``_insert``, with what broke it off and what it leaves."""
-
-    def __init__(
-        self, cause: BaseException, held: Any, absent: NDArray[np.int64]
-    ) -> None:
-        super().__init__()
-        self.cause, self.held = cause, held
-        self.absent = absent  # positions of vectors that are not in
-
-
-class Outcome(NamedTuple):
-    """What a traced search hands to its structure, to be told in users' terms."""
-
-    ids: NDArray[np.int64]  #: (k,)
-    distances: Floats  #: (k,)
-    scored: int  #: vectors, by the structure
-    refined: int  #: vectors, by ``refine``
-    record: Any  #: what ``_record`` returned
-
-
-class Index(ABC):
+class Index(Searching):
     """What ``Flat``, ``IVF`` and ``HNSW`` have in common.
 
     Parameters
@@ -167,33 +92,8 @@ class Index(ABC):
         """Return ``held`` with the ``kept`` (n,) positions only, which close up."""
 
     @abstractmethod
-    def _nearest(
-        self, state: State, Q: Floats, k: int, threads: int, scored: NDArray[np.int64],
-        effort: Any,
-    ) -> tuple[Floats, NDArray[np.int32]]:  # fmt: skip
-        """Return keys and positions (nq, <= k) of prepared queries, closest first."""
-
-    @abstractmethod
-    def _filtered(
-        self, state: State, selected: Filter, effort: Any
-    ) -> tuple[State, Any]:
-        """Return the state that finds only what is selected, and what it takes."""
-
-    @abstractmethod
     def _structure(self, held: Any, n: int, originals: Any) -> Any:
         """Return all that the kernels need to search (see ``answer.nearest``)."""
-
-    @abstractmethod
-    def _scratch(self, state: State, effort: Any) -> Any:
-        """Return working memory for one thread that searches."""
-
-    def _fits(self, scratch: Any, effort: Any) -> bool:
-        """Whether working memory is large enough."""
-        return True
-
-    @abstractmethod
-    def _record(self, state: State, desk: Desk, effort: Any) -> Any:
-        """Search for a desk's query as ``answer.search`` does; return what happened."""
 
     @abstractmethod
     def _arrays(self) -> list[NDArray[Any]]:
@@ -203,7 +103,7 @@ class Index(ABC):
     def _audited(self) -> Iterator[str]:
         """Yield what is wrong with the structure."""
 
-    def _repair(self, threads: int) -> None:  # noqa: B027  (a graph's alone)
+    def _repair(self, threads: int) -> None:
         """Mend what can be."""
 
     @abstractmethod
@@ -596,234 +496,9 @@ class Index(ABC):
         structure = None
         if held is not None:
             structure = self._structure(held, names.n, refined)
-        metric = _METRICS.index(self._metric.name)
+        metric = METRICS.index(self._metric.name)
         final = answer.Final(metric, names.n, refined, names.ids)
         return State(names, originals, held, structure, final, capacity)
-
-    def _search(
-        self,
-        Q: ArrayLike,
-        k: int,
-        threads: int | None,
-        distance_computations: NDArray[np.int64] | None,
-        wanted: filters.Wanted | None,
-        effort: Any = None,
-    ) -> tuple[NDArray[np.int64], Floats]:
-        state, most = self._state, self._state.names.count
-        one = threads is None or (type(threads) is int and threads == 1)
-        if one and distance_computations is None and wanted is None and most:
-            lone = self._lone(Q)
-            if lone is not None:
-                ids, distances = self._answer_one(state, lone, k, effort)
-                if ids is not None:
-                    return (ids[0], distances[0]) if lone is Q else (ids, distances)
-        array = np.asarray(Q)
-        single = array.ndim == 1
-        queries = validation.vectors(array[None] if single else array, "Q", self._d)
-        workers = validation.threads(threads, 1 if single else parallel.available())
-        scored = _counts(distance_computations, len(queries))
-        prepared = self._metric.prepare(queries, "Q")
-        ids = np.full((len(queries), k), -1, np.int64)
-        distances = np.full((len(queries), k), np.inf, np.float32)
-        if wanted is not None:
-            names = state.names
-            selected = filters.resolve(
-                wanted, names.n, names.ids, names.alive, names.find
-            )
-            most = len(selected)
-            if most < names.count:
-                state, effort = self._filtered(state, selected, effort)
-        if most and len(queries):
-            found = min(self._candidates(k), most)
-            keys, positions = self._nearest(
-                state, prepared, found, workers, scored, effort
-            )
-            final = state.final
-
-            def work(ranges: parallel.Ranges) -> None:
-                for a, b in ranges:
-                    answer.finish_all(
-                        final, prepared[a:b], keys[a:b], positions[a:b],
-                        distances[a:b], ids[a:b], scored[a:b],
-                    )  # fmt: skip
-
-            parallel.run(work, len(queries), _FINISH_CHUNK, workers)
-        else:
-            scored[:] = 0
-        return (ids[0], distances[0]) if single else (ids, distances)
-
-    @abstractmethod
-    def search(
-        self, Q: ArrayLike, k: int = 10, **effort: Any
-    ) -> tuple[NDArray[np.int64], Floats]:
-        """Return about the ``k`` nearest neighbours of each query."""
-
-    def range_search(
-        self, Q: ArrayLike, radius: float, **effort: Any
-    ) -> tuple[Any, Any]:
-        """Return about all neighbours within a radius of each query.
-
-        Parameters
-        ----------
-        Q : (nq, d) or (d,) array
-        radius : float
-            The greatest distance, in the metric's own terms: see ``search``.
-        **effort
-            What ``search`` takes beside ``k``. A graph's pool, ``ef_search``, grows
-            with what there is to find.
-
-        Returns
-        -------
-        ids, distances : lists of nq arrays, int64 and float32
-            Each query's, closest first; for a single query one array each.
-
-        Raises
-        ------
-        ValueError
-            As ``search``; ``radius`` is not a finite number.
-
-        Notes
-        -----
-        It searches for more and more neighbours until the last lies outside: as
-        exact as ``search`` is.
-        """
-        radius = validation.real(radius, "radius", -math.inf)
-        array = np.asarray(Q)
-        queries = array[None] if array.ndim == 1 else array
-        ids, distances = self.search(queries, _FIRST_RANGE, **effort)
-        found = [(i, d) for i, d in zip(ids, distances, strict=True)]
-        k, left = _FIRST_RANGE, np.flatnonzero(distances[:, -1] <= radius)
-        while len(left) and k < self.ntotal:
-            k = min(4 * k, self.ntotal)
-            ids, distances = self.search(queries[left], k, **self._wider(effort, k))
-            for r, *row in zip(left, ids, distances, strict=True):
-                found[r] = tuple(row)
-            left = left[distances[:, -1] <= radius]
-        cut = [(i[d <= radius], d[d <= radius]) for i, d in found]
-        if array.ndim == 1:
-            return cut[0]
-        return [i for i, _ in cut], [d for _, d in cut]
-
-    def _wider(self, effort: dict[str, Any], k: int) -> dict[str, Any]:
-        """Return what ``search`` takes to find ``k`` neighbours."""
-        return effort
-
-    # --- one query: three kernel calls ------------------------------------------------
-
-    def _lone(self, Q: ArrayLike) -> Floats | None:
-        """Return a single query that the kernels can take as it is, else None."""
-        q: Any = Q
-        if not (type(q) is np.ndarray and q.dtype == _FLOAT32 and q.flags.carray):
-            return None
-        if not _DIRECT_CALLS:
-            return None
-        if q.ndim == 2 and len(q) == 1:
-            q = q[0]
-        return q if q.shape == (self._d,) else None
-
-    def _answer_one(self, state: State, q: Floats, k: int, effort: Any) -> Any:
-        """Return ids and distances (1, k), or None for a query to be refused."""
-        desk = self._borrow(state, min(self._candidates(k), state.names.count), effort)
-        query, keys, found, scored, scratch = desk
-        ids, distances = np.empty((1, k), np.int64), np.empty((1, k), np.float32)
-        if state.direct is None:
-            state.direct = self._make_direct(state, q, effort, desk, ids, distances)
-        prepare, search, finish, metric, structure, final = state.direct
-        status = prepare(metric, LONGEST, q, query)
-        if status == answer.FINE:
-            search(structure, query, effort, scratch, keys, found, scored)
-            finish(final, query, keys, found, distances, ids, scored)
-        state.spare.append(desk)
-        return (ids, distances) if status == answer.FINE else (None, None)
-
-    def _make_direct(
-        self, state: State, q: Floats, effort: Any, desk: Desk, ids: Any, distances: Any
-    ) -> Any:
-        """Return the kernels' machine code for one query, and what it works on."""
-        metric, structure = _METRICS.index(self._metric.name), state.structure
-        final, (query, keys, found, scored, scratch) = state.final, desk
-        results = keys, found, scored
-        return (
-            direct(answer.prepare, metric, LONGEST, q, query),
-            direct(answer.search, structure, query, effort, scratch, *results),
-            direct(
-                answer.finish_all, final, query, keys, found, distances, ids, scored
-            ),
-            metric,
-            structure,
-            final,
-        )
-
-    def _borrow(self, state: State, found: int, effort: Any) -> Desk:
-        """Return working memory for one thread; the caller puts it back when done."""
-        while state.spare:
-            try:
-                desk = state.spare.pop()
-            except IndexError:  # another thread was quicker
-                break
-            if desk.ids.shape[1] == found and self._fits(desk.scratch, effort):
-                return desk
-        return Desk(
-            query=aligned((1, self._d or 0), np.float32),
-            keys=np.empty((1, found), np.float32),
-            ids=np.empty((1, found), np.int32),
-            scored=np.empty(1, np.int64),
-            scratch=self._scratch(state, effort),
-        )
-
-    # --- a traced query ---------------------------------------------------------------
-
-    def _trace(self, Q: ArrayLike, k: int, effort: Any = None) -> Iterator[Outcome]:
-        """Search for one query after another, and keep what each search did."""
-        array = np.asarray(Q)
-        queries = array[None] if array.ndim == 1 else array
-        queries = validation.vectors(queries, "Q", self._d)
-        prepared = self._metric.prepare(queries, "Q")
-        for q in prepared:
-            yield self._trace_one(q, k, effort)
-
-    def _trace_one(self, q: Floats, k: int, effort: Any) -> Outcome:
-        ids, distances = np.full((1, k), -1, np.int64), np.full((1, k), np.inf, "f4")
-        state = self._state
-        if not state.names.count:
-            return Outcome(ids[0], distances[0], 0, 0, None)
-        desk = self._borrow(state, min(self._candidates(k), state.names.count), effort)
-        query, keys, found, scored, _ = desk
-        query[0] = q
-        record = self._record(state, desk, effort)
-        by_structure = int(scored[0])
-        answer.finish_all(state.final, query, keys, found, distances, ids, scored)
-        refined = int(scored[0]) - by_structure
-        state.spare.append(desk)
-        return Outcome(ids[0], distances[0], by_structure, refined, record)
-
-    def _counted(self, outcome: Outcome, exact: int = 0) -> dict[str, Any]:
-        """Return the fields that traces share; ``exact`` were scored beside codes."""
-        exact = outcome.scored if isinstance(self._codec, Float32) else exact
-        return {
-            "ids": outcome.ids,
-            "distances": outcome.distances,
-            "estimated": outcome.scored - exact,
-            "exact": exact + outcome.refined,
-        }
-
-    def _nodes(self, positions: NDArray[Any], keys: Floats) -> Nodes:
-        """Return positions and keys as users know them."""
-        places = positions.astype(np.int64)
-        return Nodes(self._names(places), places, self._presented(keys))
-
-    def _presented(self, keys: Floats) -> Floats:
-        """Return keys as distances."""
-        distances = keys.copy()
-        answer.present(_METRICS.index(self._metric.name), distances)
-        return distances
-
-    def _names(self, positions: NDArray[Any]) -> NDArray[np.int64]:
-        """Return users' ids; −1 stays −1."""
-        places, ids = positions.astype(np.int64), self._state.names.ids
-        if ids is None:
-            return places
-        return np.where(places < 0, -1, ids[places])
 
     # --- the steps between ------------------------------------------------------------
 
@@ -832,10 +507,6 @@ class Index(ABC):
         if not self._codec.is_trained:
             self._codec.train(X, threads=threads)
         return self._codec.encode(X, threads=threads)
-
-    def _candidates(self, k: int) -> int:
-        """Return how many a structure has to find for ``k`` results."""
-        return k if self._refine is None else math.ceil(k * self._refine)
 
 
 def _unheeded(done: int, n: int) -> None:
@@ -853,15 +524,3 @@ def _forget_writers() -> None:
 
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_forget_writers)
-
-
-def _counts(out: NDArray[np.int64] | None, nq: int) -> NDArray[np.int64]:
-    if out is None:
-        return np.empty(nq, np.int64)
-    fits = isinstance(out, np.ndarray) and out.dtype == np.int64 and out.shape == (nq,)
-    if not (fits and out.flags.carray):
-        raise ValueError(
-            "distance_computations must be a contiguous, writable int64 array of shape "
-            f"({nq},), got {getattr(out, 'dtype', type(out).__name__)} {np.shape(out)}"
-        )
-    return out

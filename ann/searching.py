@@ -1,0 +1,311 @@
+"""How any index is searched: a batch, one query, a radius, with a trace.
+
+A structure supplies the steps between (``_nearest`` and what follows it here);
+everything around them is shared: checks, preparation by the metric, filters, ids,
+refinement, presentation.
+"""
+
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from ann import filters, parallel, validation
+from ann.codecs import Codec, Float32
+from ann.filters import Filter
+from ann.kernels import answer
+from ann.kernels._jit import direct
+from ann.kernels.tricks import on
+from ann.memory import aligned
+from ann.metrics import LONGEST, Metric
+from ann.state import Desk, Floats, Outcome, State
+from ann.traces import Nodes
+
+METRICS = ("l2", "ip", "cosine", "l1")  # as the kernels number them
+_FLOAT32 = np.dtype(np.float32)
+_FINISH_CHUNK = 16
+_FIRST_RANGE = 32  # neighbours that a range search begins with
+_DIRECT_CALLS = on("direct-calls")
+
+
+class Searching(ABC):
+    """The half of an index that answers; nothing here changes it."""
+
+    _metric: Metric
+    _codec: Codec
+    _refine: float | None
+    _d: int | None
+    _state: State
+
+    # --- what a structure supplies ----------------------------------------------------
+
+    @abstractmethod
+    def _nearest(
+        self, state: State, Q: Floats, k: int, threads: int, scored: NDArray[np.int64],
+        effort: Any,
+    ) -> tuple[Floats, NDArray[np.int32]]:  # fmt: skip
+        """Return keys and positions (nq, <= k) of prepared queries, closest first."""
+
+    @abstractmethod
+    def _filtered(
+        self, state: State, selected: Filter, effort: Any
+    ) -> tuple[State, Any]:
+        """Return the state that finds only what is selected, and what it takes."""
+
+    @abstractmethod
+    def _scratch(self, state: State, effort: Any) -> Any:
+        """Return working memory for one thread that searches."""
+
+    def _fits(self, scratch: Any, effort: Any) -> bool:
+        """Whether working memory is large enough."""
+        return True
+
+    @abstractmethod
+    def _record(self, state: State, desk: Desk, effort: Any) -> Any:
+        """Search for a desk's query as ``answer.search`` does; return what happened."""
+
+    # --- a batch ----------------------------------------------------------------------
+
+    def _search(
+        self,
+        Q: ArrayLike,
+        k: int,
+        threads: int | None,
+        distance_computations: NDArray[np.int64] | None,
+        wanted: filters.Wanted | None,
+        effort: Any = None,
+    ) -> tuple[NDArray[np.int64], Floats]:
+        state, most = self._state, self._state.names.count
+        one = threads is None or (type(threads) is int and threads == 1)
+        if one and distance_computations is None and wanted is None and most:
+            lone = self._lone(Q)
+            if lone is not None:
+                ids, distances = self._answer_one(state, lone, k, effort)
+                if ids is not None:
+                    return (ids[0], distances[0]) if lone is Q else (ids, distances)
+        array = np.asarray(Q)
+        single = array.ndim == 1
+        queries = validation.vectors(array[None] if single else array, "Q", self._d)
+        workers = validation.threads(threads, 1 if single else parallel.available())
+        scored = _counts(distance_computations, len(queries))
+        prepared = self._metric.prepare(queries, "Q")
+        ids = np.full((len(queries), k), -1, np.int64)
+        distances = np.full((len(queries), k), np.inf, np.float32)
+        if wanted is not None:
+            names = state.names
+            selected = filters.resolve(
+                wanted, names.n, names.ids, names.alive, names.find
+            )
+            most = len(selected)
+            if most < names.count:
+                state, effort = self._filtered(state, selected, effort)
+        if most and len(queries):
+            found = min(self._candidates(k), most)
+            keys, positions = self._nearest(
+                state, prepared, found, workers, scored, effort
+            )
+            final = state.final
+
+            def work(ranges: parallel.Ranges) -> None:
+                for a, b in ranges:
+                    answer.finish_all(
+                        final, prepared[a:b], keys[a:b], positions[a:b],
+                        distances[a:b], ids[a:b], scored[a:b],
+                    )  # fmt: skip
+
+            parallel.run(work, len(queries), _FINISH_CHUNK, workers)
+        else:
+            scored[:] = 0
+        return (ids[0], distances[0]) if single else (ids, distances)
+
+    @abstractmethod
+    def search(
+        self, Q: ArrayLike, k: int = 10, **effort: Any
+    ) -> tuple[NDArray[np.int64], Floats]:
+        """Return about the ``k`` nearest neighbours of each query."""
+
+    def range_search(
+        self, Q: ArrayLike, radius: float, **effort: Any
+    ) -> tuple[Any, Any]:
+        """Return about all neighbours within a radius of each query.
+
+        Parameters
+        ----------
+        Q : (nq, d) or (d,) array
+        radius : float
+            The greatest distance, in the metric's own terms: see ``search``.
+        **effort
+            What ``search`` takes beside ``k``. A graph's pool, ``ef_search``, grows
+            with what there is to find.
+
+        Returns
+        -------
+        ids, distances : lists of nq arrays, int64 and float32
+            Each query's, closest first; for a single query one array each.
+
+        Raises
+        ------
+        ValueError
+            As ``search``; ``radius`` is not a finite number.
+
+        Notes
+        -----
+        It searches for more and more neighbours until the last lies outside: as
+        exact as ``search`` is.
+        """
+        radius = validation.real(radius, "radius", -math.inf)
+        array = np.asarray(Q)
+        queries = array[None] if array.ndim == 1 else array
+        ids, distances = self.search(queries, _FIRST_RANGE, **effort)
+        found = [(i, d) for i, d in zip(ids, distances, strict=True)]
+        k, left = _FIRST_RANGE, np.flatnonzero(distances[:, -1] <= radius)
+        while len(left) and k < self._state.names.count:
+            k = min(4 * k, self._state.names.count)
+            ids, distances = self.search(queries[left], k, **self._wider(effort, k))
+            for r, *row in zip(left, ids, distances, strict=True):
+                found[r] = tuple(row)
+            left = left[distances[:, -1] <= radius]
+        cut = [(i[d <= radius], d[d <= radius]) for i, d in found]
+        if array.ndim == 1:
+            return cut[0]
+        return [i for i, _ in cut], [d for _, d in cut]
+
+    def _wider(self, effort: dict[str, Any], k: int) -> dict[str, Any]:
+        """Return what ``search`` takes to find ``k`` neighbours."""
+        return effort
+
+    # --- one query: three kernel calls ------------------------------------------------
+
+    def _lone(self, Q: ArrayLike) -> Floats | None:
+        """Return a single query that the kernels can take as it is, else None."""
+        q: Any = Q
+        if not (type(q) is np.ndarray and q.dtype == _FLOAT32 and q.flags.carray):
+            return None
+        if not _DIRECT_CALLS:
+            return None
+        if q.ndim == 2 and len(q) == 1:
+            q = q[0]
+        return q if q.shape == (self._d,) else None
+
+    def _answer_one(self, state: State, q: Floats, k: int, effort: Any) -> Any:
+        """Return ids and distances (1, k), or None for a query to be refused."""
+        desk = self._borrow(state, min(self._candidates(k), state.names.count), effort)
+        query, keys, found, scored, scratch = desk
+        ids, distances = np.empty((1, k), np.int64), np.empty((1, k), np.float32)
+        if state.direct is None:
+            state.direct = self._make_direct(state, q, effort, desk, ids, distances)
+        prepare, search, finish, metric, structure, final = state.direct
+        status = prepare(metric, LONGEST, q, query)
+        if status == answer.FINE:
+            search(structure, query, effort, scratch, keys, found, scored)
+            finish(final, query, keys, found, distances, ids, scored)
+        state.spare.append(desk)
+        return (ids, distances) if status == answer.FINE else (None, None)
+
+    def _make_direct(
+        self, state: State, q: Floats, effort: Any, desk: Desk, ids: Any, distances: Any
+    ) -> Any:
+        """Return the kernels' machine code for one query, and what it works on."""
+        metric, structure = METRICS.index(self._metric.name), state.structure
+        final, (query, keys, found, scored, scratch) = state.final, desk
+        results = keys, found, scored
+        return (
+            direct(answer.prepare, metric, LONGEST, q, query),
+            direct(answer.search, structure, query, effort, scratch, *results),
+            direct(
+                answer.finish_all, final, query, keys, found, distances, ids, scored
+            ),
+            metric,
+            structure,
+            final,
+        )
+
+    def _borrow(self, state: State, found: int, effort: Any) -> Desk:
+        """Return working memory for one thread; the caller puts it back when done."""
+        while state.spare:
+            try:
+                desk = state.spare.pop()
+            except IndexError:  # another thread was quicker
+                break
+            if desk.ids.shape[1] == found and self._fits(desk.scratch, effort):
+                return desk
+        return Desk(
+            query=aligned((1, self._d or 0), np.float32),
+            keys=np.empty((1, found), np.float32),
+            ids=np.empty((1, found), np.int32),
+            scored=np.empty(1, np.int64),
+            scratch=self._scratch(state, effort),
+        )
+
+    # --- a traced query ---------------------------------------------------------------
+
+    def _trace(self, Q: ArrayLike, k: int, effort: Any = None) -> Iterator[Outcome]:
+        """Search for one query after another, and keep what each search did."""
+        array = np.asarray(Q)
+        queries = array[None] if array.ndim == 1 else array
+        queries = validation.vectors(queries, "Q", self._d)
+        prepared = self._metric.prepare(queries, "Q")
+        for q in prepared:
+            yield self._trace_one(q, k, effort)
+
+    def _trace_one(self, q: Floats, k: int, effort: Any) -> Outcome:
+        ids, distances = np.full((1, k), -1, np.int64), np.full((1, k), np.inf, "f4")
+        state = self._state
+        if not state.names.count:
+            return Outcome(ids[0], distances[0], 0, 0, None)
+        desk = self._borrow(state, min(self._candidates(k), state.names.count), effort)
+        query, keys, found, scored, _ = desk
+        query[0] = q
+        record = self._record(state, desk, effort)
+        by_structure = int(scored[0])
+        answer.finish_all(state.final, query, keys, found, distances, ids, scored)
+        refined = int(scored[0]) - by_structure
+        state.spare.append(desk)
+        return Outcome(ids[0], distances[0], by_structure, refined, record)
+
+    def _counted(self, outcome: Outcome, exact: int = 0) -> dict[str, Any]:
+        """Return the fields that traces share; ``exact`` were scored beside codes."""
+        exact = outcome.scored if isinstance(self._codec, Float32) else exact
+        return {
+            "ids": outcome.ids,
+            "distances": outcome.distances,
+            "estimated": outcome.scored - exact,
+            "exact": exact + outcome.refined,
+        }
+
+    def _nodes(self, positions: NDArray[Any], keys: Floats) -> Nodes:
+        """Return positions and keys as users know them."""
+        places = positions.astype(np.int64)
+        return Nodes(self._names(places), places, self._presented(keys))
+
+    def _presented(self, keys: Floats) -> Floats:
+        """Return keys as distances."""
+        distances = keys.copy()
+        answer.present(METRICS.index(self._metric.name), distances)
+        return distances
+
+    def _names(self, positions: NDArray[Any]) -> NDArray[np.int64]:
+        """Return users' ids; −1 stays −1."""
+        places, ids = positions.astype(np.int64), self._state.names.ids
+        if ids is None:
+            return places
+        return np.where(places < 0, -1, ids[places])
+
+    def _candidates(self, k: int) -> int:
+        """Return how many a structure has to find for ``k`` results."""
+        return k if self._refine is None else math.ceil(k * self._refine)
+
+
+def _counts(out: NDArray[np.int64] | None, nq: int) -> NDArray[np.int64]:
+    if out is None:
+        return np.empty(nq, np.int64)
+    fits = isinstance(out, np.ndarray) and out.dtype == np.int64 and out.shape == (nq,)
+    if not (fits and out.flags.carray):
+        raise ValueError(
+            "distance_computations must be a contiguous, writable int64 array of shape "
+            f"({nq},), got {getattr(out, 'dtype', type(out).__name__)} {np.shape(out)}"
+        )
+    return out
