@@ -9,11 +9,12 @@ from numpy.typing import ArrayLike, NDArray
 from ann import exact, filters, validation
 from ann.codecs import Codec, Float32
 from ann.filters import Filter
-from ann.index import Desk, Floats, Index, Kept, Progress, State
+from ann.index import Index, Kept, Progress
 from ann.kernels import answer
 from ann.kernels.scan import Everything, FlatScratch
 from ann.memory import aligned, grown, taken
 from ann.metrics import row_norms
+from ann.state import Desk, Floats, State
 from ann.stored import Stored
 from ann.traces import Trace
 

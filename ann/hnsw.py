@@ -16,7 +16,7 @@ from ann.audit import audit
 from ann.codecs import SQ, Codec, Float32
 from ann.duplicates import Seen
 from ann.filters import Filter
-from ann.index import Desk, Floats, Index, Kept, Outcome, Progress, State, Stopped
+from ann.index import Index, Kept, Progress
 from ann.insertion import Insertion, new_scratch
 from ann.kernels.answer import search, search_recorded
 from ann.kernels.filtered import THROUGH, FilteredScratch, FilteredWalk
@@ -29,6 +29,7 @@ from ann.kernels.stores import ROWS
 from ann.kernels.tricks import on
 from ann.memory import aligned_copy, grown, taken
 from ann.names import Names
+from ann.state import Desk, Floats, Outcome, State, Stopped
 from ann.storage import StorageError
 from ann.stored import Stored
 from ann.traces import WalkTrace

@@ -14,7 +14,7 @@ from numpy.typing import ArrayLike, NDArray
 from ann import exact, filters, parallel, shadows, traces, validation
 from ann.codecs import PQ, Codec, Float32
 from ann.filters import Filter
-from ann.index import Desk, Floats, Index, Kept, Outcome, Progress, State
+from ann.index import Index, Kept, Progress
 from ann.kernels import scan
 from ann.kernels.answer import search, search_recorded
 from ann.kernels.listed import ListedInLists
@@ -25,6 +25,7 @@ from ann.kernels.tricks import on
 from ann.kmeans import kmeans
 from ann.memory import aligned, aligned_copy, query_buffers, taken
 from ann.metrics import row_norms
+from ann.state import Desk, Floats, Outcome, State
 from ann.storage import StorageError
 from ann.stored import Stored
 from ann.traces import ListsTrace
