@@ -39,6 +39,7 @@ _SEARCH_CHUNK = 16
 _STEPS, _SCORED = 256, 4096  # what a trace has room for at first
 _NOBODY, _NOTHING = np.empty(0, np.int32), np.empty(0, np.float32)
 _HIGHEST = 31  # layer
+_POOL = 64  # by default
 _CEILING = 1000  # of a pool whose size is not what ends a search
 _NEVER = (-1.0, -1.0)  # as ``search_layer`` has it
 
@@ -171,8 +172,9 @@ class HNSW(Index):
         return Nodes(packed, np.empty(0, np.float32), levels, graph, same)
 
     def _wider(self, effort: dict[str, Any], k: int) -> dict[str, Any]:
-        wanted = max(effort.get("ef_search") or 0, self._candidates(k))
-        return {**effort, "ef_search": wanted}
+        given, stop = effort.get("ef_search"), effort.get("epsilon")
+        pool = given or (_POOL if stop is None else _CEILING)
+        return {**effort, "ef_search": max(pool, self._candidates(k))}
 
     def search(
         self,
@@ -234,7 +236,7 @@ class HNSW(Index):
     def _effort(self, k: int, ef_search: int | None, epsilon: float | None) -> Effort:
         """Return what a walk takes; raise ValueError where it is out of range."""
         if ef_search is None:
-            ef = max(64 if epsilon is None else _CEILING, self._candidates(k))
+            ef = max(_POOL if epsilon is None else _CEILING, self._candidates(k))
         else:
             ef = validation.integer(ef_search, "ef_search", 1)
             if ef < k:
@@ -420,7 +422,7 @@ class HNSW(Index):
             alive[:first] = self._lead(self._state.names, before.same)
             alive[out] = False
             nodes = nodes._replace(graph=insertion.graph)
-            graph = self._upkeep(nodes, store, alive, threads).remove()
+            graph = self._upkeep(nodes, store, alive, X.shape[1], threads).remove()
             raise Stopped(cause, nodes._replace(graph=graph), out) from cause
         self._seen = seen if first else None  # one large ``add`` does not need it again
         return self._led(nodes._replace(graph=insertion.graph), first, leaders)
@@ -522,7 +524,9 @@ class HNSW(Index):
 
     # --- upkeep -----------------------------------------------------------------------
 
-    def _upkeep(self, nodes: Nodes, store: Any, lead: Kept, threads: int) -> Upkeep:
+    def _upkeep(
+        self, nodes: Nodes, store: Any, lead: Kept, d: int, threads: int
+    ) -> Upkeep:
         return Upkeep(
             nodes.graph,
             store,
@@ -530,7 +534,7 @@ class HNSW(Index):
             lead,
             self._M,
             self._ef_construction,
-            self._query_size(self._d or 0),
+            self._query_size(d),
             threads,
         )
 
@@ -559,12 +563,13 @@ class HNSW(Index):
         self._publish(state.names, state.originals, held, state.capacity)
 
     def _under_upkeep(self, state: State, threads: int) -> tuple[Nodes, Upkeep]:
-        nothing = np.empty((0, self._d or 0), np.float32)
+        d = self._d or 0
+        nothing = np.empty((0, d), np.float32)
         nodes, store = self._store_to_build_on(
             state.held, state.names.n, nothing, state.originals, threads
         )
         lead = self._lead(state.names, nodes.same)
-        return nodes, self._upkeep(nodes, store, lead, threads)
+        return nodes, self._upkeep(nodes, store, lead, d, threads)
 
     def _audited(self) -> Iterator[str]:
         state, held = self._state, self._held

@@ -454,7 +454,9 @@ class Index(Searching):
         originals = state.originals
         if self._refine is not None:
             originals = grown(originals, state.names.n, X, capacity)
-        untrained, self._codec = self._codec, self._codec.copy()
+        codec = self._codec
+        if not codec.is_trained:
+            self._codec = codec.copy()
         try:
             held = self._insert(X, originals, capacity, threads, progress)
         except Stopped as stopped:
@@ -463,7 +465,7 @@ class Index(Searching):
             self._publish(names, originals, stopped.held, capacity)
             raise stopped.cause from None
         except BaseException:
-            self._codec = untrained
+            self._codec = codec
             raise
         self._d = X.shape[1]
         self._publish(names, originals, held, capacity)

@@ -28,6 +28,7 @@ METRICS = ("l2", "ip", "cosine", "l1")  # as the kernels number them
 _FLOAT32 = np.dtype(np.float32)
 _FINISH_CHUNK = 16
 _FIRST_RANGE = 32  # neighbours that a range search begins with
+_NO_IDS, _NO_DISTANCES = np.empty(0, np.int64), np.empty(0, np.float32)
 _DIRECT_CALLS = on("direct-calls")
 
 
@@ -159,19 +160,22 @@ class Searching(ABC):
         radius = validation.real(radius, "radius", -math.inf)
         array = np.asarray(Q)
         queries = array[None] if array.ndim == 1 else array
-        ids, distances = self.search(queries, _FIRST_RANGE, **effort)
-        found = [(i, d) for i, d in zip(ids, distances, strict=True)]
-        k, left = _FIRST_RANGE, np.flatnonzero(distances[:, -1] <= radius)
-        while len(left) and k < self._state.names.count:
-            k = min(4 * k, self._state.names.count)
+        all_ids, all_distances = (
+            [_NO_IDS] * len(queries),
+            [_NO_DISTANCES] * len(queries),
+        )
+        k, left = _FIRST_RANGE, np.arange(len(queries))
+        while len(left):
             ids, distances = self.search(queries[left], k, **self._wider(effort, k))
-            for r, *row in zip(left, ids, distances, strict=True):
-                found[r] = tuple(row)
+            for r, i, d in zip(left, ids, distances, strict=True):
+                all_ids[r], all_distances[r] = i[d <= radius], d[d <= radius]
             left = left[distances[:, -1] <= radius]
-        cut = [(i[d <= radius], d[d <= radius]) for i, d in found]
+            if k >= self._state.names.count:
+                break
+            k = min(4 * k, self._state.names.count)
         if array.ndim == 1:
-            return cut[0]
-        return [i for i, _ in cut], [d for _, d in cut]
+            return all_ids[0], all_distances[0]
+        return all_ids, all_distances
 
     def _wider(self, effort: dict[str, Any], k: int) -> dict[str, Any]:
         """Return what ``search`` takes to find ``k`` neighbours."""
