@@ -164,7 +164,7 @@ class Searching(ABC):
             [_NO_IDS] * len(queries),
             [_NO_DISTANCES] * len(queries),
         )
-        k, left = _FIRST_RANGE, np.arange(len(queries))
+        k, left = _FIRST_RANGE, np.arange(nq)
         while len(left):
             ids, distances = self.search(queries[left], k, **self._wider(effort, k))
             for r, i, d in zip(left, ids, distances, strict=True):
