@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ann import duplicates, exact, filters, parallel, traces, validation
-from ann.audit import audit
+from ann.soundness import audit
 from ann.codecs import SQ, Codec, Float32
 from ann.duplicates import Seen
 from ann.filters import Filter

@@ -71,7 +71,10 @@ class Linking:
 
     def _rows(self, points: NDArray[Any], layer: int) -> NDArray[Any]:
         """Return where points have their links on a layer: in ``base`` or ``upper``."""
-        return points if layer == 0 else self.graph.upper_row[points] + (layer - 1)
+        if layer == 0:
+            return points
+        rows: NDArray[Any] = self.graph.upper_row[points] + (layer - 1)
+        return rows
 
     def _links(self, layer: int) -> NDArray[np.int32]:
         links: NDArray[np.int32] = self.graph.upper if layer else self.graph.base

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ann import parallel
-from ann.audit import heights_of, reach
+from ann.soundness import heights_of, reach
 from ann.insertion import Linking
 from ann.kernels import audit
 from ann.kernels import upkeep as kernels
@@ -16,7 +16,9 @@ from ann.memory import aligned
 
 _ROW_CHUNK, _SEARCH_CHUNK = 512, 16
 _ROOM = 32  # vectors looked at for each place of a row
-_BATCH = 1024  # vectors that search the same frozen graph
+# A batch searches the same frozen graph: so many vectors at most, 1/32 of those that
+# are linked, so that a graph of which little is left grows as in insertion.
+_BATCH, _SHARE = 1024, 32
 
 
 class Upkeep(Linking):
@@ -64,7 +66,7 @@ class Upkeep(Linking):
         return self.graph
 
     def repair(self) -> tuple[Graph, NDArray[np.uint8]]:
-        """Mend what ``ann.audit.audit`` finds, and return the graph and the levels.
+        """Mend what ``ann.soundness.audit`` finds, and return the graph and the levels.
 
         Links at fault are dropped; a vector whose rows on the upper layers are not its
         own remains on layer 0, in new arrays; then as after ``remove``. ``audit`` finds
@@ -140,11 +142,17 @@ class Upkeep(Linking):
         return nodes[thin]
 
     def _thicken(self, thin: list[NDArray[np.int32]]) -> None:
-        """Give each layer's thin rows new links, and link to what is out of reach."""
+        """Bring all into reach, and give each layer's thin rows new links."""
         for layer in range(self.graph.top, -1, -1):  # searches come from above
-            for start in range(0, len(thin[layer]), _BATCH):
-                self._refill(layer, thin[layer][start : start + _BATCH])
             self._connect(layer)
+            nodes, refilled = thin[layer], 0
+            others = len(self._members(layer)) - len(nodes)
+            while refilled < len(nodes):
+                size = _batch_size(others + refilled)
+                self._refill(layer, nodes[refilled : refilled + size])
+                refilled += size
+            if refilled:
+                self._connect(layer)  # reverse edges may have taken others' places
 
     def _refill(self, layer: int, batch: NDArray[np.int32]) -> None:
         """Search for neighbours of vectors with few, and link both ways."""
@@ -180,7 +188,8 @@ class Upkeep(Linking):
         """Link to whatever is out of reach of the entry point."""
         reached, last = reach(self.graph, layer, self._heights)
         while last < len(reached.queue):
-            batch = np.flatnonzero(reached.waiting)[:_BATCH].astype(np.int32)
+            lost = np.flatnonzero(reached.waiting)[: _batch_size(last)]
+            batch = lost.astype(np.int32)
             hosts = self._find(layer, batch)
             last = kernels.attach(
                 self.graph, self._store, layer, batch, hosts, last, reached
@@ -201,6 +210,10 @@ class Upkeep(Linking):
 
         parallel.run(work, len(batch), _SEARCH_CHUNK, self._threads)
         return found
+
+
+def _batch_size(linked: int) -> int:
+    return max(1, min(_BATCH, linked // _SHARE))
 
 
 def compact(

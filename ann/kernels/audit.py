@@ -8,9 +8,9 @@ import numpy as np
 
 from ann.kernels._jit import kernel
 
-# What may be wrong with a link, checked in this order.
-FINE, NOBODY, SELF, DEAD, ABSENT, REPEATED, BEHIND = range(-1, 6)
-FAULTS = 6
+# What may be wrong with a link; the first two lead somewhere.
+FINE, BEHIND, NOBODY, SELF, DEAD, ABSENT, REPEATED = range(-1, 6)
+FAULTS = 6  # BEHIND and after
 
 
 @kernel
@@ -91,7 +91,7 @@ def clean(graph, layer, nodes, heights, seen, thin):
                 continue
             had += 1
             fault = fault_of(node, other, had <= j, layer, heights, seen)
-            if fault in (FINE, BEHIND):
+            if fault <= BEHIND:
                 row[kept] = other
                 kept += 1
         for t in range(kept, row.size):

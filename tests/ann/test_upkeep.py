@@ -1,5 +1,6 @@
 """Removal, repair and compaction of graphs."""
 
+import copy
 import threading
 
 import numpy as np
@@ -153,6 +154,16 @@ def test_threads_change_nothing():
 X = gaussian(600, 8)
 
 
+@pytest.fixture(scope="module")
+def built():
+    return Churned(X, M=4)
+
+
+@pytest.fixture
+def churned(built):
+    return copy.deepcopy(built)
+
+
 def everything_but(*kept):
     return lambda churned: np.setdiff1d(np.arange(len(churned.alive)), kept)
 
@@ -172,8 +183,7 @@ REMOVED = {
 
 
 @pytest.mark.parametrize("what", REMOVED)
-def test_removal_of(what):
-    churned = Churned(X, M=4)
+def test_removal_of(what, churned):
     top, levels = churned.graph.top, churned.levels.copy()
     churned.remove(REMOVED[what](churned))
     report, left = churned.audit(), np.flatnonzero(churned.alive)
@@ -195,8 +205,7 @@ def test_removal_of(what):
     assert reference.recall(ids, churned.true(X, k=2)) > 0.98
 
 
-def test_the_entry_point_stays_where_it_can():
-    churned = Churned(X)
+def test_the_entry_point_stays_where_it_can(churned):
     entry = churned.graph.entry_point
     others = np.setdiff1d(np.flatnonzero(churned.levels == churned.graph.top), [entry])
     churned.remove(others)
@@ -230,8 +239,8 @@ def test_copies_stay_in_reach(metric):
     np.testing.assert_array_equal(np.sort(found), living)
 
 
-def test_removing_again_changes_nothing():
-    churned = Churned(X).remove(np.arange(100))
+def test_removing_again_changes_nothing(churned):
+    churned.remove(np.arange(100))
     before = churned.graph, [a.copy() for a in churned.rows]
     churned.remove([])
     assert churned.graph[3:] == before[0][3:]
@@ -239,14 +248,14 @@ def test_removing_again_changes_nothing():
         np.testing.assert_array_equal(a, b)
 
 
-def test_what_was_broken_off_is_completed_by_the_next_call():
-    churned, whole = Churned(X), Churned(X).remove(np.arange(0, 600, 2))
+def test_what_was_broken_off_is_completed_by_the_next_call(churned):
+    whole = copy.deepcopy(churned).remove(np.arange(0, 600, 2))
     churned.alive[::2] = False
     upkeep = churned.upkeep()
     upkeep._place_entry_point()
     half = upkeep._members(0)[:150]
     kernels.bridge(
-        upkeep.graph, upkeep._store, 0, half, churned.alive, around(600, 12, 384),
+        upkeep.graph, upkeep._store, 0, half, churned.alive, around(600, 8, 256),
         np.empty(150, bool),
     )  # fmt: skip
     churned.remove([])
@@ -283,9 +292,8 @@ def test_searches_go_on_while_vectors_are_removed():
     assert churned.audit().clean
 
 
-def test_nothing_is_in_reach_that_is_not_alive_after_years():
+def test_nothing_is_in_reach_that_is_not_alive_after_years(churned):
     """Rows of removed vectors may lead to others that are removed later."""
-    churned = Churned(X)
     for start in range(0, 500, 100):
         churned.remove(np.arange(start, start + 100))
         living = np.flatnonzero(churned.alive)
@@ -298,14 +306,14 @@ def test_nothing_is_in_reach_that_is_not_alive_after_years():
 
 @pytest.mark.parametrize("metric", ["l2", "cosine"])
 def test_a_compacted_graph_answers_alike(metric):
-    churned = Churned(X, metric).remove(np.arange(0, 600, 3))
+    churned = Churned(X, metric, M=4).remove(np.arange(0, 600, 3))
     expected = churned.search(X[:200], ef_search=30)
     before = churned.graph, [a.copy() for a in churned.graph[:3]]
     graph, levels, new_ids = compact(churned.graph, churned.levels, churned.alive)
     living = np.flatnonzero(churned.alive)
     np.testing.assert_array_equal(new_ids[living], np.arange(400))
     assert (new_ids[~churned.alive] == -1).all()
-    assert graph.base.shape == (400, 12)
+    assert graph.base.shape == (400, 8)
     assert len(graph.upper) == levels.sum()
     np.testing.assert_array_equal(levels, churned.levels[living])
     for new, old, kept in zip(graph[:3], before[0][:3], before[1], strict=True):
@@ -326,18 +334,18 @@ def test_a_compacted_graph_answers_alike(metric):
 
 
 @pytest.mark.parametrize("threads", [1, 2, 3])
-def test_compaction_does_not_depend_on_threads(threads):
-    churned = Churned(X).remove(np.arange(50, 300))
+def test_compaction_does_not_depend_on_threads(threads, churned):
+    churned.remove(np.arange(50, 300))
     first = compact(churned.graph, churned.levels, churned.alive)
     other = compact(churned.graph, churned.levels, churned.alive, threads)
     for a, b in zip((*first[0], *first[1:]), (*other[0], *other[1:]), strict=True):
         np.testing.assert_array_equal(a, b)
 
 
-def test_compaction_of_nothing():
-    churned = Churned(X).remove(np.arange(600))
+def test_compaction_of_nothing(churned):
+    churned.remove(np.arange(600))
     graph, levels, new_ids = compact(churned.graph, churned.levels, churned.alive)
-    assert graph.base.shape == (0, 12)
+    assert graph.base.shape == (0, 8)
     assert (len(graph.upper), len(levels), graph.entry_point, graph.top) == (
         0,
         0,

@@ -274,7 +274,7 @@ def test_the_configs_are_valid(name):
     assert plan.make(config.load(path, config.Config)).n_points > 10
 
 
-@pytest.mark.parametrize("name", ["wordnet", "speed-wordnet"])
+@pytest.mark.parametrize("name", ["wordnet", "speed-wordnet", "churn"])
 def test_configs_of_a_file_are_valid_where_it_is(name, tmp_path, monkeypatch):
     from importlib.resources import files
 

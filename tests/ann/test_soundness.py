@@ -1,10 +1,12 @@
 """What an audit finds, and what a repair mends."""
 
+import copy
+
 import numpy as np
 import pytest
 
 import ann
-from ann.audit import audit
+from ann.soundness import audit
 from tests.ann import reference
 from tests.ann.data import gaussian
 from tests.ann.reference import METRICS
@@ -14,10 +16,15 @@ X = gaussian(500, 8)
 REMOVED = [3, 77, 205]
 
 
-@pytest.fixture
-def churned():
-    """A graph without faults, some of whose vectors were removed."""
+@pytest.fixture(scope="module")
+def built():
     return Churned(X, M=4).remove(REMOVED).repair()
+
+
+@pytest.fixture
+def churned(built):
+    """A graph without faults, some of whose vectors were removed."""
+    return copy.deepcopy(built)
 
 
 def degree_of(row):
@@ -179,8 +186,7 @@ def test_a_repair_of_a_sound_graph_changes_nothing(churned):
 
 
 @pytest.mark.parametrize("seed", range(6))
-def test_any_content_is_safe_to_audit_and_to_repair(seed):
-    churned = Churned(X, M=4)
+def test_any_content_is_safe_to_audit_and_to_repair(seed, churned):
     rng = np.random.default_rng(seed)
     graph, wide = churned.graph, seed % 2
     reach = (-(2**31), 2**31) if wide else (-3, 510)
@@ -196,8 +202,9 @@ def test_any_content_is_safe_to_audit_and_to_repair(seed):
     churned.repair()
     report = churned.audit()
     assert report.clean, report
-    found = churned.search(X, ef_search=100)
-    assert reference.recall(found, churned.true(X)) > 0.9
+    if wide:  # then links are chosen anew, and else all the random ones are in order
+        found = churned.search(X, ef_search=100)
+        assert reference.recall(found, churned.true(X)) > 0.9
     churned.add(X[:50])
     assert churned.audit().faults == ()
 
