@@ -18,9 +18,19 @@ if TYPE_CHECKING:
     from ann.index import Index
     from ann.ivf import IVF
     from ann.metrics import similarity
+    from ann.neighbors import ANNTransformer
 
 __version__ = "0.1.0"
-__all__ = ["HNSW", "IVF", "PQ", "SQ", "Flat", "Index", "similarity"]
+__all__ = [
+    "HNSW",
+    "IVF",
+    "PQ",
+    "SQ",
+    "ANNTransformer",
+    "Flat",
+    "Index",
+    "similarity",
+]
 
 _HOMES = {
     "HNSW": "ann.hnsw",
@@ -30,6 +40,7 @@ _HOMES = {
     "Flat": "ann.flat",
     "Index": "ann.index",
     "similarity": "ann.metrics",
+    "ANNTransformer": "ann.neighbors",
 }
 
 
