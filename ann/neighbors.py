@@ -184,6 +184,8 @@ class ANNTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEsti
             Fewer training samples than that; data that ``fit`` would refuse.
         """
         check_is_fitted(self)
+        if X is None:  # to ``kneighbors_graph`` that is the training data
+            raise ValueError("X must have shape (n_queries, n_features), got None")
         own = _one_of(self.mode, "mode", _MODES) == "distance"
         return self.kneighbors_graph(X, self._wanted(None) + own, self.mode)
 

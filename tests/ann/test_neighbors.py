@@ -1,6 +1,7 @@
 """The transformer in scikit-learn's own checks, beside its own, and in pipelines."""
 
 import pickle
+import re
 
 import numpy as np
 import pyarrow
@@ -26,6 +27,7 @@ import ann
 from ann import ANNTransformer
 from tests.ann import reference
 from tests.ann.data import gaussian
+from tests.ann.process import ROOT
 
 STRUCTURES = ["hnsw", "ivf", "flat"]
 X, Q = (gaussian(n, 12, seed=n).astype(np.float64) for n in (300, 40))
@@ -427,3 +429,24 @@ def test_neighbours_for_umap():
     assert (np.diff(distances, axis=1) >= 0).all()
     np.testing.assert_array_equal(indices[600:, 1], np.arange(50))
     assert not distances[600:, 1].any()
+
+
+def test_the_pages_examples_run():
+    page = (ROOT / "docs" / "scikit-learn.md").read_text("utf-8")
+    examples = re.findall(r"^```python\n(.*?)^```", page, re.DOTALL | re.MULTILINE)
+    assert len(examples) == 3
+    names = {}
+    for example in examples:
+        exec(compile(example, "docs/scikit-learn.md", "exec"), names)
+    assert names["labels"].max() > 3
+    assert len(set(names["clusters"])) == 10
+    for embedded in (names["plane"], names["map_of_digits"]):
+        assert trustworthiness(names["few"], embedded, n_neighbors=5) > 0.8
+    assert names["indices"].shape == names["distances"].shape == (1797, 15)
+
+
+def test_the_page_names_every_parameter():
+    page = (ROOT / "docs" / "scikit-learn.md").read_text("utf-8")
+    parameters = page.split("## Parameters")[1].split("##")[0]
+    for name in ANNTransformer().get_params():
+        assert f"`{name}`" in parameters
