@@ -809,6 +809,7 @@ def build(**parameters):
 
 
 graph, lists = build(structure="hnsw"), build(structure="ivf")
+ONES = (int, np.int64)  # too few for the 5 neighbours of a transformer
 # Least, largest (None: that of all integers), whether None may be given, and the call.
 INTEGERS = {
     "IVF(nlist)": (1, None, True, lambda v: ann.IVF(nlist=v)),
@@ -871,9 +872,8 @@ INTEGERS = {
         1,
         None,
         True,
-        lambda v: graph("ef_search")(40 if v == 1 and v is not True else v),
+        lambda v: graph("ef_search")(40 if type(v) in ONES and v == 1 else v),
     ),
-        lambda v: graph("ef_search")(40 if type(v) in (int, np.int64) and v == 1 else v),
     "ANNTransformer(nprobe)": (1, None, True, lists("nprobe")),
 }
 WHOLE = [-1, 0, 1, np.int64(1), 2**63]
