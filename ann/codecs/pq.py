@@ -134,7 +134,7 @@ class PQ(Codec):
             # (orthogonal Procrustes), starting from the data's own axes.
             rotation = np.eye(X.shape[1], dtype=np.float32)
             _, exponent = np.frexp(np.abs(X).max())
-            unit = np.ldexp(np.float32(1), min(126, -exponent))  # rounds nothing
+            unit = np.float32(2.0 ** min(126, -int(exponent)))  # rounds nothing
             for _ in range(_ROTATIONS):
                 rotated = _rotated(X, rotation, threads)
                 codebooks = self._train_codebooks(

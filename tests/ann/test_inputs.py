@@ -196,10 +196,10 @@ def unaligned(X):
 
 
 def mapped(X):
-    file = tempfile.TemporaryFile()  # noqa: SIM115  (the array keeps it open)
-    file.write(X.tobytes())
-    file.flush()
-    return np.memmap(file, X.dtype, "r", shape=X.shape)
+    with tempfile.TemporaryFile() as file:
+        file.write(X.tobytes())
+        file.flush()
+        return np.memmap(file, X.dtype, "r", shape=X.shape)
 
 
 class Convertible:
