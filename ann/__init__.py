@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from ann.index import Index
     from ann.ivf import IVF
     from ann.metrics import similarity
+    from ann.neighbors import ANNTransformer
     from ann.saving import load
     from ann.storage import StorageError
 
@@ -27,6 +28,7 @@ __all__ = [
     "IVF",
     "PQ",
     "SQ",
+    "ANNTransformer",
     "Flat",
     "Index",
     "StorageError",
@@ -44,6 +46,7 @@ _HOMES = {
     "StorageError": "ann.storage",
     "load": "ann.saving",
     "similarity": "ann.metrics",
+    "ANNTransformer": "ann.neighbors",
 }
 
 

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 _BLOCK = 8192  # rows looked at together, so that a check allocates little
+_LARGEST = 2**63 - 1  # that any kernel could take
 
 
 def vectors(X: ArrayLike, name: str, d: int | None = None) -> NDArray[np.float32]:
@@ -22,9 +23,7 @@ def vectors(X: ArrayLike, name: str, d: int | None = None) -> NDArray[np.float32
         Not numeric, not two-dimensional, zero or wrong width, or a value that is not
         finite in float32. Names the rule, the limit, the value and the row.
     """
-    array = np.asarray(X)
-    if array.dtype.kind not in "fiub":
-        raise ValueError(f"{name} must hold real numbers, got dtype {array.dtype}")
+    array = numbers_of(X, name)
     if array.ndim != 2:
         raise ValueError(f"{name} must have shape (n, d), got {array.shape}")
     if array.shape[1] == 0:
@@ -36,6 +35,40 @@ def vectors(X: ArrayLike, name: str, d: int | None = None) -> NDArray[np.float32
             array = np.require(array, np.float32, ["C", "W", "A"])
     for start in range(0, len(array), _BLOCK):
         _check_finite(array[start : start + _BLOCK], name, start)
+    return array
+
+
+def vector(x: ArrayLike, name: str, d: int | None = None) -> NDArray[np.float32]:
+    """Return ``x`` (d,) as (1, d): otherwise as ``vectors``."""
+    array = numbers_of(x, name)
+    if array.ndim != 1:
+        raise ValueError(f"{name} must have shape (d,), got {array.shape}")
+    return vectors(array[None], name, d)
+
+
+def numbers_of(values: ArrayLike, name: str) -> NDArray[Any]:
+    """Return an array of any shape and real dtype; ValueError otherwise."""
+    array = np.asarray(values)
+    if array.dtype.kind not in "fiub":  # one object: None, a sparse matrix, a set, …
+        got = f"dtype {array.dtype}" if array.ndim else type(array.item()).__name__
+        raise ValueError(f"{name} must hold real numbers, got {got}")
+    return array
+
+
+def distances(values: ArrayLike, low: float, under: str) -> NDArray[np.float32]:
+    """Return distances as float32: at least ``low`` under a metric, or +inf.
+
+    Raises
+    ------
+    ValueError
+        Not real numbers, NaN, or too small.
+    """
+    with np.errstate(over="ignore"):  # what float32 cannot hold is as far as can be
+        array = numbers_of(values, "distances").astype(np.float32)
+    wrong = array[~(array >= low) | (array == -np.inf)]
+    if wrong.size:
+        rule = "numbers" if low == -np.inf else f">= {low:g}"
+        raise ValueError(f"distances must be {rule} under {under}, got {wrong[0]}")
     return array
 
 
@@ -100,7 +133,10 @@ def real(value: Any, name: str, low: float) -> float:
     """
     if isinstance(value, bool | np.bool_) or not isinstance(value, numbers.Real):
         raise ValueError(f"{name} must be a real number, got {value!r}")
-    number = float(value)
+    try:
+        number = float(value)
+    except OverflowError:  # an int that no float can hold
+        number = math.inf if value > 0 else -math.inf
     if not (math.isfinite(number) and number >= low):
         raise ValueError(f"{name} must be finite and >= {low:g}, got {number:g}")
     return number
@@ -120,7 +156,16 @@ def integer(
     if number < low or (high is not None and number > high):
         bounds = f">= {low}" if high is None else f"in [{low}, {limit}{high}]"
         raise ValueError(f"{name} must be {bounds}, got {number}")
+    if number > _LARGEST:
+        raise ValueError(f"{name} must be <= 2**63 - 1, got {number}")
     return number
+
+
+def boolean(value: Any, name: str) -> bool:
+    """Return ``value`` as a bool; ValueError for anything that is not one."""
+    if not isinstance(value, bool | np.bool_):
+        raise ValueError(f"{name} must be True or False, got {value!r}")
+    return bool(value)
 
 
 def _index(value: Any, name: str) -> int:

@@ -8,12 +8,13 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ann import parallel, validation
-from ann.metrics import Metric
+from ann.metrics import LONGEST, Metric, check_norms
 from ann.stored import Stored
 
 Floats = NDArray[np.float32]
 Codes = NDArray[np.uint8]
 Sizes = NDArray[np.int64]
+_LONGEST = 4 * LONGEST  # norm; an IVF codes differences of vectors that metrics take
 
 
 class Codec(ABC):
@@ -103,11 +104,13 @@ class Codec(ABC):
         Raises
         ------
         ValueError
-            ``X`` is empty, not finite, or of a width that the codec cannot take.
+            ``X`` is empty, not finite, has a norm above 4e18, or a width that the codec
+            cannot take.
         """
         vectors = validation.vectors(X, "X")
         if len(vectors) == 0:
             raise ValueError("X must have at least 1 row to train on, got 0")
+        self._check_norms(vectors, "X")
         self.check_width(vectors.shape[1])
         self._fit(vectors, validation.threads(threads, parallel.available()))
         self._d = vectors.shape[1]
@@ -119,10 +122,12 @@ class Codec(ABC):
         Raises
         ------
         ValueError
-            Not trained, or ``X`` is not finite or of another width.
+            Not trained, or ``X`` is not finite, of another width, or has a norm above
+            4e18.
         """
         self._check_trained()
         vectors = validation.vectors(X, "X", self.d)
+        self._check_norms(vectors, "X")
         return self._encode(vectors, validation.threads(threads, parallel.available()))
 
     def decode(self, codes: ArrayLike, *, threads: int | None = None) -> Floats:
@@ -190,6 +195,9 @@ class Codec(ABC):
     def copy(self) -> Self:
         """Return an independent copy, learned state included."""
         return copy.deepcopy(self)
+
+    def _check_norms(self, X: Floats, name: str) -> None:
+        check_norms(X, name, _LONGEST)
 
     def _check_trained(self) -> None:
         if not self.is_trained:

@@ -69,7 +69,7 @@ class PQ(Codec):
         self.nbits = validation.one_of(nbits, "nbits", (8, 4))
         most = fastscan.MOST_TABLES if nbits == 4 else None
         self.m = validation.integer(m, "m", 1, most)
-        self.opq = bool(opq)
+        self.opq = validation.boolean(opq, "opq")
         self.seed = validation.integer(seed, "seed", 0)
 
     @property
@@ -115,9 +115,15 @@ class PQ(Codec):
         adc_table : (m, ksub) float32
             ``adc_table[j, codes[i, j]]`` summed over j is the squared distance between
             ``q`` and the decoded vector i (Sec. III-A).
+
+        Raises
+        ------
+        ValueError
+            Not trained, or ``q`` is not finite, of another shape, or longer than 4e18.
         """
         self._check_trained()
-        query = validation.vectors(np.asarray(q)[None], "q", self.d)
+        query = validation.vector(q, "q", self.d)
+        self._check_norms(query, "q")
         parts = self.project(query).reshape(self.m, 1, -1)
         table: Floats = np.square(self.codebooks_ - parts).sum(axis=2, dtype=np.float32)
         return table
@@ -132,6 +138,8 @@ class PQ(Codec):
             # Alternate: codebooks for the rotation, then the rotation for the codes
             # (orthogonal Procrustes), starting from the data's own axes.
             rotation = np.eye(X.shape[1], dtype=np.float32)
+            _, exponent = np.frexp(np.abs(X).max())
+            unit = np.float32(2.0 ** min(126, -int(exponent)))  # rounds nothing
             for _ in range(_ROTATIONS):
                 rotated = _rotated(X, rotation, threads)
                 codebooks = self._train_codebooks(
@@ -139,7 +147,7 @@ class PQ(Codec):
                 )
                 decoded = _decode(_encode(rotated, codebooks, threads), codebooks)
                 with parallel.serial_blas():  # or the threads would show in the sum
-                    u, _, vt = np.linalg.svd(X.T @ decoded)
+                    u, _, vt = np.linalg.svd(unit * X.T @ (unit * decoded))
                     rotation = np.ascontiguousarray(u @ vt, dtype=np.float32)
             self.rotation_ = rotation
             X = _rotated(X, rotation, threads)
@@ -326,5 +334,6 @@ def _encode(X: Floats, codebooks: Floats, threads: int) -> Codes:
 
 
 def _decode(codes: Codes, codebooks: Floats) -> Floats:
-    decoded = codebooks[np.arange(len(codebooks)), codes]  # (n, m, dsub)
-    return decoded.reshape(len(codes), -1)
+    m, _, dsub = codebooks.shape
+    decoded = codebooks[np.arange(m), codes]  # (n, m, dsub)
+    return decoded.reshape(len(codes), m * dsub)
