@@ -24,7 +24,7 @@ def memory(index, ef):
     """Return working memory for filtered walks."""
     (n, M0), d = index._graph.base.shape, index.d
     own = new_scratch(n, ef, 2 * M0, index._query_size(d), d)
-    return filtered.FilteredScratch(own, np.empty(filtered.THROUGH, np.int32))
+    return filtered.FilteredScratch(own, np.empty(filtered.THROUGH + M0, np.int32))
 
 
 def walked(index, selected, queries, k=10, ef=64, most=None, stop=NEVER):
@@ -76,7 +76,7 @@ def oracle(index, selected, row, ef, most):
     def around(node, seen):
         return reference.gather(
             links, among.__contains__, node, seen, M0 // 2,
-            lambda size: size + M0 <= filtered.THROUGH,
+            lambda size: size <= filtered.THROUGH,
         )  # fmt: skip
 
     def seeds(met):
@@ -337,7 +337,7 @@ def test_what_was_looked_through_is_seen_and_what_waits_is_not():
 
         expected, wanted_met, wanted_looked = reference.gather(
             neighbours, set(selected.positions.tolist()).__contains__, node, seen, 4,
-            lambda size: size + 8 <= filtered.THROUGH,
+            lambda size: size <= filtered.THROUGH,
         )  # fmt: skip
         assert scratch.walk.found[:n_found].tolist() == expected
         assert (met, looked) == (wanted_met, wanted_looked)
