@@ -105,7 +105,7 @@ def resolve(
         if array.ndim != 1:
             raise ValueError(
                 "filter must be a mask (m,), ids (m,) or a function, and is one for "
-                f"all queries, got shape {array.shape}"
+                f"all queries, got {type(wanted).__name__} of shape {array.shape}"
             )
         if array.dtype == np.bool_:
             positions = _by_mask(array, n, names)

@@ -26,12 +26,13 @@ from ann.kernels.rows import project
 from ann.kernels.scan import Lists
 from ann.kernels.stores import begin, fetch, score
 
-# Links that are looked at cost about as much as one vector that is scored.
+# So many links that are looked at are taken to cost as much as one vector scored.
 LINKS_A_SCORE = 16
 THROUGH = 2048  # failing vectors that an expansion keeps to look through
 ROWS_AHEAD = 4  # whose links are on their way
-SEEDS, MORE_SEEDS = 8, 128  # passing vectors a walk begins with …
-# … beside those around where it came down: more where these are too few.
+# A walk begins with what passes around where it came down, and so many seeds: more
+# where too little passes there.
+SEEDS, MORE_SEEDS = 8, 128
 
 
 class FilteredWalk(NamedTuple):
@@ -50,7 +51,7 @@ class FilteredScratch(NamedTuple):
     """Working memory of one thread."""
 
     walk: Scratch  #: with room for 2 M0 in ``found``, 16 more in ``found_keys``
-    through: np.ndarray  #: (>= THROUGH,) int32, failing vectors to look through
+    through: np.ndarray  #: (>= THROUGH + M0,) int32, failing vectors to look through
 
 
 @nearest_of(FilteredWalk)
