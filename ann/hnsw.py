@@ -12,7 +12,6 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ann import duplicates, exact, filters, parallel, traces, validation
-from ann.soundness import audit
 from ann.codecs import SQ, Codec, Float32
 from ann.duplicates import Seen
 from ann.filters import Filter
@@ -29,6 +28,7 @@ from ann.kernels.stores import ROWS
 from ann.kernels.tricks import on
 from ann.memory import aligned_copy, grown, taken
 from ann.names import Names
+from ann.soundness import audit
 from ann.state import Desk, Floats, Outcome, State, Stopped
 from ann.storage import StorageError
 from ann.stored import Stored

@@ -6,13 +6,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ann import parallel
-from ann.soundness import heights_of, reach
 from ann.insertion import Linking
 from ann.kernels import audit
 from ann.kernels import upkeep as kernels
 from ann.kernels.graph import Graph
 from ann.kernels.upkeep import Around
 from ann.memory import aligned
+from ann.soundness import heights_of, reach
 
 _ROW_CHUNK, _SEARCH_CHUNK = 512, 16
 _ROOM = 32  # vectors looked at for each place of a row

@@ -3,8 +3,8 @@
 import numpy as np
 
 import ann
-from ann.soundness import audit
 from ann.kernels.stores import ROWS
+from ann.soundness import audit
 from ann.upkeep import Upkeep
 from tests.ann import reference
 
