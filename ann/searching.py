@@ -160,10 +160,8 @@ class Searching(ABC):
         radius = validation.real(radius, "radius", -math.inf)
         array = np.asarray(Q)
         queries = array[None] if array.ndim == 1 else array
-        all_ids, all_distances = (
-            [_NO_IDS] * len(queries),
-            [_NO_DISTANCES] * len(queries),
-        )
+        nq = len(queries)
+        all_ids, all_distances = [_NO_IDS] * nq, [_NO_DISTANCES] * nq
         k, left = _FIRST_RANGE, np.arange(nq)
         while len(left):
             ids, distances = self.search(queries[left], k, **self._wider(effort, k))

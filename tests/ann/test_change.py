@@ -162,10 +162,7 @@ def test_changes_are_the_same_at_any_number_of_threads(kind, threads):
         index, effort = made(kind)
         index.add(X[:500], threads=count).remove(np.arange(0, 300, 2), threads=count)
         index.add(X[500:], threads=count).compact(threads=count)
-        if kind != "IVF":
-            effort = {"ef_search": 10}
-        else:
-            effort = {"nprobe": 1}
+        effort = {"ef_search": 10} if kind != "IVF" else {"nprobe": 1}
         results.append(index.search(X, 5, **effort))
     for one, other in zip(*results, strict=True):
         np.testing.assert_array_equal(one, other)
