@@ -129,7 +129,7 @@ def _by_function(
     mask = np.asarray(passing(ids))
     if mask.dtype != np.bool_ or mask.shape != ids.shape:
         raise ValueError(
-            f"a filter function must return bool of shape {ids.shape}, a value for "
+            f"filter must return bool of shape {ids.shape}, a value for "
             f"each id that it is given, got {mask.dtype} of shape {mask.shape}"
         )
     return positions[mask]

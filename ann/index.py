@@ -223,6 +223,8 @@ class Index(Searching):
             vectors = validation.vectors(X, "X", self._d)
             new = names.fresh(ids, len(vectors))
             workers = validation.threads(threads, parallel.available())
+            if progress is not None and not callable(progress):
+                raise ValueError(f"progress must be a function, got {progress!r}")
             prepared = self._metric.prepare(vectors, "X")
             if names.n + len(prepared) >= 2**31:
                 raise ValueError(
@@ -306,11 +308,11 @@ class Index(Searching):
         Results stay too, up to ties. ``add`` does it by itself when a quarter
         of all positions is not in use any more.
         """
+        workers = validation.threads(threads, parallel.available())
         with self._writer:
             self._require_sound()
             names = self._state.names
             if names.alive is not None:
-                workers = validation.threads(threads, parallel.available())
                 self._keep(names.alive, workers)
         return self
 
@@ -352,10 +354,11 @@ class Index(Searching):
         StorageError
             The arrays of a mapped file are damaged: what they held is lost.
         """
+        workers = validation.threads(threads, parallel.available())
         with self._writer:
             self._require_sound()
             if self._state.held is not None:
-                self._repair(validation.threads(threads, parallel.available()))
+                self._repair(workers)
         return self
 
     def save(self, path: str | os.PathLike[str]) -> None:

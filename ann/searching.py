@@ -137,7 +137,8 @@ class Searching(ABC):
         ----------
         Q : (nq, d) or (d,) array
         radius : float
-            The greatest distance, in the metric's own terms: see ``search``.
+            The greatest distance, in the metric's own terms; only under ``ip`` it may
+            be negative.
         **effort
             What ``search`` takes beside ``k``. A graph's pool, ``ef_search``, grows
             with what there is to find.
@@ -150,14 +151,15 @@ class Searching(ABC):
         Raises
         ------
         ValueError
-            As ``search``; ``radius`` is not a finite number.
+            As ``search``; ``radius`` is negative or not a finite number.
 
         Notes
         -----
         It searches for more and more neighbours until the last lies outside: as
         exact as ``search`` is.
         """
-        radius = validation.real(radius, "radius", -math.inf)
+        least = -math.inf if self._metric.name == "ip" else 0.0
+        radius = validation.real(radius, "radius", least)
         array = np.asarray(Q)
         queries = array[None] if array.ndim == 1 else array
         nq = len(queries)

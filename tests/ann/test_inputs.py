@@ -23,9 +23,6 @@ from ann import ANNTransformer
 from tests.ann.data import gaussian
 
 SAME = "the result of the plain value"
-# Index.remove, update, range_search, save, ann.load and search(filter=): their columns,
-# and rows, are the ones marked COMING below. True where these functions exist.
-COMING = False
 
 STRUCTURES = {
     "Flat": lambda metric="l2", **more: ann.Flat(metric, **more),
@@ -145,7 +142,7 @@ def fit(X):
     return fitted.index_.search(fitted._fit_X, k=2)
 
 
-def update(name, X):  # COMING
+def update(name, X):
     index = STRUCTURES[name]().add(GOOD)
     rows = len(X) if hasattr(X, "__len__") else 12
     with unchanged_by_errors(index):
@@ -153,12 +150,11 @@ def update(name, X):  # COMING
     return index.search(GOOD, k=9)
 
 
-COMING_VECTORS = {
-    **per(STRUCTURES, ".update(X)", update),
-    **per(
-        STRUCTURES, ".range_search(Q)", lambda name, Q: INDEXES[name].range_search(Q, 9)
-    ),
-}
+def within(name, Q, radius=9):
+    ids, distances = INDEXES[name].range_search(Q, radius)
+    return list(ids), list(distances)
+
+
 VECTORS = {
     **per(STRUCTURES, ".add(X)", add),
     **per(STRUCTURES, ".search(Q)", search),
@@ -170,7 +166,8 @@ VECTORS = {
     "ANNTransformer.transform(X)": TRANSFORMER.transform,
     "ANNTransformer.kneighbors(X)": TRANSFORMER.kneighbors,
     "ANNTransformer.kneighbors_graph(X)": TRANSFORMER.kneighbors_graph,
-    **(COMING_VECTORS if COMING else {}),
+    **per(STRUCTURES, ".update(X)", update),
+    **per(STRUCTURES, ".range_search(Q)", within),
 }
 
 
@@ -685,7 +682,7 @@ def test_ids_of_no_vectors():
         index.add(MORE[:0], ids=[100])
 
 
-# COMING: ids of vectors that are there
+# --- ids of vectors that are there ----------------------------------------------------
 
 THERE = [3, 41, 0, 59]
 
@@ -711,39 +708,52 @@ def search_among(name, ids):
 KNOWN_IDS = {
     **per(STRUCTURES, ".remove(ids)", remove),
     **per(STRUCTURES, ".update(ids)", update_ids),
-    **per(STRUCTURES, ".search(filter)", search_among),
 }
 KNOWN_ID_ROWS = {
     **{form: (ids, SAME) for form, ids in id_forms(THERE).items()},
     **id_errors(THERE),
-    "unknown": ([3, 41, 60, 0], "must be in the index, got 60, which is not"),
+    "unknown": (
+        [*THERE, 60],
+        "must be in the index, got 60, which is not",
+        {"update": r"must have shape \(4,\), got \(5,\)"},
+    ),
     "none": ([], SAME, {"update": r"must have shape \(4,\), got \(0,\)"}),
     "two dimensions": ([THERE], r"must have shape \(.*\), got \(1, 4\)"),
     "a number": (3, r"must have shape \(.*\), got \(\)"),
-    "None": (None, "must be integers, got dtype object", {"filter": SAME}),
+    "None": (None, "must be integers, got dtype object"),
 }
 KNOWN_ID_ROWS["range"] = (range(4), SAME)  # update has four vectors
 FILTERS = per(STRUCTURES, ".search(filter)", search_among)
 MASK = np.arange(60) % 3 == 0
+NO_FILTER = "must be of bool or of integers, got dtype {}"
 FILTER_ROWS = {
+    **{form: (ids, SAME) for form, ids in id_forms(THERE).items()},
     "mask": (MASK, SAME),
     "list of bools": (MASK.tolist(), SAME),
-    "every other": (np.repeat(MASK, 2)[::2], SAME),
-    "read-only": (read_only(MASK), SAME),
+    "every other mask": (np.repeat(MASK, 2)[::2], SAME),
+    "read-only mask": (read_only(MASK), SAME),
     "all": (np.ones(60, bool), SAME),
     "none": (np.zeros(60, bool), SAME),
+    "no ids": ([], SAME),
+    "strangers": ([*THERE, 60, -1, 2**40, 3], SAME),
+    "beyond integers": (np.array([*THERE, 2**63], np.uint64), SAME),
     "callable": (lambda ids: ids % 3 == 0, SAME),
-    "short mask": (MASK[:59], r"must have shape \(60,\), got \(59,\)"),
-    "long mask": (np.ones(61, bool), r"must have shape \(60,\), got \(61,\)"),
-    "two dimensions": (MASK[None], r"must have shape \(.*\), got \(1, 60\)"),
-    "no mask from a callable": (lambda ids: 3, "."),
-    "a string": ("even", "."),
+    "short mask": (MASK[:58], SAME),
+    "long mask": (np.append(MASK, True), SAME),
+    "two dimensions": (MASK[None], r"must be .* \(m,\) .*, got shape \(1, 60\)"),
+    "two dimensions of ids": ([THERE], r"must be .* \(m,\) .*, got shape \(1, 4\)"),
+    "a number": (3, r"must be .* \(m,\) .*, got shape \(\)"),
+    "floats": ([0.0, 1.0], NO_FILTER.format("float64")),
+    "strings": (["3"], NO_FILTER.format("<U")),
+    "objects": (np.array(THERE, object), NO_FILTER.format("object")),
+    "far beyond": ([2**64], NO_FILTER.format("object")),
+    "a string": ("even", r"must be .* \(m,\) .*, got shape \(\)"),
+    "no mask from a callable": (lambda ids: 3, r"must return .*, got int64 of shape"),
+    "ids from a callable": (lambda ids: ids, r"must return .*, got int64 of shape"),
+    "too few from a callable": (lambda ids: [True], r"must return .* of shape \(1,\)"),
+    "ragged": ([[3, 41], [0]], (ValueError, "inhomogeneous shape")),
 }
-RADII = per(
-    STRUCTURES,
-    ".range_search(radius)",
-    lambda name, radius: INDEXES[name].range_search(MORE, radius),
-)
+RADII = per(STRUCTURES, ".range_search(radius)", lambda name, r: within(name, MORE, r))
 RADIUS_ROWS = {
     "float": (9.0, SAME),
     "int": (9, SAME),
@@ -758,46 +768,53 @@ RADIUS_ROWS = {
     "array": (np.array([9.0]), "must be a real number, got array"),
 }
 
-if COMING:
 
-    @cells(KNOWN_ID_ROWS, KNOWN_IDS)
-    def test_ids_of_vectors_that_are_there(value, column, cell):
-        plain = np.array(list(value), np.int64) if cell is SAME and value else value
-        check(KNOWN_IDS, column, value, plain, cell)
+@cells(KNOWN_ID_ROWS, KNOWN_IDS)
+def test_ids_of_vectors_that_are_there(value, column, cell):
+    plain = np.array(list(value), np.int64) if cell is SAME and value else value
+    check(KNOWN_IDS, column, value, plain, cell)
 
-    @cells(FILTER_ROWS, FILTERS)
-    def test_filters(value, column, cell):
-        mask = np.array(value, bool) if not callable(value) else MASK
-        check(FILTERS, column, value, mask if cell is SAME else None, cell)
 
-    @cells(RADIUS_ROWS, RADII)
-    def test_radii(value, column, cell):
-        plain = float(value) if cell is SAME else None
-        check(RADII, column, value, plain, cell)
+@cells(FILTER_ROWS, FILTERS)
+def test_filters(value, column, cell):
+    plain = MASK
+    if not callable(value):
+        wanted = np.array(list(value))
+        mask = wanted.dtype == bool
+        there = np.flatnonzero(wanted) if mask else wanted
+        plain = np.isin(np.arange(60), there) if cell is SAME else None
+    check(FILTERS, column, value, plain, cell)
 
-    @pytest.mark.parametrize("name", STRUCTURES)
-    def test_files(name, tmp_path):
-        index, path = INDEXES[name], tmp_path / "index"
-        for form in (path, str(path)):
-            index.save(form)
-            for mmap in (False, True, np.True_):
-                found = ann.load(form, mmap=mmap).search(MORE, k=5)
-                np.testing.assert_array_equal(found, index.search(MORE, k=5))
-        for nothing in (None, 3, 2.5, [str(path)]):
-            with pytest.raises((TypeError, ValueError)):
-                index.save(nothing)
-            with pytest.raises((TypeError, ValueError)):
-                ann.load(nothing)
-        with pytest.raises(FileNotFoundError):
-            ann.load(tmp_path / "absent")
-        with pytest.raises(FileNotFoundError):
-            index.save(tmp_path / "absent" / "index")
-        (tmp_path / "other").write_bytes(b"no index at all")
-        with pytest.raises(ValueError, match="must be"):
-            ann.load(tmp_path / "other")
-        for mmap in ("r", 1, None):
-            with pytest.raises(ValueError, match="mmap must be True or False"):
-                ann.load(path, mmap=mmap)
+
+@cells(RADIUS_ROWS, RADII)
+def test_radii(value, column, cell):
+    plain = float(value) if cell is SAME else None
+    check(RADII, column, value, plain, cell)
+
+
+@pytest.mark.parametrize("name", STRUCTURES)
+def test_files(name, tmp_path):
+    index, path = INDEXES[name], tmp_path / "index"
+    for form in (path, str(path)):
+        index.save(form)
+        for mmap in (False, True, np.True_):
+            found = ann.load(form, mmap=mmap).search(MORE, k=5)
+            np.testing.assert_array_equal(found, index.search(MORE, k=5))
+    for nothing in (None, 3, 2.5, [str(path)]):
+        with pytest.raises((TypeError, ValueError)):
+            index.save(nothing)
+        with pytest.raises((TypeError, ValueError)):
+            ann.load(nothing)
+    with pytest.raises(FileNotFoundError):
+        ann.load(tmp_path / "absent")
+    with pytest.raises(FileNotFoundError):
+        index.save(tmp_path / "absent" / "index")
+    (tmp_path / "other").write_bytes(b"no index at all")
+    with pytest.raises(ValueError, match="must be"):
+        ann.load(tmp_path / "other")
+    for mmap in ("r", 1, None):
+        with pytest.raises(ValueError, match="mmap must be True or False"):
+            ann.load(path, mmap=mmap)
 
 
 # --- other numbers --------------------------------------------------------------------
@@ -806,6 +823,12 @@ if COMING:
 def build(**parameters):
     """Return a call of ``ANNTransformer`` with parameters, and its fit."""
     return lambda name: lambda v: ANNTransformer(**parameters, **{name: v}).fit(GOOD)
+
+
+def _changed(name, method, *arguments, **options):
+    index = STRUCTURES[name]().add(GOOD).remove([7, 30])
+    getattr(index, method)(*arguments, **options)
+    return index.search(MORE, k=5)
 
 
 graph, lists = build(structure="hnsw"), build(structure="ivf")
@@ -852,6 +875,12 @@ INTEGERS = {
         for method, call in {
             "add": lambda v, name=name: STRUCTURES[name]().add(GOOD, threads=v),
             "search": lambda v, name=name: INDEXES[name].search(MORE, threads=v),
+            "remove": lambda v, name=name: _changed(name, "remove", [1, 5], threads=v),
+            "update": lambda v, name=name: _changed(
+                name, "update", [1, 5], MORE[:2], threads=v
+            ),
+            "compact": lambda v, name=name: _changed(name, "compact", threads=v),
+            "repair": lambda v, name=name: _changed(name, "repair", threads=v),
         }.items()
     },
     **{
@@ -1146,18 +1175,28 @@ def test_distances(value, column, cell):
     check(DISTANCES, column, value, plain, cell)
 
 
+@pytest.mark.parametrize("wrong", [3, "yes", [print], True])
+@pytest.mark.parametrize("name", STRUCTURES)
+def test_progress(name, wrong):
+    index = STRUCTURES[name]()
+    with pytest.raises(ValueError, match="^progress must be a function, got "):
+        index.add(GOOD, progress=wrong)
+    assert index.add(GOOD, progress=lambda done, n: None).ntotal == 60
+
+
 # --- nothing is left out --------------------------------------------------------------
 
 TABLES = [VECTORS, ONE, CODES, KS, IDS, INTEGERS, REALS, CHOICES, COUNTS, DISTANCES]
-TABLES += [KNOWN_IDS, FILTERS, RADII] if COMING else []
+TABLES += [KNOWN_IDS, FILTERS, RADII]
 PUBLIC = [ann.Flat, ann.IVF, ann.HNSW, ann.SQ, ann.PQ, ANNTransformer]
 FOR_STRUCTURES = {  # of codecs
     *("pack", "unpack", "store", "query_size", "arrange", "disarrange", "scan_store"),
     *("scan_query_size", "residual_store", "square_norms", "project", "check_width"),
-    *("check_metric", "arrays", "copy"),
+    *("check_metric", "arrays", "copy", "saved", "restore", "row"),
 }
 OF_FILES = {"ann.load(path)", "ann.load(mmap)"}  # test_files
 OF_FILES |= {f"{name}.save(path)" for name in STRUCTURES}
+OF_FILES |= {f"{name}.add(progress)" for name in STRUCTURES}  # test_progress
 
 
 def arguments_of(cls):
@@ -1191,5 +1230,5 @@ def test_no_argument_is_left_out():
         re.sub(r"\[.*\]", "", name).strip() for table in TABLES for name in table
     }
     columns |= {re.sub("^O?(SQ|PQ)4?", r"\1", name) for name in columns}
-    columns |= OF_FILES if COMING else set()
+    columns |= OF_FILES
     assert not public - columns
