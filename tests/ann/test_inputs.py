@@ -1179,7 +1179,7 @@ def test_distances(value, column, cell):
 @pytest.mark.parametrize("name", STRUCTURES)
 def test_progress(name, wrong):
     index = STRUCTURES[name]()
-    with pytest.raises(ValueError, match="^progress must be a function, got "):
+    with pytest.raises(ValueError, match=r"^progress must be a function, got "):
         index.add(GOOD, progress=wrong)
     assert index.add(GOOD, progress=lambda done, n: None).ntotal == 60
 
