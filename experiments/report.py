@@ -292,12 +292,12 @@ def problems(rows: Sequence[Row]) -> Iterator[str]:
         label, text = status
         if text != "ok":
             yield f"{label}: {text}" + (f" ({count} points)" if count > 1 else "")
-    noisy = [row for row in rows if (row.noise or 0) > NOISY]
+    noisy = [row for row in rows if (row.sway or 0) > NOISY]
     if noisy:
-        worst = max(noisy, key=lambda row: row.noise or 0)
+        worst = max(noisy, key=lambda row: row.sway or 0)
         yield (
-            f"noisy: between rounds, the p50 of {len(noisy)} of {len(rows)} points "
-            f"differs by more than {NOISY:.0%}, most by {worst.noise:.0%}: "
+            f"noisy: without one of its rounds, the p50 of {len(noisy)} of {len(rows)} "
+            f"points would differ by more than {NOISY:.0%}, most by {worst.sway:.0%}: "
             f"{worst.label} {worst.search_params}"
         )
 

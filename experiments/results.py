@@ -54,7 +54,9 @@ class Row:
     slow in them, what was disturbed once is not. ``p99_pooled_us`` is over all single
     measurements instead, jitter included. Intervals of p95 and p99 are order
     statistics; ``p50_us_low`` and ``p50_us_high`` are the least and the greatest p50 of
-    a single round, and ``noise`` is their difference over the median. ``qps`` is a
+    a single round, and ``sway`` is how far, as a share, the median of the rounds' p50
+    moves at most when one of them is left out; above a tenth it is called noisy.
+    ``qps`` is a
     batch on ``threads`` threads, ``qps_1thread`` a batch on one, both the median over
     rounds. ``builds`` is how many times the index was built for these rounds: more
     than once in a run that was interrupted. ``cores`` and ``compiled_in_timing`` audit
@@ -100,7 +102,7 @@ class Row:
     p95_us_high: float | None = None
     p99_us_low: float | None = None
     p99_us_high: float | None = None
-    noise: float | None = None
+    sway: float | None = None
     qps: float | None = None
     qps_1thread: float | None = None
     build_s: float | None = None
@@ -233,7 +235,7 @@ class Record:
             "mean_us": float(latency.mean()),
             "p50_us_low": min(p50s),
             "p50_us_high": max(p50s),
-            "noise": statistics.spread(p50s) if len(p50s) > 1 else None,
+            "sway": statistics.sway(p50s) if len(p50s) > 1 else None,
             "builds": len(set(self.instances)),
             "qps": nq / float(np.median([s.batch_s for s in self.samples])),
             "qps_1thread": nq / float(np.median([s.batch_1_s for s in self.samples])),

@@ -134,7 +134,8 @@ def _best(section: Section) -> str:
         f"<tbody>{''.join(rows)}</tbody></table></div>"
         f'<p class="note">{escape(_READ)} Bold: the best of its column. ◆ : no other '
         "index is as good in p50, memory and build time, and better in one of them. "
-        f"Noisy: the p50 of rounds differs by more than {NOISY:.0%}.</p>"
+        "Noisy: without one of its rounds, the median of a setting's p50 would differ "
+        f"by more than {NOISY:.0%}.</p>"
     )
 
 

@@ -59,7 +59,7 @@ function describe(curve, point) {
   }
   if (isKnown(value("distance_computations")))
     lines.push(`${count(value("distance_computations"))} vectors scored`);
-  if (value("noise") > DATA.noisy) lines.push(`noisy: rounds differ by ${percent(value("noise"))}`);
+  if (value("sway") > DATA.noisy) lines.push(`noisy: one round moves p50 by ${percent(value("sway"))}`);
   lines.push("<i>click: measure it again</i>");
   return lines.filter(Boolean).join("<br>");
 }

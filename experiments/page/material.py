@@ -17,7 +17,7 @@ from experiments.plots.rows import NAN, Group, Point, Run, read_runs
 from experiments.plots.scene import Scene, setting
 from experiments.ratios import Rounds, read_rounds
 from experiments.results import RATIOS, Row
-from experiments.statistics import spread
+from experiments.statistics import sway
 
 #: The columns of a row that may be empty: what was measured.
 NUMBERS = tuple(column.name for column in fields(Row) if column.default is None)
@@ -230,13 +230,13 @@ def _setting(point: Point, words: str, source: Source) -> Setting:
 def numbers(point: Point, rounds: Mapping[str, Sequence[float]]) -> dict[str, float]:
     """Return what was measured of a point, by the names of the columns.
 
-    Rows of before there was a column of noise get it from their rounds; ``qps_low``,
+    Rows of before there was a column of sway get it from their rounds; ``qps_low``,
     ``qps_high`` and those of one thread are the least and the greatest of a round.
     """
     found = dict(_numbers(point))
     p50s = _known(rounds.get("p50_us", ()))
-    if "noise" not in found and len(p50s) > 1:
-        found["noise"] = spread(p50s)
+    if "sway" not in found and len(p50s) > 1:
+        found["sway"] = sway(p50s)
     for rate in RATES:
         if each := _known(rounds.get(rate, ())):
             found |= {f"{rate}_low": min(each), f"{rate}_high": max(each)}

@@ -16,7 +16,7 @@ DATASETS = ("patches-192-euclidean", "wordnet <b>&amp;</b>")
 OLD = (  # the columns of before
     "recall_at_10_low", "recall_at_10_high", "recall_at_10_strict", "recall_at_10_ab",
     "share_50", "share_90", "share_100", "recall_p5", "zero_recall", "p99_pooled_us",
-    "p95_us_low", "p95_us_high", "p99_us_low", "p99_us_high", "noise", "builds",
+    "p95_us_low", "p95_us_high", "p99_us_low", "p99_us_high", "sway", "builds",
 )  # fmt: skip
 PROVENANCE = {
     "command": "ann run mine.toml",
@@ -74,7 +74,7 @@ def point(
         "mean_us": 1.1 * p50,
         "p50_us_low": 0.9 * p50,
         "p50_us_high": 1.1 * p50,
-        "noise": 0.2 if label == "hnswlib" else 0.04,
+        "sway": 0.2 if label == "hnswlib" else 0.04,
         "qps": 1.9e6 / p50,
         "qps_1thread": 1e6 / p50,
         "build_s": 1.5 if library == "ann" else 2.5,

@@ -53,17 +53,17 @@ def test_numbers_are_the_cells_and_what_rounds_add(full):
     trace = next(trace for trace in section.traces if trace.label == "hnswlib")
     numbers = trace.settings[0].numbers
     assert numbers["recall_at_10_strict"] == pytest.approx(row.recall_at_10_strict)
-    assert numbers["noise"] == 0.2
+    assert numbers["sway"] == 0.2
     assert numbers["qps_low"] == pytest.approx(0.9 * row.qps)
     assert numbers["qps_high"] == pytest.approx(1.2 * row.qps)
     assert "p99_us" not in numbers
     assert trace.settings[0].words == "ef_search=10"
 
 
-def test_noise_of_old_rows_comes_from_their_rounds(tmp_path):
+def test_the_sway_of_old_rows_comes_from_their_rounds(tmp_path):
     section = gather([write(tmp_path / "old", without=OLD)]).sections[0]
     numbers = section.traces[0].settings[0].numbers
-    assert numbers["noise"] == pytest.approx((1.2 - 0.9) / 1.0)
+    assert numbers["sway"] == pytest.approx(0.1)
     assert "recall_at_10_strict" not in numbers
 
 

@@ -336,7 +336,7 @@ def test_every_point_is_in_the_table(browser, html):
         table = tab.locator("#section-0 details.points table")
         table.locator("tr.point").first.wait_for()
         heads = table.locator("thead th").all_inner_texts()
-        wanted = {"@10 ids alone", "@10 ann-benchmarks", "≥ 0.9", "p5", "none", "noise"}
+        wanted = {"@10 ids alone", "@10 ann-benchmarks", "≥ 0.9", "p5", "none", "sway"}
         assert wanted <= set(heads)
         assert "p99 µs" not in heads  # nobody has one
         assert table.locator("tr.point").count() == len(CURVES) * len(EFS)

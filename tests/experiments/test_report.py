@@ -116,15 +116,15 @@ def test_problems_name_failures_and_noise():
         point("a", "Flat", None, 1.0, 1, status="failed: boom"),
         point("a", "Flat", None, 1.0, 1, status="failed: boom"),
         point("b", "Flat", None, 1.0, 1, status="refused: it compiled"),
-        point("c", "HNSW", 9, 1.0, 1, noise=0.11),
-        point("c", "HNSW", 20, 1.0, 1, noise=0.32),
-        point("d", "Flat", None, 1.0, 1, noise=0.1),
+        point("c", "HNSW", 9, 1.0, 1, sway=0.11),
+        point("c", "HNSW", 20, 1.0, 1, sway=0.32),
+        point("d", "Flat", None, 1.0, 1, sway=0.1),
     ]
     assert list(report.problems(rows)) == [
         "a: failed: boom (2 points)",
         "b: refused: it compiled",
-        "noisy: between rounds, the p50 of 2 of 6 points differs by more than 10%, "
-        'most by 32%: c {"ef_search":20}',
+        "noisy: without one of its rounds, the p50 of 2 of 6 points would differ by "
+        'more than 10%, most by 32%: c {"ef_search":20}',
     ]
 
 
