@@ -46,8 +46,9 @@ _ABLATED = (
     "without the trick. kB read: vectors and centroids, by a model on the counters."
 )
 _LOADED = (
-    "One thread. Load: the rate of queries over that at which they are answered one "
-    "after another. Latency counts from when a query was due, service from its start."
+    "One thread. Load: the rate of queries over that which the same process sustains, "
+    "one after another. Latency counts from when a query was due, service from its "
+    "start."
 )
 _CHANGED = (
     "After over before at equal recall@10: above 0 is worse. The interval is the wider "

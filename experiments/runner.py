@@ -290,9 +290,9 @@ class Trial:
         chosen = under_load.chosen(self.records, self._load)
         seconds = self._load.seconds
 
-        def offer(record: Record, rate: float, seed: int) -> Offered:
+        def offer(record: Record, fraction: float, seed: int) -> Offered:
             worker = self._workers[record.build.build_id]
-            return worker.offer(record.point.search, rate, seconds, seed)
+            return worker.offer(record.point.search, fraction, seconds, seed)
 
         found: list[under_load.Line] = []
         try:

@@ -16,7 +16,7 @@ _VIEWS = {"p50": "p50 – 1 query in 2 waits longer", "p99": "p99 – 1 in 100"}
 _NOTE = (
     "Queries come at random times to one thread and wait for those before them; "
     "latency counts from when a query was due. The load is the rate of queries over "
-    "the rate at which they are answered one after another."
+    "that which the same process sustains, one after another without a pause."
 )
 
 

@@ -73,7 +73,7 @@ class Loaded:
     dataset: str
     label: str
     recall: float
-    fraction: float  # of what it answers one after another
+    fraction: float  # of what it sustains one after another
     offered_qps: float
     achieved_qps: float
     latency_us: Mapping[str, float]
