@@ -22,7 +22,7 @@ from experiments.compare import Change
 from experiments.frontier import COARSE, Reading, read_at
 from experiments.plan import Plan, written
 from experiments.plots.curves import Curve, curves, overhead_us
-from experiments.plots.rows import NAN, Group, Point, Run
+from experiments.plots.rows import NAN, Group, Loaded, Point, Run
 from experiments.ratios import TARGETS, Comparison, Ratio, over
 from experiments.results import Row
 from experiments.statistics import NOISY
@@ -106,29 +106,30 @@ def summary(runs: Sequence[Run], width: int) -> Iterator[Stack]:
 
 def loads(runs: Sequence[Run]) -> Iterator[Stack]:
     """Yield a table per dataset of latency under load, where that was measured."""
-    lines = [line for run in runs for line in run.loads]
-    for dataset in dict.fromkeys(line.dataset for line in lines):
+    for group, members in _groups(runs):
+        offered = [(c, point) for c in members for point in c.points if point.loads]
+        if not offered:
+            continue
         table = _table()
         table.add_column("index", overflow="fold")
         headers = ("recall\n@10", "load", "QPS", "p50 µs", "p99 µs", "service\np99 µs")
         for header in headers:
             table.add_column(header, justify="right", no_wrap=True)
-        before = ""
-        mine = [line for line in lines if line.dataset == dataset]
-        for line in sorted(mine, key=lambda line: (line.label, line.fraction)):
-            if line.label != before:
-                table.add_section()
-            table.add_row(
-                line.label if line.label != before else "",
-                _fixed(line.recall, 3),
-                f"{line.fraction:.0%}",
-                _round(line.achieved_qps),
-                _round(line.latency_us.get("p50", NAN)),
-                _round(line.latency_us.get("p99", NAN)),
-                _round(line.service_p99_us),
-            )
-            before = line.label
-        yield Stack(Text(f"\n{dataset}: queries at random times"), table, Text(_LOADED))
+        for curve, point in offered:
+            table.add_section()
+            table.add_row(curve.label, _fixed(point.recall[10], 3))
+            for line in point.loads:
+                table.add_row("", "", *_load_cells(line))
+        title = f"\n{group.dataset}: queries at random times"
+        yield Stack(Text(title), table, Text(_LOADED))
+
+
+def _load_cells(line: Loaded) -> Iterator[str]:
+    yield f"{line.fraction:.0%}"
+    yield _round(line.achieved_qps)
+    yield _round(line.latency_us.get("p50", NAN))
+    yield _round(line.latency_us.get("p99", NAN))
+    yield _round(line.service_p99_us)
 
 
 def details(runs: Sequence[Run], width: int) -> Iterator[Stack]:

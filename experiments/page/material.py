@@ -13,7 +13,7 @@ from experiments.page import recipe
 from experiments.page.looks import look
 from experiments.page.queries import Queries
 from experiments.peers.dummy import Nothing
-from experiments.plots.rows import NAN, Group, Point, Run, read_runs
+from experiments.plots.rows import NAN, Group, Loaded, Point, Run, read_runs
 from experiments.plots.scene import Scene, setting
 from experiments.ratios import Rounds, read_rounds
 from experiments.results import RATIOS, Row
@@ -48,6 +48,7 @@ class Setting:
     words: str  # the search parameters that tell it from its curve's others
     numbers: Mapping[str, float]
     profile: Mapping[str, Any]
+    loads: Sequence[Mapping[str, float]]
     commands: str
     config: str
 
@@ -59,6 +60,7 @@ class Setting:
             "search": _words(self.point.search_params),
             "numbers": dict(self.numbers),
             "profile": dict(self.profile),
+            "loads": [dict(load) for load in self.loads],
             "commands": self.commands,
             "config": self.config,
         }
@@ -222,6 +224,7 @@ def _setting(point: Point, words: str, source: Source) -> Setting:
         words=words or _words(point.search_params),
         numbers=numbers(point, source.rounds.get(point.row_id, {})),
         profile=source.queries.profile(point.row_id, point.group.dataset),
+        loads=[dict(_load(line)) for line in point.loads],
         commands=recipe.commands(provenance, config),
         config=config,
     )
@@ -255,6 +258,14 @@ def _numbers(point: Point) -> Iterator[tuple[str, float]]:
             ) from None
         if math.isfinite(value):
             yield name, value
+
+
+def _load(line: Loaded) -> Iterator[tuple[str, float]]:
+    """Yield what is known of one load, by the names of the columns."""
+    yield "fraction", line.fraction
+    yield "achieved_qps", line.achieved_qps
+    for percentile, us in line.latency_us.items():
+        yield f"{percentile}_us", us
 
 
 def _known(values: Sequence[float]) -> list[float]:

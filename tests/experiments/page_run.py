@@ -9,6 +9,7 @@ from pyarrow import parquet
 
 from experiments import results
 from experiments.results import Row
+from experiments.under_load import Line
 
 NQ = 200
 EFS = (10, 20, 40, 80, 160, 320)
@@ -126,6 +127,7 @@ def write(directory, without=(), files=True):
                     "qps_1thread": row.qps_1thread * factor,
                 }
                 writer.writerow({"row_id": row.row_id, "round": i, **measures})
+    results.write_table(directory / "load.csv", list(loads()))
     return directory
 
 
@@ -141,6 +143,35 @@ def drop(path, columns):
 
 def measured():
     return [row for row in rows() if row.status == "ok"]
+
+
+def loads():
+    """Yield what queries of the first data set waited for, the greater load first."""
+    for label, ef in (("HNSW", 40), ("hnswlib", 80)):
+        for fraction in (0.9, 0.5):
+            yield line(DATASETS[0], label, ef, fraction)
+
+
+def line(dataset, label, ef, fraction):
+    us = 10 * ef / (1 - fraction)
+    return Line(
+        dataset=dataset,
+        label=label,
+        search_params=json.dumps({"ef_search": ef}),
+        row_id=f"{dataset} {label} {ef}",
+        recall_at_10=0.97,
+        fraction=fraction,
+        offered_qps=fraction * 1000,
+        achieved_qps=fraction * 999,
+        queries=500,
+        p50_us=us,
+        p95_us=2 * us,
+        p99_us=3 * us,
+        p99_us_low=None,
+        p99_us_high=None,
+        service_p50_us=us,
+        service_p99_us=us,
+    )
 
 
 def samples():

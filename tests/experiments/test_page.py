@@ -67,6 +67,27 @@ def test_the_sway_of_old_rows_comes_from_their_rounds(tmp_path):
     assert "recall_at_10_strict" not in numbers
 
 
+def test_loads_stand_by_the_setting_they_were_offered_to(full):
+    section = gather([full]).sections[0]
+    loaded = {
+        (trace.label, each.words): each.loads
+        for trace in section.traces
+        for each in trace.settings
+        if each.loads
+    }
+    assert loaded.keys() == {("HNSW", "ef_search=40"), ("hnswlib", "ef_search=80")}
+    light, busy = loaded["HNSW", "ef_search=40"]
+    assert light["fraction"] == 0.5
+    assert light["achieved_qps"] == pytest.approx(499.5)
+    assert busy["p99_us"] == pytest.approx(12_000)
+
+
+def test_loads_are_told_only_where_there_are_any(full, tmp_path):
+    assert "Under load" in document(gather([full]))
+    bare = gather([write(tmp_path / "bare", files=False)])
+    assert "Under load" not in document(bare).split("<script")[0]
+
+
 def test_rows_that_do_not_count_are_listed_and_the_overhead_is_told(full):
     section = gather([full]).sections[0]
     assert [trace.label for trace in section.traces] == list(CURVES)

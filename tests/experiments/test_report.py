@@ -7,6 +7,7 @@ from rich.console import Console
 
 from experiments import report, results
 from experiments.plots.rows import read_run
+from tests.experiments import page_run
 
 COMMON = {
     "dataset": "patches-192-euclidean",
@@ -109,6 +110,17 @@ def test_details_have_a_line_for_every_point(runs):
         *("0.9700", "0.9600", "0.9600"),
         *("55.5", "83.2", "111", "36,000", "512"),
     ]
+
+
+def test_loads_stand_by_rising_load_under_their_index(tmp_path):
+    [table] = report.loads([read_run(page_run.write(tmp_path / "run"))])
+    lines = [line.split() for line in shown([table], 80).splitlines()]
+    start = lines.index(["HNSW", "0.988"])
+    assert lines[start + 1] == ["50%", "500", "800", "2,400", "800"]
+    assert lines[start + 2] == ["90%", "899", "4,000", "12,000", "4,000"]
+    assert ["hnswlib", "0.998"] in lines[start + 3 :]
+    bare = page_run.write(tmp_path / "bare", files=False)
+    assert list(report.loads([read_run(bare)])) == []
 
 
 def test_problems_name_failures_and_noise():
