@@ -12,13 +12,14 @@ whole: every round after must be that much slower than every round before.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from experiments import per_query
 from experiments.frontier import Reading, read_at
 from experiments.plots.curves import Curve, curves
 from experiments.plots.rows import NAN, Group, Point, Run, read_run
@@ -28,8 +29,6 @@ from experiments.statistics import Interval, paired_ratio
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
-
-    PerQuery = Mapping[str, Mapping[str, NDArray[np.float64]]]  # row_id, column
 
 CLOCKED = ("p50_us", "p99_us", "qps", "qps_1thread")
 COUNTED = ("distance_computations", "index_bytes")
@@ -62,7 +61,8 @@ class Measured:
     def __init__(self, directory: Path) -> None:
         self.run: Run = read_run(directory)
         self.rounds: Rounds = read_rounds(directory)
-        self.per_query: PerQuery = _read_per_query(directory)
+        columns = ("latency_us", "distance_computations")
+        self.per_query = per_query.read(directory / PER_QUERY, "row_id", columns)
 
 
 def compare(
@@ -252,25 +252,3 @@ def _verdict(ratio: Interval, threshold: float) -> str:
     if ratio.low > 1 + threshold:
         return "worse"
     return "better" if ratio.high < 1 / (1 + threshold) else ""
-
-
-def _read_per_query(directory: Path) -> PerQuery:
-    """Read what ``per_query.parquet`` says of each row; empty without one."""
-    path = directory / PER_QUERY
-    if not path.is_file():
-        return {}
-    from pyarrow import ArrowInvalid, parquet
-
-    try:
-        table = parquet.read_table(path)
-    except (ArrowInvalid, OSError) as error:
-        raise ValueError(f"{path}: {error}") from error
-    row_ids = np.array(table["row_id"].to_pylist())
-    columns = {
-        name: table[name].to_numpy().astype(np.float64)
-        for name in ("latency_us", "distance_computations")
-    }
-    return {
-        row_id: {name: column[row_ids == row_id] for name, column in columns.items()}
-        for row_id in dict.fromkeys(row_ids.tolist())
-    }

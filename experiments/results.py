@@ -20,7 +20,6 @@ from experiments.datasets.cache import atomic
 from experiments.plan import Build, Point, canonical, written
 
 if TYPE_CHECKING:
-    from experiments.difficulty import Difficulty
     from experiments.measure import Built, Sample
 
 ROWS, PER_QUERY, PROVENANCE = "rows.csv", "per_query.parquet", "provenance.json"
@@ -377,95 +376,10 @@ def _columns(line: Any) -> Iterator[tuple[str, Any]]:
             yield column.name, value
 
 
-def write_per_query(path: Path, records: Sequence[Record]) -> None:
-    """Write ``per_query.parquet``: one line per point and query."""
-    import pyarrow as pa
-    from pyarrow import parquet
-
-    schema = pa.schema(
-        {
-            "row_id": pa.dictionary(pa.int32(), pa.string()),
-            "query": pa.int32(),
-            "latency_us": pa.float32(),
-            "recall_at_1": pa.float32(),
-            "recall_at_5": pa.float32(),
-            "recall_at_10": pa.float32(),
-            "distance_computations": pa.int32(),
-        }
-    )
-    tables = [
-        pa.table(_per_query(record, record.found), schema=schema)
-        for record in records
-        if record.samples and record.found is not None
-    ]
-    whole = pa.concat_tables(tables) if tables else schema.empty_table()
-    with atomic(path) as temporary:
-        parquet.write_table(whole, temporary, compression="zstd", compression_level=19)
-
-
 def write_json(path: Path, value: Mapping[str, Any]) -> None:
     """Write a JSON object, whole or not at all."""
     with atomic(path) as temporary:
         temporary.write_text(json.dumps(value, indent=2, ensure_ascii=False) + "\n")
-
-
-def write_answers(path: Path, records: Sequence[Record]) -> None:
-    """Write ``answers.parquet``: the ids that each point answered each query with."""
-    import pyarrow as pa
-    from pyarrow import parquet
-
-    schema = pa.schema(
-        {
-            "row_id": pa.dictionary(pa.int32(), pa.string()),
-            "query": pa.int32(),
-            "ids": pa.list_(pa.int32()),
-        }
-    )
-    tables = [
-        pa.table(
-            {
-                "row_id": [record.point.row_id] * len(record.found.ids),
-                "query": np.arange(len(record.found.ids), dtype=np.int32),
-                "ids": list(record.found.ids.astype(np.int32)),
-            },
-            schema=schema,
-        )
-        for record in records
-        if record.found is not None
-    ]
-    whole = pa.concat_tables(tables) if tables else schema.empty_table()
-    with atomic(path) as temporary:
-        parquet.write_table(whole, temporary, compression="zstd")
-
-
-def write_queries(path: Path, difficulties: Mapping[str, Difficulty]) -> None:
-    """Write ``queries.parquet``: how hard each query of each dataset is."""
-    import pyarrow as pa
-    from pyarrow import parquet
-
-    schema = pa.schema(
-        {
-            "dataset": pa.dictionary(pa.int32(), pa.string()),
-            "query": pa.int32(),
-            "lid": pa.float32(),
-            "contrast": pa.float32(),
-        }
-    )
-    tables = [
-        pa.table(
-            {
-                "dataset": [name] * len(each.lid),
-                "query": np.arange(len(each.lid), dtype=np.int32),
-                "lid": each.lid.astype(np.float32),
-                "contrast": each.contrast.astype(np.float32),
-            },
-            schema=schema,
-        )
-        for name, each in difficulties.items()
-    ]
-    whole = pa.concat_tables(tables) if tables else schema.empty_table()
-    with atomic(path) as temporary:
-        parquet.write_table(whole, temporary, compression="zstd", compression_level=19)
 
 
 def sums(out: Path) -> dict[str, str]:
@@ -475,22 +389,6 @@ def sums(out: Path) -> dict[str, str]:
         name: hashlib.sha256((out / name).read_bytes()).hexdigest()
         for name in tables
         if (out / name).exists()
-    }
-
-
-def _per_query(record: Record, found: Found) -> dict[str, Any]:
-    nq = len(found.recalls)
-    at_1, at_5, at_10 = found.recalls.astype(np.float32).T
-    return {
-        "row_id": [record.point.row_id] * nq,
-        "query": np.arange(nq, dtype=np.int32),
-        "latency_us": record.latency_us.astype(np.float32),
-        "recall_at_1": at_1,
-        "recall_at_5": at_5,
-        "recall_at_10": at_10,
-        "distance_computations": (
-            [None] * nq if found.computations is None else found.computations
-        ),
     }
 
 

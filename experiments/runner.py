@@ -14,7 +14,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from rich.console import Console
 
-from experiments import datasets, indexes, provenance, results, store, under_load
+from experiments import (
+    datasets,
+    indexes,
+    per_query,
+    provenance,
+    results,
+    store,
+    under_load,
+)
 from experiments.config import Config, Load
 from experiments.difficulty import Difficulty, difficulty
 from experiments.fairness import refusal
@@ -88,9 +96,9 @@ def run(
             stamp["status"] = "finished"
     finally:
         stamp["ended"] = provenance.now()
-        results.write_per_query(out / results.PER_QUERY, records)
-        results.write_answers(out / results.ANSWERS, records)
-        results.write_queries(out / results.QUERIES, difficulties)
+        per_query.write(out / results.PER_QUERY, records)
+        per_query.write_answers(out / results.ANSWERS, records)
+        per_query.write_difficulty(out / results.QUERIES, difficulties)
         if loads:
             results.write_table(out / results.LOAD, loads)
         results.write_rows(out / results.ROWS, [record.row() for record in records])
