@@ -5,14 +5,14 @@ from __future__ import annotations
 import csv
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
 from experiments.page import recipe
 from experiments.page.looks import look
 from experiments.page.queries import Queries
-from experiments.peers.dummy import Nothing
+from experiments.plots.curves import is_judged, overhead_us
 from experiments.plots.rows import NAN, Group, Loaded, Point, Run, read_runs
 from experiments.plots.scene import Scene, setting
 from experiments.ratios import Rounds, read_rounds
@@ -142,7 +142,7 @@ def gather(dirs: Sequence[Path]) -> Material:
     runs = read_runs(dirs)
     sources = [Source.of(path, run) for path, run in zip(dirs, runs, strict=True)]
     groups = dict.fromkeys(
-        point.group for run in runs for point in run.points if _counts(point)
+        point.group for run in runs for point in run.points if is_judged(point)
     )
     sections = [
         _section(f"section-{i}", group, sources) for i, group in enumerate(groups)
@@ -157,11 +157,6 @@ def gather(dirs: Sequence[Path]) -> Material:
     return Material(runs, sections, rest)
 
 
-def _counts(point: Point) -> bool:
-    """Return whether a point is of an index, and has answers to judge."""
-    return point.library != Nothing.library and bool(point.recall)
-
-
 def _section(name: str, group: Group, sources: Sequence[Source]) -> Section:
     held = {
         id(point): source
@@ -169,11 +164,9 @@ def _section(name: str, group: Group, sources: Sequence[Source]) -> Section:
         for point in source.run.points
         if point.group == group
     }
-    runs = [
-        Run(run.name, [point for point in run.points if _counts(point)], run.provenance)
-        for run in (source.run for source in sources)
-    ]
-    scene = Scene.of(runs, group)
+    runs = [source.run for source in sources]
+    judged = [replace(run, points=list(filter(is_judged, run.points))) for run in runs]
+    scene = Scene.of(judged, group)
     threads = sorted({count for point in scene.points for count in point.qps})
     traces = []
     for curve, style in zip(scene.curves, scene.styles, strict=True):
@@ -188,7 +181,7 @@ def _section(name: str, group: Group, sources: Sequence[Source]) -> Section:
         facts=scene.facts(threads),
         nq=max(point.nq for point in scene.points),
         threads=max(threads, default=1),
-        overhead_us=_overhead_us(group, sources),
+        overhead_us=overhead_us(runs, group),
         traces=traces,
         left_out=[
             cells
@@ -203,17 +196,6 @@ def _section(name: str, group: Group, sources: Sequence[Source]) -> Section:
             if line.get("dataset") == group.dataset
         ],
     )
-
-
-def _overhead_us(group: Group, sources: Sequence[Source]) -> float:
-    """Return the p50 of the search that does nothing, NaN where none was measured."""
-    p50s = [
-        point.latency_us.get("p50", NAN)
-        for source in sources
-        for point in source.run.points
-        if point.library == Nothing.library and point.group.dataset == group.dataset
-    ]
-    return max((p50 for p50 in p50s if not math.isnan(p50)), default=NAN)
 
 
 def _setting(point: Point, words: str, source: Source) -> Setting:

@@ -719,6 +719,16 @@ def test_loads_are_drawn_of_the_run_that_was_loaded(tmp_path, figures):
     assert draw_load(Scene.of(read_runs(dirs), group), tmp_path / "none") == []
 
 
+def test_the_search_that_does_nothing_is_no_curve_and_no_data_set(tmp_path, figures):
+    idle = next(flat()) | {"library": "dummy", "label": "nothing"}
+    rows = [*flat(), idle, idle | {"dataset": "measured by nothing else"}]
+    plots.draw([write(tmp_path, rows)], tmp_path / "figures")
+    assert tuple(figures) == ALL
+    assert not any("nothing" in words for _, words in figures.values())
+    with pytest.raises(ValueError, match="some row must be ok and have a recall"):
+        plots.draw([write(tmp_path, [idle])], tmp_path / "figures")
+
+
 def test_importing_plots_does_not_import_matplotlib():
     code = "import sys, experiments.plots; print('matplotlib' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
