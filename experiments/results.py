@@ -197,12 +197,7 @@ class Record:
         threads = {"threads": build.threads} if build.threads else {}
         return Row(
             **{**self.common, **threads},
-            seed=build.seed,
-            library=build.adapter.library,
-            family=build.adapter.family(build.params),
-            index=build.adapter.spelling(build.params),
-            label=build.label,
-            build_params=canonical(written(build.params)),
+            **build.columns(),
             search_params=canonical(written(self.point.search)),
             rounds=len(self.samples),
             **self._build_numbers(),
@@ -374,6 +369,12 @@ def _columns(line: Any) -> Iterator[tuple[str, Any]]:
             yield from zip(names, value, strict=True)
         else:
             yield column.name, value
+
+
+def keep_failure(out: Path, what: str, log: str) -> None:
+    """Add what went wrong, and all that a worker had to say, to ``failures.log``."""
+    with (out / FAILURES).open("a", encoding="utf-8") as file:
+        file.write(f"{what}\n{log}\n")
 
 
 def write_json(path: Path, value: Mapping[str, Any]) -> None:
