@@ -14,6 +14,7 @@ import zlib
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import cached_property
 from itertools import cycle
 from pathlib import Path
 from time import perf_counter, perf_counter_ns, process_time, sleep
@@ -24,6 +25,7 @@ from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
 from experiments.adapter import Adapter, Params
+from experiments.yardstick import Yardstick
 
 SMALL = 1000  # vectors in the build that warms the compiler up
 WARM_UP = 100  # queries before those that are timed
@@ -68,7 +70,8 @@ class Sample:
     the very searches that were timed. ``cores`` is the processor time of the latency
     loop over its duration: above one, the search was not single-threaded. ``compiled``
     counts compilations in timed regions, and ``changed`` says whether the queries are
-    other than before. ``compile_s`` is the worker's total so far.
+    other than before. ``compile_s`` is the worker's total so far. ``yardstick_us`` is
+    what a fixed piece of work took just before (:mod:`experiments.yardstick`).
     """
 
     latency_us: NDArray[np.float64]
@@ -80,6 +83,7 @@ class Sample:
     compiled: int
     changed: bool
     compile_s: float
+    yardstick_us: float
 
 
 @dataclass(frozen=True)
@@ -121,6 +125,11 @@ class Bench:
         self._rows = [self._Q[i : i + 1] for i in range(len(self._Q))]
         self._checksum = self._sum_up()
 
+    @cached_property
+    def _yardstick(self) -> Yardstick:
+        """Made after the build, so that its memory is not in the build's peak."""
+        return Yardstick()
+
     def _sum_up(self) -> int:
         return zlib.crc32(np.ascontiguousarray(self._Q).data)
 
@@ -161,6 +170,7 @@ class Bench:
         order = np.random.default_rng(seed).permutation(len(self._rows))
         search = self._index.searcher(params, k, 1)
         with _undisturbed(1):
+            yardstick_us = self._yardstick.us()
             search(self._Q[:WARM_UP])
             for i in order[:WARM_UP]:
                 search(self._rows[i])
@@ -187,6 +197,7 @@ class Bench:
             compiled=compiled,
             changed=self._sum_up() != self._checksum,
             compile_s=self._clock.seconds,
+            yardstick_us=yardstick_us,
         )
 
     def offer(

@@ -51,10 +51,12 @@ _LOADED = (
     "start."
 )
 _CHANGED = (
-    "After over before at equal recall@10: above 0 is worse. The interval is the wider "
-    "of a paired bootstrap over queries and of the span of rounds, the least after "
-    "over the greatest before; worse or better is said where all of it lies beyond the "
-    "threshold. qps stands as seconds of a query."
+    "After over before at equal recall@10: above 0 is worse. Times are divided by how "
+    "much longer a fixed piece of work beside every round took, the yardstick. The "
+    "interval is the wider of a paired bootstrap over queries and of the span of "
+    "rounds, the least after over the greatest before, with that correction and "
+    "without; worse or better is said where all of it lies beyond the threshold. qps "
+    "stands as seconds of a query."
 )
 _BULK = (
     "Rounds in turns, all threads. ours ×: how many times faster ours is, the ratio of "
@@ -236,8 +238,10 @@ def changes(found: Sequence[Change]) -> Stack:
         table.add_column(header, justify="right", no_wrap=True)
     for dataset, of in groupby(found, lambda change: change.dataset):
         table.add_section()
-        table.add_row(dataset)
-        for change in of:
+        lines = list(of)
+        slower = max((each.drift - 1 for each in lines), key=abs)
+        table.add_row(f"{dataset}, yardstick {slower:+.1%}" if slower else dataset)
+        for change in lines:
             style = {"worse": "red", "lost": "red", "better": "green"}
             table.add_row(*_change_cells(change), style=style.get(change.verdict))
     return Stack(table, Text(_CHANGED))

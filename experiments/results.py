@@ -36,6 +36,7 @@ OUTPUTS = (
 )  # fmt: skip
 
 ROUND_MEASURES = ("p50_us", "p99_us", "qps", "qps_1thread")
+YARDSTICK = "yardstick_us"  # the column
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,7 +60,9 @@ class Row:
     batch on ``threads`` threads, ``qps_1thread`` a batch on one, both the median over
     rounds. ``builds`` is how many times the index was built for these rounds: more
     than once in a run that was interrupted. ``cores`` and ``compiled_in_timing`` audit
-    the clock. What was not measured, or what the sample is too small for, is empty;
+    the clock. ``yardstick_us`` is what a fixed piece of work took beside each round,
+    the median: it tells runs apart in which the machine was not equally fast. What was
+    not measured, or what the sample is too small for, is empty;
     ``status`` says why.
     """
 
@@ -112,6 +115,7 @@ class Row:
     cores: float | None = None
     compiled_in_timing: int | None = None
     builds: int | None = None
+    yardstick_us: float | None = None
     status: str
     build_id: str
     row_id: str
@@ -235,6 +239,7 @@ class Record:
             "qps_1thread": nq / float(np.median([s.batch_1_s for s in self.samples])),
             "cores": max(sample.cores for sample in self.samples),
             "compiled_in_timing": sum(sample.compiled for sample in self.samples),
+            YARDSTICK: float(np.median([s.yardstick_us for s in self.samples])),
         }
         return numbers | (self.found.numbers if self.found else {})
 
@@ -337,14 +342,14 @@ def write_rounds(path: Path, records: Sequence[Record]) -> None:
     """
     with atomic(path) as temporary, temporary.open("w", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
-        names = ("row_id", "label", "search_params", "round", "turn", *ROUND_MEASURES)
-        writer.writerow(names)
+        names = ("row_id", "label", "search_params", "round", "turn")
+        writer.writerow([*names, *ROUND_MEASURES, YARDSTICK])
         for record in records:
             point, label = record.point, record.build.label
             setting = canonical(written(point.search))
             turns = zip(record.turns, record.samples, strict=True)
             for number, (turn, sample) in enumerate(turns):
-                cells = map(_cell, _round(sample))
+                cells = map(_cell, (*_round(sample), sample.yardstick_us))
                 writer.writerow([point.row_id, label, setting, number, turn, *cells])
 
 

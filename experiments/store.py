@@ -34,6 +34,7 @@ SCHEMA = 1
 # Files that decide what is measured and how; those that show it do not.
 _MEASURING = (
     "adapter", "compilation", "fairness", "measure", "ours", "recall", "worker",
+    "yardstick",
 )  # fmt: skip
 
 

@@ -52,6 +52,7 @@ CLOCKED = {
     "p50_us", "p95_us", "p99_us", "p99_pooled_us", "mean_us", "p50_us_low",
     "p50_us_high", "p95_us_low", "p95_us_high", "p99_us_low", "p99_us_high", "sway",
     "qps", "qps_1thread", "build_s", "compile_s", "peak_rss_bytes", "cores", "builds",
+    "yardstick_us",
 }  # fmt: skip
 
 
