@@ -131,8 +131,8 @@ def test_what_no_clock_measured_is_not_corrected(tmp_path):
 
 def test_runs_without_a_yardstick_are_compared_as_they_are(tmp_path):
     before, after = write(tmp_path / "a"), write(tmp_path / "b", 1.15, yard=1.15)
-    for point in after.run.points:
-        del point.cells["yardstick_us"]
+    for each in after.run.points:
+        del each.cells["yardstick_us"]
     assert set(verdicts(before, after)) == {"worse"}
 
 
