@@ -30,6 +30,7 @@ from experiments.yardstick import Yardstick
 SMALL = 1000  # vectors in the build that warms the compiler up
 WARM_UP = 100  # queries before those that are timed
 LONG_WAIT_NS = 2_000_000  # between queries
+CAPACITY = 1 / 3  # of the time of a load: for measuring what is sustained
 LEAST_S = 0.05  # for batches; a shorter time is mostly that of waking threads up
 
 
@@ -223,7 +224,7 @@ class Bench:
         with _undisturbed(1):
             for i in order[:WARM_UP]:
                 search(self._rows[i])
-            rate = fraction * _capacity(search, self._rows, order, seconds / 3)
+            rate = fraction * _capacity(search, self._rows, order, CAPACITY * seconds)
             count = max(1, round(rate * seconds))
             due_ns = np.cumsum(rng.exponential(1e9 / rate, count)).astype(np.int64)
             order = np.resize(order, count)
