@@ -20,7 +20,7 @@ from __future__ import annotations
 import math
 import statistics
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -220,10 +220,10 @@ def _changes(
 ) -> Iterator[Change]:
     drifted = drift(before.run, after.run, group) if measure in CLOCKED else 1.0
 
-    def change(recall: float, a: float, b: float, ratio: Interval) -> Change:
+    def change(
+        recall: float, a: float, b: float, ratio: Interval, verdict: str
+    ) -> Change:
         label = before.curve.label
-        known = measure != "build_s"  # of a single build nothing can be said
-        verdict = _verdict(ratio, threshold) if known else ""
         return Change(
             group.dataset, label, measure, recall, a, b, ratio, drifted, verdict
         )
@@ -231,7 +231,9 @@ def _changes(
     if measure in ("index_bytes", "build_s"):
         a, b = (side.values(measure)[0] for side in (before, after))
         if not math.isnan(a + b):
-            yield change(NAN, a, b, Interval(*[over(b, a)] * 3))
+            ratio = Interval(*[over(b, a)] * 3)
+            verdict = _verdict(ratio, threshold) if measure in COUNTED else ""
+            yield change(NAN, a, b, ratio, verdict)
         return
     for target in targets:
         at, now = before.read(target, measure), after.read(target, measure)
@@ -239,14 +241,14 @@ def _changes(
             continue
         a = at.of(before.values(measure))
         if now is None:
-            lost = change(target, a, NAN, Interval(NAN, NAN, NAN))
-            yield replace(lost, verdict="lost")
+            yield change(target, a, NAN, Interval(NAN, NAN, NAN), "lost")
             continue
         b = now.of(after.values(measure))
         if math.isnan(a + b):
             continue
         ratio = _interval(before, after, at, now, measure, over(b, a))
-        yield change(target, a, b, _corrected(ratio, drifted))
+        ratio = _corrected(ratio, drifted)
+        yield change(target, a, b, ratio, _verdict(ratio, threshold))
 
 
 def _corrected(ratio: Interval, drifted: float) -> Interval:
