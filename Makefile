@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: quick test check counters peers ablation clean
+.PHONY: quick test check counters compare-check peers ablation clean
 
 quick: .venv/ready ## the first look: 50,000 real vectors, every index, figures in results/quick
 	$(BIN)/ann run experiments/configs/quick.toml --out results/quick
@@ -20,6 +20,10 @@ counters: .venv/ready ## the work of a search against the committed counts
 	$(BIN)/ann run experiments/configs/counters.toml --out .counters --force
 	$(BIN)/ann compare results/counters .counters --threshold 0.02 \
 	  --measure distance_computations --measure index_bytes
+
+compare-check: .venv/ready ## whether ann compare is right about code that is known
+	rm -rf build/planted
+	$(BIN)/python -m experiments.planted experiments/configs/planted.toml --out build/planted
 
 peers: .venv/ready ## the other libraries to compare with
 	$(BIN)/pip install --quiet -e '.[peers]'

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, NoReturn, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn, TypeVar
 
 import typer
 
@@ -31,30 +31,68 @@ class Format(StrEnum):
 _FINE = ("ok", "skipped", "over budget")
 
 app = typer.Typer(
-    help="Run experiments on approximate nearest neighbour search.",
-    no_args_is_help=True,
-    add_completion=False,
-    pretty_exceptions_enable=False,
+    no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False
 )
-Dirs = Annotated[
-    list[Path], typer.Argument(help="Result directories.", metavar="DIR...")
+MEASURE, LOOK, FILES = "Measure", "Look at what was measured", "Data and files"
+
+
+def _flag(name: str, text: str) -> Any:
+    return typer.Option(name, help=text, metavar="")
+
+
+ConfigFile = Annotated[
+    Path, typer.Argument(help="A TOML file, as those in experiments/configs.")
 ]
+Dirs = Annotated[list[Path], typer.Argument(help="Result directories.", metavar="DIR")]
 OutOption = Annotated[
     Path | None, typer.Option(help="Where to write; results/NAME by default.")
 ]
-DryRunOption = Annotated[bool, typer.Option("--dry-run", help="Show the plan.")]
+DryRunOption = Annotated[
+    bool, _flag("--dry-run", "Show what would run, and for about how long.")
+]
 BudgetOption = Annotated[
     str | None,
     typer.Option(help="Stop after so long, as 60s, 10m or 2h; rows say what is left."),
 ]
 ForceOption = Annotated[
-    bool, typer.Option("--force", help="Use a directory that holds another run.")
+    bool,
+    _flag(
+        "--force", "Use a directory that holds another run; that moves to previous/."
+    ),
 ]
 
 
-@app.command()
+def _version(wanted: bool) -> None:
+    if wanted:
+        import ann
+
+        print(f"ann {ann.__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _common(
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version",
+            help="Print the version and exit.",
+            metavar="",
+            callback=_version,
+            is_eager=True,
+        ),
+    ] = False,
+) -> None:
+    """Run experiments on approximate nearest neighbour search.
+
+    Exit codes: 0; 1 where something failed, was refused or is a regression; 2 for a
+    mistake in what was asked; 130 after Ctrl-C, with what was measured kept.
+    """
+
+
+@app.command(rich_help_panel=MEASURE)
 def run(
-    config: Annotated[Path, typer.Argument(help="A TOML file.")],
+    config: ConfigFile,
     out: OutOption = None,
     dry_run: DryRunOption = False,
     force: ForceOption = False,
@@ -86,10 +124,11 @@ def run(
     _finish(rows, out, lambda: _drawn(out), f"ann plot {out}; ann report {out}")
 
 
-@app.command()
+@app.command(rich_help_panel=MEASURE)
 def ablation(
     config: Annotated[
-        Path, typer.Argument(help="A TOML file; or an earlier study's directory.")
+        Path,
+        typer.Argument(help="A TOML file; or a study's directory, to draw it again."),
     ],
     out: OutOption = None,
     dry_run: DryRunOption = False,
@@ -118,9 +157,9 @@ def ablation(
     _finish(rows, out, lambda: _taken_apart(out, console), f"ann ablation {out}")
 
 
-@app.command()
+@app.command(rich_help_panel=MEASURE)
 def bulk(
-    config: Annotated[Path, typer.Argument(help="A TOML file.")],
+    config: ConfigFile,
     out: OutOption = None,
     force: ForceOption = False,
 ) -> None:
@@ -149,7 +188,7 @@ def bulk(
         console.print(table)
 
 
-@app.command("import")
+@app.command("import", rich_help_panel=FILES)
 def import_(
     file: Annotated[
         Path, typer.Argument(help="An algorithm file of ann-benchmarks or VIBE.")
@@ -167,7 +206,7 @@ def import_(
     k: Annotated[int, typer.Option(help="Neighbours to ask for.")] = 10,
     point_type: Annotated[str, typer.Option(help="The part of the file.")] = "float",
     disabled: Annotated[
-        bool, typer.Option("--disabled", help="Take what the file disables, too.")
+        bool, _flag("--disabled", "Take what the file disables, too.")
     ] = False,
 ) -> None:
     """Make a config of an algorithm file of ann-benchmarks or VIBE."""
@@ -190,7 +229,7 @@ def import_(
         print(f"left out: {name}: {reason}", file=sys.stderr)
 
 
-@app.command()
+@app.command(rich_help_panel=FILES)
 def export(
     directory: Annotated[Path, typer.Argument(help="A result directory.")],
     out: Annotated[
@@ -198,7 +237,7 @@ def export(
         typer.Argument(help="Where to write; within the directory by default."),
     ] = None,
     to: Annotated[
-        Format, typer.Option(help="A checkout of ann-benchmarks, or one table.")
+        Format, typer.Option(help="For a checkout of ann-benchmarks, or one table.")
     ] = Format.ANN_BENCHMARKS,
 ) -> None:
     """Write results as ann-benchmarks does, or as one table in parquet."""
@@ -217,7 +256,7 @@ def export(
         _stop(str(error))
 
 
-@app.command()
+@app.command(rich_help_panel=MEASURE)
 def runbook(
     file: Annotated[Path, typer.Argument(help="A runbook of big-ann-benchmarks.")],
     config: Annotated[
@@ -257,11 +296,11 @@ def runbook(
         raise SystemExit(1)
 
 
-@app.command()
+@app.command(rich_help_panel=LOOK)
 def show(
     dirs: Dirs,
     every: Annotated[
-        bool, typer.Option("--all", help="Every point, not each curve's best.")
+        bool, _flag("--all", "Every point, not each curve at three recalls.")
     ] = False,
 ) -> None:
     """Print the tables of earlier runs, read from their files alone."""
@@ -280,7 +319,7 @@ def show(
         console.print(table)
 
 
-@app.command()
+@app.command(rich_help_panel=LOOK)
 def ratios(
     directory: Annotated[Path, typer.Argument(help="A result directory.")],
     pair: Annotated[
@@ -301,22 +340,30 @@ def ratios(
         _stop(str(error))
 
 
-@app.command()
+@app.command(rich_help_panel=LOOK)
 def compare(
     before: Annotated[Path, typer.Argument(help="A result directory.")],
     after: Annotated[Path, typer.Argument(help="Another, of the same data.")],
     measure: Annotated[
         list[str] | None,
-        typer.Option(help="p50_us, p99_us, qps, distance_computations, …; repeatable."),
+        typer.Option(
+            help="p50_us (the default), p99_us, qps, qps_1thread, "
+            "distance_computations, index_bytes or build_s; may be repeated."
+        ),
     ] = None,
     threshold: Annotated[
-        float, typer.Option(help="How much worse is no regression, as a share.")
+        float, typer.Option(help="A regression is worse by more than this share.")
     ] = 0.05,
     out: Annotated[
         Path | None, typer.Option(help="Where to draw the curves of the differences.")
     ] = None,
 ) -> None:
-    """Compare two runs at equal recall; exit with 1 on a regression."""
+    """Compare two runs at equal recall; exit with 1 on a regression.
+
+    A regression is said where all of an interval lies beyond the threshold: over
+    queries, over rounds, and corrected or not for a machine that was slower. A recall
+    that is no longer reached is one, too.
+    """
     from rich.console import Console
 
     from experiments import compare as comparing
@@ -340,7 +387,7 @@ def compare(
         )
 
 
-@app.command()
+@app.command(rich_help_panel=LOOK)
 def plot(
     dirs: Dirs,
     out: Annotated[
@@ -356,7 +403,7 @@ def plot(
         _stop(str(error))
 
 
-@app.command("report")
+@app.command("report", rich_help_panel=LOOK)
 def write_report(
     dirs: Dirs,
     out: Annotated[
@@ -374,7 +421,7 @@ def write_report(
         _stop(str(error))
 
 
-@app.command()
+@app.command(rich_help_panel=LOOK)
 def trace(
     dataset: Annotated[
         str, typer.Argument(help="A name that 'ann datasets' lists, or a file.")
@@ -398,9 +445,7 @@ def trace(
     out: Annotated[Path, typer.Option(help="Where to write the pictures.")] = Path(
         "traces"
     ),
-    every: Annotated[
-        bool, typer.Option("--all", help="Every line of a long table.")
-    ] = False,
+    every: Annotated[bool, _flag("--all", "Every line of a long table.")] = False,
 ) -> None:
     """Show one search of an index of ours: a table of its steps, a picture, a film."""
     import json
@@ -427,13 +472,19 @@ def trace(
         print(path)
 
 
-@app.command()
+@app.command(rich_help_panel=FILES)
 def datasets() -> None:
-    """List the datasets that a config can name."""
+    """List the datasets that a config can name, their vectors and dimensions.
+
+    A file is named by its path: HDF5 of ann-benchmarks or VIBE, npy, fvecs, parquet and
+    others; a synthetic one by synthetic-FAMILY-(d)d-(i)i-(n) of any size.
+    """
     from experiments.datasets import names
+    from experiments.datasets.sizes import size
 
     for name in names():
-        print(name)
+        of = size(name)
+        print(f"{name:32}{of.n:>11,} × {of.d}" if of else name)
 
 
 def main() -> None:

@@ -7,29 +7,35 @@ bootstrap over the queries, and, for what a clock measured, from the least of th
 after over the greatest before to the greatest over the least, since rounds of two runs
 share no machine's mood. A regression is an interval that lies beyond the threshold as a
 whole: every round after must be that much slower than every round before.
+
+Runs follow each other, and the machine may be slower in the second. What a clock
+measured is divided by how much longer the yardstick took in that run
+(:mod:`experiments.yardstick`). It is not a search, and answers to its own part of what
+slows one, so the interval also holds what it would be without: a regression is one
+either way.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+import statistics
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from experiments import per_query
 from experiments.frontier import Reading, read_at
 from experiments.plots.curves import Curve, curves
 from experiments.plots.rows import NAN, Group, Point, Run, read_run
 from experiments.ratios import TARGETS, Rounds, of_point, over, read_rounds
-from experiments.results import PER_QUERY
+from experiments.results import PER_QUERY, YARDSTICK
 from experiments.statistics import Interval, paired_ratio
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
-
-    PerQuery = Mapping[str, Mapping[str, NDArray[np.float64]]]  # row_id, column
 
 CLOCKED = ("p50_us", "p99_us", "qps", "qps_1thread")
 COUNTED = ("distance_computations", "index_bytes")
@@ -42,8 +48,11 @@ class Change:
     """One measure of one curve at one recall, in both runs.
 
     ``recall`` is NaN for what does not depend on the setting. ``ratio`` is above 1
-    where the second run is worse. ``verdict`` is "worse", "better", "" where neither
-    can be said, or "lost" where only the first run reaches the recall.
+    where the second run is worse; of what a clock measured, it is corrected for
+    ``drift``, which is above 1 where the machine was slower in the second run, and 1
+    where that is not known. ``before`` and ``after`` are as measured. ``verdict`` is
+    "worse", "better", "" where neither can be said, or "lost" where only the first run
+    reaches the recall.
     """
 
     dataset: str
@@ -53,6 +62,7 @@ class Change:
     before: float
     after: float
     ratio: Interval
+    drift: float
     verdict: str
 
 
@@ -62,7 +72,8 @@ class Measured:
     def __init__(self, directory: Path) -> None:
         self.run: Run = read_run(directory)
         self.rounds: Rounds = read_rounds(directory)
-        self.per_query: PerQuery = _read_per_query(directory)
+        columns = ("latency_us", "distance_computations")
+        self.per_query = per_query.read(directory / PER_QUERY, "row_id", columns)
 
 
 def compare(
@@ -110,6 +121,17 @@ def regressions(changes: Sequence[Change]) -> list[Change]:
     return [change for change in changes if change.verdict in ("worse", "lost")]
 
 
+def drift(before: Run, after: Run, group: Group) -> float:
+    """Return how much longer the yardstick took in the second run; 1 if unknown."""
+    medians = []
+    for run in (before, after):
+        cells = [p.cells.get(YARDSTICK) for p in run.points if p.group == group]
+        known = [float(cell) for cell in cells if cell]
+        medians.append(statistics.median(known) if known else NAN)
+    ratio = over(medians[1], medians[0])
+    return 1.0 if math.isnan(ratio) else ratio
+
+
 def common(before: Run, after: Run) -> Iterator[tuple[Group, Curve, Curve]]:
     """Yield the curves that both runs have."""
     for group in dict.fromkeys(point.group for point in before.points):
@@ -137,7 +159,7 @@ class _Side:
     """One curve of one run."""
 
     def __init__(self, curve: Curve, measured: Measured) -> None:
-        self.curve, self._measured = curve, measured
+        self.curve, self.run, self._measured = curve, measured.run, measured
         self._recall = [point.recall.get(10, NAN) for point in curve.points]
 
     def read(self, target: float, measure: str) -> Reading | None:
@@ -196,14 +218,22 @@ def _changes(
     threshold: float,
     targets: Sequence[float],
 ) -> Iterator[Change]:
+    drifted = drift(before.run, after.run, group) if measure in CLOCKED else 1.0
+
+    def change(
+        recall: float, a: float, b: float, ratio: Interval, verdict: str
+    ) -> Change:
+        label = before.curve.label
+        return Change(
+            group.dataset, label, measure, recall, a, b, ratio, drifted, verdict
+        )
+
     if measure in ("index_bytes", "build_s"):
         a, b = (side.values(measure)[0] for side in (before, after))
         if not math.isnan(a + b):
-            ratio = Interval(over(b, a), over(b, a), over(b, a))
+            ratio = Interval(*[over(b, a)] * 3)
             verdict = _verdict(ratio, threshold) if measure in COUNTED else ""
-            yield Change(
-                group.dataset, before.curve.label, measure, NAN, a, b, ratio, verdict
-            )
+            yield change(NAN, a, b, ratio, verdict)
         return
     for target in targets:
         at, now = before.read(target, measure), after.read(target, measure)
@@ -211,19 +241,20 @@ def _changes(
             continue
         a = at.of(before.values(measure))
         if now is None:
-            lost = Interval(NAN, NAN, NAN)
-            yield Change(
-                group.dataset, before.curve.label, measure, target, a, NAN, lost, "lost"
-            )
+            yield change(target, a, NAN, Interval(NAN, NAN, NAN), "lost")
             continue
         b = now.of(after.values(measure))
         if math.isnan(a + b):
             continue
         ratio = _interval(before, after, at, now, measure, over(b, a))
-        verdict = _verdict(ratio, threshold)
-        yield Change(
-            group.dataset, before.curve.label, measure, target, a, b, ratio, verdict
-        )
+        ratio = _corrected(ratio, drifted)
+        yield change(target, a, b, ratio, _verdict(ratio, threshold))
+
+
+def _corrected(ratio: Interval, drifted: float) -> Interval:
+    """Return a ratio for a machine of equal speed, no surer than without."""
+    value, low, high = (end / drifted for end in ratio)
+    return Interval(value, min(low, ratio.low), max(high, ratio.high))
 
 
 def _interval(
@@ -252,25 +283,3 @@ def _verdict(ratio: Interval, threshold: float) -> str:
     if ratio.low > 1 + threshold:
         return "worse"
     return "better" if ratio.high < 1 / (1 + threshold) else ""
-
-
-def _read_per_query(directory: Path) -> PerQuery:
-    """Read what ``per_query.parquet`` says of each row; empty without one."""
-    path = directory / PER_QUERY
-    if not path.is_file():
-        return {}
-    from pyarrow import ArrowInvalid, parquet
-
-    try:
-        table = parquet.read_table(path)
-    except (ArrowInvalid, OSError) as error:
-        raise ValueError(f"{path}: {error}") from error
-    row_ids = np.array(table["row_id"].to_pylist())
-    columns = {
-        name: table[name].to_numpy().astype(np.float64)
-        for name in ("latency_us", "distance_computations")
-    }
-    return {
-        row_id: {name: column[row_ids == row_id] for name, column in columns.items()}
-        for row_id in dict.fromkeys(row_ids.tolist())
-    }

@@ -67,8 +67,8 @@ class Load(Strict):
     """The ``[load]`` table: how latency grows with the queries that are offered.
 
     Of every build the quickest setting that reaches ``recall``@10 gets queries at
-    random times, ``fractions`` of what it can answer one after another, each for
-    ``seconds``.
+    random times, ``fractions`` of what it sustains one after another, each for
+    ``seconds``; a third as long before each tells what it sustains.
     """
 
     recall: float = Field(0.95, gt=0, le=1)

@@ -28,8 +28,9 @@ NAMES = {
 }
 _NOTE = (
     "After over before at equal recall, each read between the two settings of its own "
-    "frontier that surround it: above 0 % is worse. Bands: the wider of a paired "
-    "bootstrap over queries and the span of rounds. Dotted: the threshold."
+    "frontier that surround it: above 0 % is worse. Times are divided by how much "
+    "slower the machine was. Bands: the wider of a paired bootstrap over queries and "
+    "the span of rounds, with that correction and without. Dotted: the threshold."
 )
 
 

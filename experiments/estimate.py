@@ -11,7 +11,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from experiments.config import Config
 from experiments.datasets.sizes import Size, size
+from experiments.measure import CAPACITY
 from experiments.plan import written
 
 if TYPE_CHECKING:
@@ -55,6 +57,7 @@ def seconds(plan: Plan, earlier: Run | None = None) -> float | None:
                 us = before.latency_us.get("p50") if before else None
                 us = us or _query_us(build, point, of)
                 total += rounds * REPEATS * of.nq * us / 1e6
+        total += len(experiment.builds) * _load_s(plan)
     return total
 
 
@@ -65,6 +68,12 @@ def words(seconds: float) -> str:
     if seconds < 90 * 60:
         return f"about {seconds / 60:.0f} minutes"
     return f"about {seconds / 3600:.1f} hours"
+
+
+def _load_s(plan: Plan) -> float:
+    """Return the seconds of offering loads to one build, capacity included."""
+    load = plan.config.load if isinstance(plan.config, Config) else None
+    return len(load.fractions) * load.seconds * (1 + CAPACITY) if load else 0.0
 
 
 def _build_s(build: Build, size: Size) -> float:

@@ -14,6 +14,8 @@ import zlib
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import cached_property
+from itertools import cycle
 from pathlib import Path
 from time import perf_counter, perf_counter_ns, process_time, sleep
 from typing import Any, Protocol
@@ -23,10 +25,12 @@ from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
 from experiments.adapter import Adapter, Params
+from experiments.yardstick import Yardstick
 
 SMALL = 1000  # vectors in the build that warms the compiler up
 WARM_UP = 100  # queries before those that are timed
 LONG_WAIT_NS = 2_000_000  # between queries
+CAPACITY = 1 / 3  # of the time of a load: for measuring what is sustained
 LEAST_S = 0.05  # for batches; a shorter time is mostly that of waking threads up
 
 
@@ -67,7 +71,8 @@ class Sample:
     the very searches that were timed. ``cores`` is the processor time of the latency
     loop over its duration: above one, the search was not single-threaded. ``compiled``
     counts compilations in timed regions, and ``changed`` says whether the queries are
-    other than before. ``compile_s`` is the worker's total so far.
+    other than before. ``compile_s`` is the worker's total so far. ``yardstick_us`` is
+    what a fixed piece of work took just before (:mod:`experiments.yardstick`).
     """
 
     latency_us: NDArray[np.float64]
@@ -79,13 +84,15 @@ class Sample:
     compiled: int
     changed: bool
     compile_s: float
+    yardstick_us: float
 
 
 @dataclass(frozen=True)
 class Offered:
     """Queries that came at their own times: from when each was due, and from its start.
 
-    ``achieved_qps`` is how many were answered a second, up to the last answer.
+    ``offered_qps`` is how many were due a second on average, ``achieved_qps`` how many
+    were answered, up to the last answer.
     """
 
     offered_qps: float
@@ -118,6 +125,11 @@ class Bench:
         self._Q = self._index.prepare(np.load(job.test))
         self._rows = [self._Q[i : i + 1] for i in range(len(self._Q))]
         self._checksum = self._sum_up()
+
+    @cached_property
+    def _yardstick(self) -> Yardstick:
+        """Made after the build, so that its memory is not in the build's peak."""
+        return Yardstick()
 
     def _sum_up(self) -> int:
         return zlib.crc32(np.ascontiguousarray(self._Q).data)
@@ -159,6 +171,7 @@ class Bench:
         order = np.random.default_rng(seed).permutation(len(self._rows))
         search = self._index.searcher(params, k, 1)
         with _undisturbed(1):
+            yardstick_us = self._yardstick.us()
             search(self._Q[:WARM_UP])
             for i in order[:WARM_UP]:
                 search(self._rows[i])
@@ -185,9 +198,12 @@ class Bench:
             compiled=compiled,
             changed=self._sum_up() != self._checksum,
             compile_s=self._clock.seconds,
+            yardstick_us=yardstick_us,
         )
 
-    def offer(self, params: Params, rate: float, seconds: float, seed: int) -> Offered:
+    def offer(
+        self, params: Params, fraction: float, seconds: float, seed: int
+    ) -> Offered:
         """Offer queries at random times to one thread, whether it keeps up or not.
 
         A user does not wait for others' answers before asking: latency counts from when
@@ -197,18 +213,21 @@ class Bench:
         Parameters
         ----------
         params : the setting
-        rate : queries a second, arriving as a Poisson process
+        fraction : of the rate that the very loop which offers them sustains, measured
+            just before; queries arrive as a Poisson process
         seconds : for how long
         seed : of the times and of the order of the queries
         """
         rng = np.random.default_rng(seed)
-        count = max(1, round(rate * seconds))
-        due_ns = np.cumsum(rng.exponential(1e9 / rate, count)).astype(np.int64)
-        order = np.resize(rng.permutation(len(self._rows)), count)
+        order = rng.permutation(len(self._rows))
         search = self._index.searcher(params, self._job.k, 1)
         with _undisturbed(1):
             for i in order[:WARM_UP]:
                 search(self._rows[i])
+            rate = fraction * _capacity(search, self._rows, order, CAPACITY * seconds)
+            count = max(1, round(rate * seconds))
+            due_ns = np.cumsum(rng.exponential(1e9 / rate, count)).astype(np.int64)
+            order = np.resize(order, count)
             begun_ns, done_ns = _on_time(search, self._rows, order, due_ns)
         return Offered(
             offered_qps=rate,
@@ -271,6 +290,27 @@ def _one_by_one(
         answers[i] = answer
     cores = (process_time() - begin_cpu) / (perf_counter() - begin)
     return latency_ns / 1e3, answers, cores
+
+
+def _capacity(
+    search: Callable[[Any], Any],
+    rows: list[NDArray[np.float32]],
+    order: NDArray[np.int64],
+    seconds: float,
+) -> float:
+    """Return how many queries a second ``_on_time`` answers that are all due at once.
+
+    This counts what the loop does besides, which is as much as the quickest searches:
+    one over their mean latency is a rate that nothing sustains.
+    """
+    answered, spent_ns = 0, 0
+    for some in cycle(np.array_split(order, -(-len(order) // WARM_UP))):
+        _, done_ns = _on_time(search, rows, some, np.zeros(len(some), np.int64))
+        answered += len(some)
+        spent_ns += int(done_ns[-1])
+        if spent_ns >= seconds * 1e9:
+            break
+    return answered * 1e9 / spent_ns
 
 
 def _on_time(

@@ -112,9 +112,9 @@ class IVF(_Ours):
             return self.model_copy(update={"nlist": min(self.nlist or 4, 4)})
 
     class Search(Params):
-        """Search parameters."""
+        """Search parameters; left out, they are the library's own."""
 
-        nprobe: int = Field(16, ge=1)
+        nprobe: int | None = Field(None, ge=1)
         patience: int | None = Field(None, ge=1)
 
         def small(self) -> Self:
@@ -135,7 +135,7 @@ class HNSW(_Ours):
         ef_construction: int = Field(200, ge=1)
 
     class Search(Params):
-        """Search parameters."""
+        """Search parameters; left out, they are the library's own."""
 
-        ef_search: int = Field(64, ge=1)
+        ef_search: int | None = Field(None, ge=1)
         epsilon: float | None = Field(None, ge=0)

@@ -39,6 +39,17 @@ class Build:
     environment: Mapping[str, str] = field(default_factory=dict)  # of its process
     threads: int | None = None  # where they are not the plan's
 
+    def columns(self) -> dict[str, Any]:
+        """Return what a row says of it."""
+        return {
+            "library": self.adapter.library,
+            "family": self.adapter.family(self.params),
+            "index": self.adapter.spelling(self.params),
+            "label": self.label,
+            "build_params": canonical(written(self.params)),
+            "seed": self.seed,
+        }
+
 
 @dataclass(frozen=True)
 class Experiment:

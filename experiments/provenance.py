@@ -9,7 +9,7 @@ import subprocess
 import sys
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import psutil
 
@@ -17,6 +17,9 @@ from ann import parallel
 from experiments.config import Study
 from experiments.measure import clock_us
 from experiments.worker import thread_environment
+
+if TYPE_CHECKING:
+    from experiments.datasets import Dataset
 
 _LIBRARIES = (
     "numpy",
@@ -60,6 +63,17 @@ def config_table(config: Study) -> dict[str, Any]:
     for dataset in table["dataset"]:
         dataset["name"] = Path(dataset["name"]).name
     return table
+
+
+def dataset(data: Dataset, name: str) -> dict[str, str]:
+    """Say which data these are; a file by its name, without this machine's folders."""
+    path = Path(name).expanduser()
+    return {
+        "name": data.name,
+        "metric": data.metric,
+        "fingerprint": data.fingerprint,
+        "source": data.source.replace(str(path), path.name),
+    }
 
 
 def code() -> dict[str, Any]:

@@ -22,7 +22,7 @@ from experiments.compare import Change
 from experiments.frontier import COARSE, Reading, read_at
 from experiments.plan import Plan, written
 from experiments.plots.curves import Curve, curves, overhead_us
-from experiments.plots.rows import NAN, Group, Point, Run
+from experiments.plots.rows import NAN, Group, Loaded, Point, Run
 from experiments.ratios import TARGETS, Comparison, Ratio, over
 from experiments.results import Row
 from experiments.statistics import NOISY
@@ -46,14 +46,17 @@ _ABLATED = (
     "without the trick. kB read: vectors and centroids, by a model on the counters."
 )
 _LOADED = (
-    "One thread. Load: the rate of queries over that at which they are answered one "
-    "after another. Latency counts from when a query was due, service from its start."
+    "One thread. Load: the rate of queries over that which the same process sustains, "
+    "one after another. Latency counts from when a query was due, service from its "
+    "start."
 )
 _CHANGED = (
-    "After over before at equal recall@10: above 0 is worse. The interval is the wider "
-    "of a paired bootstrap over queries and of the span of rounds, the least after "
-    "over the greatest before; worse or better is said where all of it lies beyond the "
-    "threshold. qps stands as seconds of a query."
+    "After over before at equal recall@10: above 0 is worse. Times are divided by how "
+    "much longer a fixed piece of work beside every round took, the yardstick. The "
+    "interval is the wider of a paired bootstrap over queries and of the span of "
+    "rounds, the least after over the greatest before, with that correction and "
+    "without; worse or better is said where all of it lies beyond the threshold. qps "
+    "stands as seconds of a query."
 )
 _BULK = (
     "Rounds in turns, all threads. ours ×: how many times faster ours is, the ratio of "
@@ -105,29 +108,30 @@ def summary(runs: Sequence[Run], width: int) -> Iterator[Stack]:
 
 def loads(runs: Sequence[Run]) -> Iterator[Stack]:
     """Yield a table per dataset of latency under load, where that was measured."""
-    lines = [line for run in runs for line in run.loads]
-    for dataset in dict.fromkeys(line.dataset for line in lines):
+    for group, members in _groups(runs):
+        offered = [(c, point) for c in members for point in c.points if point.loads]
+        if not offered:
+            continue
         table = _table()
         table.add_column("index", overflow="fold")
         headers = ("recall\n@10", "load", "QPS", "p50 µs", "p99 µs", "service\np99 µs")
         for header in headers:
             table.add_column(header, justify="right", no_wrap=True)
-        before = ""
-        mine = [line for line in lines if line.dataset == dataset]
-        for line in sorted(mine, key=lambda line: (line.label, line.fraction)):
-            if line.label != before:
-                table.add_section()
-            table.add_row(
-                line.label if line.label != before else "",
-                _fixed(line.recall, 3),
-                f"{line.fraction:.0%}",
-                _round(line.achieved_qps),
-                _round(line.latency_us.get("p50", NAN)),
-                _round(line.latency_us.get("p99", NAN)),
-                _round(line.service_p99_us),
-            )
-            before = line.label
-        yield Stack(Text(f"\n{dataset}: queries at random times"), table, Text(_LOADED))
+        for curve, point in offered:
+            table.add_section()
+            table.add_row(curve.label, _fixed(point.recall[10], 3))
+            for line in point.loads:
+                table.add_row("", "", *_load_cells(line))
+        title = f"\n{group.dataset}: queries at random times"
+        yield Stack(Text(title), table, Text(_LOADED))
+
+
+def _load_cells(line: Loaded) -> Iterator[str]:
+    yield f"{line.fraction:.0%}"
+    yield _round(line.achieved_qps)
+    yield _round(line.latency_us.get("p50", NAN))
+    yield _round(line.latency_us.get("p99", NAN))
+    yield _round(line.service_p99_us)
 
 
 def details(runs: Sequence[Run], width: int) -> Iterator[Stack]:
@@ -234,8 +238,10 @@ def changes(found: Sequence[Change]) -> Stack:
         table.add_column(header, justify="right", no_wrap=True)
     for dataset, of in groupby(found, lambda change: change.dataset):
         table.add_section()
-        table.add_row(dataset)
-        for change in of:
+        lines = list(of)
+        slower = max((each.drift - 1 for each in lines), key=abs)
+        table.add_row(f"{dataset}, yardstick {slower:+.1%}" if slower else dataset)
+        for change in lines:
             style = {"worse": "red", "lost": "red", "better": "green"}
             table.add_row(*_change_cells(change), style=style.get(change.verdict))
     return Stack(table, Text(_CHANGED))
@@ -292,12 +298,12 @@ def problems(rows: Sequence[Row]) -> Iterator[str]:
         label, text = status
         if text != "ok":
             yield f"{label}: {text}" + (f" ({count} points)" if count > 1 else "")
-    noisy = [row for row in rows if (row.noise or 0) > NOISY]
+    noisy = [row for row in rows if (row.sway or 0) > NOISY]
     if noisy:
-        worst = max(noisy, key=lambda row: row.noise or 0)
+        worst = max(noisy, key=lambda row: row.sway or 0)
         yield (
-            f"noisy: between rounds, the p50 of {len(noisy)} of {len(rows)} points "
-            f"differs by more than {NOISY:.0%}, most by {worst.noise:.0%}: "
+            f"noisy: without one of its rounds, the p50 of {len(noisy)} of {len(rows)} "
+            f"points would differ by more than {NOISY:.0%}, most by {worst.sway:.0%}: "
             f"{worst.label} {worst.search_params}"
         )
 

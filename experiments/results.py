@@ -20,7 +20,6 @@ from experiments.datasets.cache import atomic
 from experiments.plan import Build, Point, canonical, written
 
 if TYPE_CHECKING:
-    from experiments.difficulty import Difficulty
     from experiments.measure import Built, Sample
 
 ROWS, PER_QUERY, PROVENANCE = "rows.csv", "per_query.parquet", "provenance.json"
@@ -37,6 +36,7 @@ OUTPUTS = (
 )  # fmt: skip
 
 ROUND_MEASURES = ("p50_us", "p99_us", "qps", "qps_1thread")
+YARDSTICK = "yardstick_us"  # the column
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,11 +54,15 @@ class Row:
     slow in them, what was disturbed once is not. ``p99_pooled_us`` is over all single
     measurements instead, jitter included. Intervals of p95 and p99 are order
     statistics; ``p50_us_low`` and ``p50_us_high`` are the least and the greatest p50 of
-    a single round, and ``noise`` is their difference over the median. ``qps`` is a
+    a single round, and ``sway`` is how far, as a share, the median of the rounds' p50
+    moves at most when one of them is left out; above a tenth it is called noisy.
+    ``qps`` is a
     batch on ``threads`` threads, ``qps_1thread`` a batch on one, both the median over
     rounds. ``builds`` is how many times the index was built for these rounds: more
     than once in a run that was interrupted. ``cores`` and ``compiled_in_timing`` audit
-    the clock. What was not measured, or what the sample is too small for, is empty;
+    the clock. ``yardstick_us`` is what a fixed piece of work took beside each round,
+    the median: it tells runs apart in which the machine was not equally fast. What was
+    not measured, or what the sample is too small for, is empty;
     ``status`` says why.
     """
 
@@ -100,7 +104,7 @@ class Row:
     p95_us_high: float | None = None
     p99_us_low: float | None = None
     p99_us_high: float | None = None
-    noise: float | None = None
+    sway: float | None = None
     qps: float | None = None
     qps_1thread: float | None = None
     build_s: float | None = None
@@ -111,6 +115,7 @@ class Row:
     cores: float | None = None
     compiled_in_timing: int | None = None
     builds: int | None = None
+    yardstick_us: float | None = None
     status: str
     build_id: str
     row_id: str
@@ -196,12 +201,7 @@ class Record:
         threads = {"threads": build.threads} if build.threads else {}
         return Row(
             **{**self.common, **threads},
-            seed=build.seed,
-            library=build.adapter.library,
-            family=build.adapter.family(build.params),
-            index=build.adapter.spelling(build.params),
-            label=build.label,
-            build_params=canonical(written(build.params)),
+            **build.columns(),
             search_params=canonical(written(self.point.search)),
             rounds=len(self.samples),
             **self._build_numbers(),
@@ -233,12 +233,13 @@ class Record:
             "mean_us": float(latency.mean()),
             "p50_us_low": min(p50s),
             "p50_us_high": max(p50s),
-            "noise": statistics.spread(p50s) if len(p50s) > 1 else None,
+            "sway": statistics.sway(p50s) if len(p50s) > 1 else None,
             "builds": len(set(self.instances)),
             "qps": nq / float(np.median([s.batch_s for s in self.samples])),
             "qps_1thread": nq / float(np.median([s.batch_1_s for s in self.samples])),
             "cores": max(sample.cores for sample in self.samples),
             "compiled_in_timing": sum(sample.compiled for sample in self.samples),
+            YARDSTICK: float(np.median([s.yardstick_us for s in self.samples])),
         }
         return numbers | (self.found.numbers if self.found else {})
 
@@ -341,14 +342,14 @@ def write_rounds(path: Path, records: Sequence[Record]) -> None:
     """
     with atomic(path) as temporary, temporary.open("w", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
-        names = ("row_id", "label", "search_params", "round", "turn", *ROUND_MEASURES)
-        writer.writerow(names)
+        names = ("row_id", "label", "search_params", "round", "turn")
+        writer.writerow([*names, *ROUND_MEASURES, YARDSTICK])
         for record in records:
             point, label = record.point, record.build.label
             setting = canonical(written(point.search))
             turns = zip(record.turns, record.samples, strict=True)
             for number, (turn, sample) in enumerate(turns):
-                cells = map(_cell, _round(sample))
+                cells = map(_cell, (*_round(sample), sample.yardstick_us))
                 writer.writerow([point.row_id, label, setting, number, turn, *cells])
 
 
@@ -375,95 +376,16 @@ def _columns(line: Any) -> Iterator[tuple[str, Any]]:
             yield column.name, value
 
 
-def write_per_query(path: Path, records: Sequence[Record]) -> None:
-    """Write ``per_query.parquet``: one line per point and query."""
-    import pyarrow as pa
-    from pyarrow import parquet
-
-    schema = pa.schema(
-        {
-            "row_id": pa.dictionary(pa.int32(), pa.string()),
-            "query": pa.int32(),
-            "latency_us": pa.float32(),
-            "recall_at_1": pa.float32(),
-            "recall_at_5": pa.float32(),
-            "recall_at_10": pa.float32(),
-            "distance_computations": pa.int32(),
-        }
-    )
-    tables = [
-        pa.table(_per_query(record, record.found), schema=schema)
-        for record in records
-        if record.samples and record.found is not None
-    ]
-    whole = pa.concat_tables(tables) if tables else schema.empty_table()
-    with atomic(path) as temporary:
-        parquet.write_table(whole, temporary, compression="zstd", compression_level=19)
+def keep_failure(out: Path, what: str, log: str) -> None:
+    """Add what went wrong, and all that a worker had to say, to ``failures.log``."""
+    with (out / FAILURES).open("a", encoding="utf-8") as file:
+        file.write(f"{what}\n{log}\n")
 
 
 def write_json(path: Path, value: Mapping[str, Any]) -> None:
     """Write a JSON object, whole or not at all."""
     with atomic(path) as temporary:
         temporary.write_text(json.dumps(value, indent=2, ensure_ascii=False) + "\n")
-
-
-def write_answers(path: Path, records: Sequence[Record]) -> None:
-    """Write ``answers.parquet``: the ids that each point answered each query with."""
-    import pyarrow as pa
-    from pyarrow import parquet
-
-    schema = pa.schema(
-        {
-            "row_id": pa.dictionary(pa.int32(), pa.string()),
-            "query": pa.int32(),
-            "ids": pa.list_(pa.int32()),
-        }
-    )
-    tables = [
-        pa.table(
-            {
-                "row_id": [record.point.row_id] * len(record.found.ids),
-                "query": np.arange(len(record.found.ids), dtype=np.int32),
-                "ids": list(record.found.ids.astype(np.int32)),
-            },
-            schema=schema,
-        )
-        for record in records
-        if record.found is not None
-    ]
-    whole = pa.concat_tables(tables) if tables else schema.empty_table()
-    with atomic(path) as temporary:
-        parquet.write_table(whole, temporary, compression="zstd")
-
-
-def write_queries(path: Path, difficulties: Mapping[str, Difficulty]) -> None:
-    """Write ``queries.parquet``: how hard each query of each dataset is."""
-    import pyarrow as pa
-    from pyarrow import parquet
-
-    schema = pa.schema(
-        {
-            "dataset": pa.dictionary(pa.int32(), pa.string()),
-            "query": pa.int32(),
-            "lid": pa.float32(),
-            "contrast": pa.float32(),
-        }
-    )
-    tables = [
-        pa.table(
-            {
-                "dataset": [name] * len(each.lid),
-                "query": np.arange(len(each.lid), dtype=np.int32),
-                "lid": each.lid.astype(np.float32),
-                "contrast": each.contrast.astype(np.float32),
-            },
-            schema=schema,
-        )
-        for name, each in difficulties.items()
-    ]
-    whole = pa.concat_tables(tables) if tables else schema.empty_table()
-    with atomic(path) as temporary:
-        parquet.write_table(whole, temporary, compression="zstd", compression_level=19)
 
 
 def sums(out: Path) -> dict[str, str]:
@@ -473,22 +395,6 @@ def sums(out: Path) -> dict[str, str]:
         name: hashlib.sha256((out / name).read_bytes()).hexdigest()
         for name in tables
         if (out / name).exists()
-    }
-
-
-def _per_query(record: Record, found: Found) -> dict[str, Any]:
-    nq = len(found.recalls)
-    at_1, at_5, at_10 = found.recalls.astype(np.float32).T
-    return {
-        "row_id": [record.point.row_id] * nq,
-        "query": np.arange(nq, dtype=np.int32),
-        "latency_us": record.latency_us.astype(np.float32),
-        "recall_at_1": at_1,
-        "recall_at_5": at_5,
-        "recall_at_10": at_10,
-        "distance_computations": (
-            [None] * nq if found.computations is None else found.computations
-        ),
     }
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import tempfile
 import time
 import uuid
 from collections.abc import Mapping, Sequence
@@ -14,7 +13,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from rich.console import Console
 
-from experiments import datasets, indexes, provenance, results, store, under_load
+from experiments import (
+    datasets,
+    indexes,
+    per_query,
+    provenance,
+    results,
+    store,
+    under_load,
+)
 from experiments.config import Config, Load
 from experiments.difficulty import Difficulty, difficulty
 from experiments.fairness import refusal
@@ -74,7 +81,9 @@ def run(
                 data = trial.load()
                 if data is None:
                     continue
-                stamp["datasets"].append(_identity(data, experiment.dataset.name))
+                stamp["datasets"].append(
+                    provenance.dataset(data, experiment.dataset.name)
+                )
                 difficulties[data.name] = difficulty(data)
                 with ExitStack() as stack:
                     trial.recover(data, stamp)
@@ -88,9 +97,9 @@ def run(
             stamp["status"] = "finished"
     finally:
         stamp["ended"] = provenance.now()
-        results.write_per_query(out / results.PER_QUERY, records)
-        results.write_answers(out / results.ANSWERS, records)
-        results.write_queries(out / results.QUERIES, difficulties)
+        per_query.write(out / results.PER_QUERY, records)
+        per_query.write_answers(out / results.ANSWERS, records)
+        per_query.write_difficulty(out / results.QUERIES, difficulties)
         if loads:
             results.write_table(out / results.LOAD, loads)
         results.write_rows(out / results.ROWS, [record.row() for record in records])
@@ -203,7 +212,7 @@ class Trial:
 
     def build(self, data: Dataset, stack: ExitStack) -> None:
         """Build every index in a worker of its own; the workers end with the stack."""
-        folder = Path(stack.enter_context(tempfile.TemporaryDirectory("", "ann-")))
+        folder = stack.enter_context(store.workplace(self._out / results.PIECES))
         train, test = folder / "train.npy", folder / "test.npy"
         np.save(train, data.train)
         np.save(test, data.test)
@@ -290,9 +299,9 @@ class Trial:
         chosen = under_load.chosen(self.records, self._load)
         seconds = self._load.seconds
 
-        def offer(record: Record, rate: float, seed: int) -> Offered:
+        def offer(record: Record, fraction: float, seed: int) -> Offered:
             worker = self._workers[record.build.build_id]
-            return worker.offer(record.point.search, rate, seconds, seed)
+            return worker.offer(record.point.search, fraction, seconds, seed)
 
         found: list[under_load.Line] = []
         try:
@@ -352,8 +361,7 @@ class Trial:
     ) -> None:
         kind = error.kind if isinstance(error, WorkerError) else "failed"
         self._give_up(records, f"{kind}: {error}", what)
-        with (self._out / results.FAILURES).open("a", encoding="utf-8") as file:
-            file.write(f"{what}: {error}\n{worker.log()}\n")
+        results.keep_failure(self._out, f"{what}: {error}", worker.log())
 
     def _give_up(self, records: list[Record], status: str, what: str) -> None:
         rounds = self._plan.config.rounds
@@ -377,14 +385,3 @@ def _turns(recalls: Sequence[float], rng: np.random.Generator) -> list[int]:
     places = rng.permutation(101)
     kept = np.argsort(places[hundredths[order]], kind="stable")
     return [int(i) for i in order[kept]]
-
-
-def _identity(data: Dataset, name: str) -> dict[str, str]:
-    """Say which data these are; a file by its name, without this machine's folders."""
-    path = Path(name).expanduser()
-    return {
-        "name": data.name,
-        "metric": data.metric,
-        "fingerprint": data.fingerprint,
-        "source": data.source.replace(str(path), path.name),
-    }

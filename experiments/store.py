@@ -14,9 +14,11 @@ import hashlib
 import json
 import shutil
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict, fields
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -32,6 +34,7 @@ SCHEMA = 1
 # Files that decide what is measured and how; those that show it do not.
 _MEASURING = (
     "adapter", "compilation", "fairness", "measure", "ours", "recall", "worker",
+    "yardstick",
 )  # fmt: skip
 
 
@@ -55,6 +58,21 @@ def context(stamp: Mapping[str, Any], fingerprint: str) -> str:
     depends |= {"schema": SCHEMA, "code": code_hash(), "data": fingerprint}
     text = json.dumps(depends, sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+@contextmanager
+def workplace(folder: Path) -> Iterator[Path]:
+    """Yield a folder for vectors and logs; those of runs that were killed are removed.
+
+    Parameters
+    ----------
+    folder : of the pieces of the run, where they can be found again
+    """
+    for stale in folder.glob("work-*"):
+        shutil.rmtree(stale, ignore_errors=True)
+    folder.mkdir(parents=True, exist_ok=True)
+    with TemporaryDirectory(prefix="work-", dir=folder) as name:
+        yield Path(name)
 
 
 class Store:

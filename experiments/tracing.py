@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -79,10 +79,10 @@ class Setting:
     @property
     def short(self) -> str:
         """How it is searched."""
-        return f"{self.kind}: {', '.join(_told(self.search))}"
+        return _with(self.kind, _told(self.search))
 
     def __str__(self) -> str:
-        return f"{self.kind}: {', '.join([*_told(self.build), *_told(self.search)])}"
+        return _with(self.kind, [*_told(self.build), *_told(self.search)])
 
 
 @dataclass(frozen=True, eq=False)
@@ -274,6 +274,10 @@ def ordinal(k: int) -> str:
 def number_text(distance: float) -> str:
     """Write a distance; none is a dash."""
     return f"{distance:.5g}" if np.isfinite(distance) else "–"
+
+
+def _with(kind: str, parameters: Sequence[str]) -> str:
+    return f"{kind}: {', '.join(parameters)}" if parameters else kind
 
 
 def _told(params: Params) -> list[str]:

@@ -17,14 +17,15 @@ if TYPE_CHECKING:
     from experiments.measure import Offered
     from experiments.results import Record
 
-    Offer = Callable[[Record, float, int], Offered]  # at a rate, with a seed
+    Offer = Callable[[Record, float, int], Offered]  # at a fraction, with a seed
 
 
 @dataclass(frozen=True)
 class Line:
     """One build at one load; the fields are the columns of ``load.csv``.
 
-    ``fraction`` is of the rate at which the queries are answered one after another.
+    ``fraction`` is of the rate at which the same process answers queries one after
+    another, the loop around them included; it is measured anew before every line.
     Latency counts from when a query was due, ``service_p50_us`` and ``service_p99_us``
     from when its search began. A percentile that the sample does not support is None.
     """
@@ -67,8 +68,8 @@ def lines(
     for fraction in load.fractions:
         for i in rng.permutation(len(records)):
             record = records[i]
-            rate = fraction * 1e6 / _mean_us(record)
-            yield _line(record, fraction, offer(record, rate, int(rng.integers(2**32))))
+            offered = offer(record, fraction, int(rng.integers(2**32)))
+            yield _line(record, fraction, offered)
 
 
 def _line(record: Record, fraction: float, offered: Offered) -> Line:

@@ -75,9 +75,9 @@ class Worker:
         sample: Sample = self._call("measure", params, seed)
         return sample
 
-    def offer(self, params: Any, rate: float, seconds: float, seed: int) -> Offered:
-        """Offer queries to one search setting at a rate."""
-        offered: Offered = self._call("offer", params, rate, seconds, seed)
+    def offer(self, params: Any, fraction: float, seconds: float, seed: int) -> Offered:
+        """Offer queries to one search setting at a fraction of what it sustains."""
+        offered: Offered = self._call("offer", params, fraction, seconds, seed)
         return offered
 
     def count(self, params: Any) -> Any:

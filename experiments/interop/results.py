@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from experiments import datasets
+from experiments import datasets, per_query
 from experiments.config import DatasetEntry
 from experiments.datasets.cache import atomic
 from experiments.interop.convert import SPELLINGS
@@ -85,20 +85,20 @@ def measured(directory: Path) -> Iterator[Measured]:
     """Yield the rows whose status is "ok", with what was kept of each query."""
     with _required(directory / ROWS).open(newline="") as file:
         rows = [cells for cells in csv.DictReader(file) if cells["status"] == "ok"]
-    latencies = _columns(_required(directory / PER_QUERY), "latency_us")
-    answers = _columns(
-        _required(
-            directory / ANSWERS,
-            "a run keeps it beside its rows, but git does not: run the config again",
-        ),
-        "ids",
+    latencies = per_query.read(
+        _required(directory / PER_QUERY), "row_id", ["latency_us"]
     )
+    kept = _required(
+        directory / ANSWERS,
+        "a run keeps it beside its rows, but git does not: run the config again",
+    )
+    answers = per_query.read(kept, "row_id", ["ids"])
     for cells in rows:
         row_id, nq = cells["row_id"], int(cells["nq"])
         if row_id not in latencies or row_id not in answers:
             raise ValueError(f"{directory}: row {row_id} must have latencies and ids")
-        ids = answers[row_id].reshape(nq, -1).astype(np.int64)
-        latency_us = latencies[row_id].astype(np.float64)
+        ids = answers[row_id]["ids"].astype(np.int64)
+        latency_us = latencies[row_id]["latency_us"]
         if len(latency_us) != nq or ids.shape[1] < int(cells["k"]):
             raise ValueError(
                 f"{directory}: row {row_id} must have {nq} latencies and {cells['k']} "
@@ -112,27 +112,6 @@ def _required(path: Path, why: str = "") -> Path:
         reason = f"; {why}" if why else ""
         raise FileNotFoundError(f"{path}: must be there{reason}")
     return path
-
-
-def _columns(path: Path, name: str) -> dict[str, NDArray[Any]]:
-    """Return a column of a parquet file by row id; lists are laid end to end."""
-    from pyarrow import parquet
-
-    table = parquet.read_table(path, columns=["row_id", name])
-    ids = table["row_id"].unify_dictionaries().combine_chunks()
-    values = table[name].combine_chunks()
-    if not len(table):
-        return {}
-    codes = ids.indices.to_numpy()
-    starts = np.flatnonzero(np.diff(codes, prepend=-1))
-    ends = np.append(starts[1:], len(codes))
-    names = ids.dictionary.to_pylist()
-    found = {}
-    for start, end in zip(starts.tolist(), ends.tolist(), strict=True):
-        part = values.slice(start, end - start)
-        flat = part.flatten() if name == "ids" else part
-        found[names[codes[start]]] = flat.to_numpy(zero_copy_only=False)
-    return found
 
 
 def _load(entry: DatasetEntry, seed: int, fingerprints: set[str]) -> Dataset:

@@ -59,7 +59,7 @@ def _best(trace: Trace, target: float) -> Best | None:
         names = (measure, f"{measure}_low", f"{measure}_high")
         return Interval(*(reading.of(trace.values(name)) for name in names))
 
-    noise = trace.values("noise")
+    sway = trace.values("sway")
     return Best(
         trace=trace,
         reading=reading,
@@ -67,7 +67,7 @@ def _best(trace: Trace, target: float) -> Best | None:
         p99_us=interval("p99_us"),
         qps=interval("qps"),
         qps_1thread=interval("qps_1thread"),
-        noisy=any(noise[i] > NOISY for i in (reading.below, reading.above)),
+        noisy=any(sway[i] > NOISY for i in (reading.below, reading.above)),
         words=trace.settings[reading.above].words,
     )
 

@@ -31,6 +31,12 @@ _READ = (
     f"{COARSE} of recall apart. Small figures are intervals: of p50 and QPS, the least "
     "and the greatest of single rounds; of p99, 95 % over queries."
 )
+_LOADED = (
+    " Under load queries come at random times to one thread; their latency counts from "
+    "when they were due, and the load is their rate over that which the same process "
+    "sustains, one after another. Of each curve it is the quickest setting that "
+    "reaches the recall of the config."
+)
 _RATIOS = {
     "p50": "p50 ×",
     "p99": "p99 ×",
@@ -88,10 +94,15 @@ def _section(section: Section) -> str:
         facts=escape(" · ".join(section.facts[1:])),
         overhead=_overhead(section),
         coarse=COARSE,
+        loaded=_LOADED if _loaded(section) else "",
         best=_best(section),
         ratios=_ratios(section.ratios),
         left_out=_left_out(section.left_out),
     )
+
+
+def _loaded(section: Section) -> bool:
+    return any(each.loads for trace in section.traces for each in trace.settings)
 
 
 def _overhead(section: Section) -> str:
@@ -134,7 +145,8 @@ def _best(section: Section) -> str:
         f"<tbody>{''.join(rows)}</tbody></table></div>"
         f'<p class="note">{escape(_READ)} Bold: the best of its column. ◆ : no other '
         "index is as good in p50, memory and build time, and better in one of them. "
-        f"Noisy: the p50 of rounds differs by more than {NOISY:.0%}.</p>"
+        "Noisy: without one of its rounds, the median of a setting's p50 would differ "
+        f"by more than {NOISY:.0%}.</p>"
     )
 
 

@@ -26,6 +26,7 @@ const VIEWS = {
 };
 const UNREACHED = "no curve that is shown reaches this recall";
 const MARKED_SHARES = [0.5, 0.1, 0.01, 0.001];
+const LOADS = [0, 0.2, 0.4, 0.6, 0.8, 1, 1.5, 2];
 
 const css = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
 const isDark = () => document.documentElement.dataset.theme === "dark";
@@ -59,7 +60,7 @@ function describe(curve, point) {
   }
   if (isKnown(value("distance_computations")))
     lines.push(`${count(value("distance_computations"))} vectors scored`);
-  if (value("noise") > DATA.noisy) lines.push(`noisy: rounds differ by ${percent(value("noise"))}`);
+  if (value("sway") > DATA.noisy) lines.push(`noisy: one round moves p50 by ${percent(value("sway"))}`);
   lines.push("<i>click: measure it again</i>");
   return lines.filter(Boolean).join("<br>");
 }
@@ -357,6 +358,62 @@ function byTenth(section, part, name) {
   };
 }
 
+// What a query waits for, the busier its index is; of the setting that was loaded.
+function underLoad(section, key, name) {
+  const every = section.curves.flatMap((curve) => loadsOf(curve, key));
+  if (!every.length) return null;
+  const most = 1.06 * Math.max(...every.map(({ load }) => load.fraction));
+  const drawn = shown(section).filter((curve) => loadsOf(curve, key).length);
+  const traces = drawn.map((curve) => loadTrace(section, curve, key));
+  return {
+    title: `Latency under load, ${name}`,
+    traces,
+    ends: drawn.map((curve, i) => {
+      const { x, y } = traces[i];
+      return { curve, x: x.at(-1), y: Math.log10(y.at(-1)) };
+    }),
+    x: {
+      range: [0, most],
+      ticks: LOADS.filter((load) => load <= most).map((load) => [load, percent(load)]),
+      title: "load",
+    },
+    y: logAxis(
+      every.map(({ load }) => load[key]),
+      time,
+      `${name} of what a query waits`,
+    ),
+    better: "lower",
+  };
+}
+
+const loadsOf = (curve, key) =>
+  curve.points.flatMap((point) =>
+    point.loads.filter((load) => load[key] > 0).map((load) => ({ point, load })),
+  );
+
+function loadTrace(section, curve, key) {
+  const loads = loadsOf(curve, key);
+  const words = ({ point, load }) => [
+    `<b>${quoted(curve.label)}</b>  ${quoted(point.words)}`,
+    `at ${percent(load.fraction)}, ${count(load.achieved_qps)} queries a second`,
+    ...["p50", "p95", "p99"]
+      .filter((name) => isKnown(load[`${name}_us`]))
+      .map((name) => `${name} ${time(load[`${name}_us`])}`),
+    `recall@10 ${recallWords(point.numbers.recall_at_10)}`,
+  ];
+  return {
+    type: "scatter",
+    mode: "lines+markers",
+    hoverinfo: "text",
+    meta: quoted(curve.label),
+    x: loads.map(({ load }) => load.fraction),
+    y: loads.map(({ load }) => load[key]),
+    text: loads.map((each) => words(each).join("<br>")),
+    customdata: loads.map(({ point }) => placeOf(section, curve, point)),
+    ...lineLook(curve),
+  };
+}
+
 const FIGURES = {
   tradeoff,
   memory,
@@ -365,4 +422,6 @@ const FIGURES = {
   lost,
   lid: (section) => byTenth(section, "lid", "local intrinsic dimension"),
   contrast: (section) => byTenth(section, "contrast", "relative contrast"),
+  load50: (section) => underLoad(section, "p50_us", "p50"),
+  load99: (section) => underLoad(section, "p99_us", "p99"),
 };

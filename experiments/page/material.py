@@ -5,19 +5,19 @@ from __future__ import annotations
 import csv
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
 from experiments.page import recipe
 from experiments.page.looks import look
 from experiments.page.queries import Queries
-from experiments.peers.dummy import Nothing
-from experiments.plots.rows import NAN, Group, Point, Run, read_runs
+from experiments.plots.curves import is_judged, overhead_us
+from experiments.plots.rows import NAN, Group, Loaded, Point, Run, read_runs
 from experiments.plots.scene import Scene, setting
 from experiments.ratios import Rounds, read_rounds
 from experiments.results import RATIOS, Row
-from experiments.statistics import spread
+from experiments.statistics import sway
 
 #: The columns of a row that may be empty: what was measured.
 NUMBERS = tuple(column.name for column in fields(Row) if column.default is None)
@@ -48,6 +48,7 @@ class Setting:
     words: str  # the search parameters that tell it from its curve's others
     numbers: Mapping[str, float]
     profile: Mapping[str, Any]
+    loads: Sequence[Mapping[str, float]]
     commands: str
     config: str
 
@@ -59,6 +60,7 @@ class Setting:
             "search": _words(self.point.search_params),
             "numbers": dict(self.numbers),
             "profile": dict(self.profile),
+            "loads": [dict(load) for load in self.loads],
             "commands": self.commands,
             "config": self.config,
         }
@@ -140,7 +142,7 @@ def gather(dirs: Sequence[Path]) -> Material:
     runs = read_runs(dirs)
     sources = [Source.of(path, run) for path, run in zip(dirs, runs, strict=True)]
     groups = dict.fromkeys(
-        point.group for run in runs for point in run.points if _counts(point)
+        point.group for run in runs for point in run.points if is_judged(point)
     )
     sections = [
         _section(f"section-{i}", group, sources) for i, group in enumerate(groups)
@@ -155,11 +157,6 @@ def gather(dirs: Sequence[Path]) -> Material:
     return Material(runs, sections, rest)
 
 
-def _counts(point: Point) -> bool:
-    """Return whether a point is of an index, and has answers to judge."""
-    return point.library != Nothing.library and bool(point.recall)
-
-
 def _section(name: str, group: Group, sources: Sequence[Source]) -> Section:
     held = {
         id(point): source
@@ -167,11 +164,9 @@ def _section(name: str, group: Group, sources: Sequence[Source]) -> Section:
         for point in source.run.points
         if point.group == group
     }
-    runs = [
-        Run(run.name, [point for point in run.points if _counts(point)], run.provenance)
-        for run in (source.run for source in sources)
-    ]
-    scene = Scene.of(runs, group)
+    runs = [source.run for source in sources]
+    judged = [replace(run, points=list(filter(is_judged, run.points))) for run in runs]
+    scene = Scene.of(judged, group)
     threads = sorted({count for point in scene.points for count in point.qps})
     traces = []
     for curve, style in zip(scene.curves, scene.styles, strict=True):
@@ -186,7 +181,7 @@ def _section(name: str, group: Group, sources: Sequence[Source]) -> Section:
         facts=scene.facts(threads),
         nq=max(point.nq for point in scene.points),
         threads=max(threads, default=1),
-        overhead_us=_overhead_us(group, sources),
+        overhead_us=overhead_us(runs, group),
         traces=traces,
         left_out=[
             cells
@@ -203,17 +198,6 @@ def _section(name: str, group: Group, sources: Sequence[Source]) -> Section:
     )
 
 
-def _overhead_us(group: Group, sources: Sequence[Source]) -> float:
-    """Return the p50 of the search that does nothing, NaN where none was measured."""
-    p50s = [
-        point.latency_us.get("p50", NAN)
-        for source in sources
-        for point in source.run.points
-        if point.library == Nothing.library and point.group.dataset == group.dataset
-    ]
-    return max((p50 for p50 in p50s if not math.isnan(p50)), default=NAN)
-
-
 def _setting(point: Point, words: str, source: Source) -> Setting:
     provenance = source.run.provenance
     config = recipe.config(point, provenance)
@@ -222,6 +206,7 @@ def _setting(point: Point, words: str, source: Source) -> Setting:
         words=words or _words(point.search_params),
         numbers=numbers(point, source.rounds.get(point.row_id, {})),
         profile=source.queries.profile(point.row_id, point.group.dataset),
+        loads=[dict(_load(line)) for line in point.loads],
         commands=recipe.commands(provenance, config),
         config=config,
     )
@@ -230,13 +215,13 @@ def _setting(point: Point, words: str, source: Source) -> Setting:
 def numbers(point: Point, rounds: Mapping[str, Sequence[float]]) -> dict[str, float]:
     """Return what was measured of a point, by the names of the columns.
 
-    Rows of before there was a column of noise get it from their rounds; ``qps_low``,
+    Rows of before there was a column of sway get it from their rounds; ``qps_low``,
     ``qps_high`` and those of one thread are the least and the greatest of a round.
     """
     found = dict(_numbers(point))
     p50s = _known(rounds.get("p50_us", ()))
-    if "noise" not in found and len(p50s) > 1:
-        found["noise"] = spread(p50s)
+    if "sway" not in found and len(p50s) > 1:
+        found["sway"] = sway(p50s)
     for rate in RATES:
         if each := _known(rounds.get(rate, ())):
             found |= {f"{rate}_low": min(each), f"{rate}_high": max(each)}
@@ -255,6 +240,14 @@ def _numbers(point: Point) -> Iterator[tuple[str, float]]:
             ) from None
         if math.isfinite(value):
             yield name, value
+
+
+def _load(line: Loaded) -> Iterator[tuple[str, float]]:
+    """Yield what is known of one load, by the names of the columns."""
+    yield "fraction", line.fraction
+    yield "achieved_qps", line.achieved_qps
+    for percentile, us in line.latency_us.items():
+        yield f"{percentile}_us", us
 
 
 def _known(values: Sequence[float]) -> list[float]:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from experiments import per_query
 from experiments.difficulty import Difficulty
 from experiments.results import PER_QUERY, QUERIES
 from experiments.statistics import by_decile
@@ -24,7 +25,6 @@ SHARES = (
     0.03, 0.02, 0.01, 0.007, 0.005, 0.003, 0.002, 0.001, 0.0005, 0.0002, 0.0001,
 )  # fmt: skip
 FEWER_THAN = tuple(tenths / 10 for tenths in range(1, 11))  # recalls
-_MEASURES = ("lid", "contrast")
 
 
 class Sample(NamedTuple):
@@ -32,7 +32,7 @@ class Sample(NamedTuple):
 
     query: NDArray[np.int64]
     latency_us: Floats
-    recall: Floats
+    recall_at_10: Floats
 
 
 def read_samples(directory: Path) -> dict[str, Sample]:
@@ -43,17 +43,11 @@ def read_samples(directory: Path) -> dict[str, Sample]:
     ValueError
         When the file is malformed.
     """
-    columns = _columns(directory / PER_QUERY)
-    names = ("query", "latency_us", "recall_at_10")
-    if not columns.keys() >= {"row_id", *names}:
-        return {}
-    row_ids, codes = np.unique(columns["row_id"].astype(str), return_inverse=True)
-    order = np.argsort(codes, kind="stable")
-    parts = np.split(order, np.cumsum(np.bincount(codes, minlength=len(row_ids)))[:-1])
-    query, latency_us, recall = (columns[name].astype(float) for name in names)
+    found = per_query.read(directory / PER_QUERY, "row_id", Sample._fields)
     return {
-        str(row_id): Sample(query[part].astype(int), latency_us[part], recall[part])
-        for row_id, part in zip(row_ids, parts, strict=True)
+        row_id: Sample(**columns)
+        for row_id, columns in found.items()
+        if columns.keys() == set(Sample._fields)
     }
 
 
@@ -65,28 +59,15 @@ def read_difficulty(directory: Path) -> dict[str, Difficulty]:
     ValueError
         When the file is malformed.
     """
-    columns = _columns(directory / QUERIES)
-    if not columns.keys() >= {"dataset", "query", "lid", "contrast"}:
-        return {}
-    names, found = columns["dataset"].astype(str), {}
-    for name in dict.fromkeys(names.tolist()):
-        of = np.flatnonzero(names == name)
-        of = of[np.argsort(columns["query"][of], kind="stable")]
-        lid, contrast = (columns[measure][of].astype(float) for measure in _MEASURES)
-        found[name] = Difficulty(lid, contrast)
-    return found
-
-
-def _columns(path: Path) -> dict[str, NDArray[Any]]:
-    if not path.is_file():
-        return {}
-    from pyarrow import ArrowInvalid, parquet
-
-    try:
-        table = parquet.read_table(path)
-    except (ArrowInvalid, OSError) as error:
-        raise ValueError(f"{path}: {error}") from error
-    return {name: np.array(table[name].to_pylist()) for name in table.column_names}
+    names = ("query", *Difficulty._fields)
+    found = per_query.read(directory / QUERIES, "dataset", names)
+    difficulties = {}
+    for name, columns in found.items():
+        if columns.keys() == set(names):
+            order = np.argsort(columns["query"], kind="stable")
+            lid, contrast = (columns[field][order] for field in Difficulty._fields)
+            difficulties[name] = Difficulty(lid, contrast)
+    return difficulties
 
 
 def profile(sample: Sample, difficulty: Difficulty | None) -> dict[str, Any]:
@@ -98,20 +79,21 @@ def profile(sample: Sample, difficulty: Difficulty | None) -> dict[str, Any]:
     each tenth of the queries, easiest first.
     """
     parts: dict[str, Any] = {}
+    recall = sample.recall_at_10
     if np.isfinite(sample.latency_us).all():
         parts["tail_us"] = tail(sample.latency_us)
-    if not np.isfinite(sample.recall).all():
+    if not np.isfinite(recall).all():
         return parts
     parts["lost"] = [
-        round(float((sample.recall < least - 1e-6).mean()), 6) for least in FEWER_THAN
+        round(float((recall < least - 1e-6).mean()), 6) for least in FEWER_THAN
     ]
     if difficulty is None or sample.query.max(initial=-1) >= len(difficulty.lid):
         return parts
     lid, contrast = (measure[sample.query] for measure in difficulty)
     deciles = {
-        "lid": by_decile(sample.recall, lid),
+        "lid": by_decile(recall, lid),
         # The lower the contrast, the harder the query.
-        "contrast": [(-m, mean) for m, mean in by_decile(sample.recall, -contrast)],
+        "contrast": [(-m, mean) for m, mean in by_decile(recall, -contrast)],
     }
     rounded = {
         measure: [(float(f"{m:.4g}"), round(mean, 5)) for m, mean in tenths]

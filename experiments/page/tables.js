@@ -124,7 +124,7 @@ function rankingRow(section, columns, { curve, reading, numbers }, place) {
     curve.label,
   );
   const around = reading ? [reading.below, reading.above] : [];
-  if (around.some((i) => curve.points[i].numbers.noise > DATA.noisy))
+  if (around.some((i) => curve.points[i].numbers.sway > DATA.noisy))
     name.append(" ", badge("noisy"));
   const cells = columns.map((column) => {
     const mark =
@@ -177,7 +177,7 @@ const COLUMNS = [
   { key: "p99_us", head: "p99 µs" },
   { key: "p99_pooled_us", head: "p99 µs with jitter" },
   { key: "mean_us", head: "mean µs" },
-  { key: "noise", head: "noise", write: percent },
+  { key: "sway", head: "sway", write: percent },
   { key: "qps", head: "QPS" },
   { key: "qps_1thread", head: "QPS 1 thread" },
   { key: "distance_computations", head: "scored" },
@@ -213,7 +213,7 @@ function everyPoint(section) {
 function pointRow(curve, point, i, columns) {
   const { numbers } = point;
   const name = element("th", { scope: "row", textContent: point.search || point.build || DASH });
-  if (numbers.noise > DATA.noisy) name.append(" ", badge(`noisy ${percent(numbers.noise)}`));
+  if (numbers.sway > DATA.noisy) name.append(" ", badge(`noisy ${percent(numbers.sway)}`));
   const cells = columns.map((column) => cell(numbers, column));
   const row = element("tr", { className: "point" }, name, ...cells);
   row.dataset.curve = curve.label;

@@ -20,7 +20,7 @@ from experiments.plots.placement import Box, wrap
 from experiments.plots.plane import INNER, Plane, Scale
 from experiments.plots.sheet import EDGE, WIDTH
 from experiments.plots.style import FAMILY_COLOURS, GRID, INK, SLOT, SOFT, shade
-from experiments.tracing import Case, ordinal
+from experiments.tracing import Case, facts, ordinal
 
 Floats = NDArray[np.float64]
 
@@ -86,46 +86,7 @@ def tone(colours: LinearSegmentedColormap, share: float) -> str:
     return to_hex(colours(share))
 
 
-class Picture:
-    """A figure: heading, map on the left, panel and key on the right, note below."""
-
-    def __init__(self, title: str, facts: Sequence[str], note: str, rows: int) -> None:
-        above = wrap(" · ".join(facts), WIDTH - 2 * EDGE, TICK, " · ")
-        notes = wrap(note, WIDTH - 2 * EDGE, SMALL)
-        bottom = EDGE + len(notes) * SMALL * LEADING + 0.1
-        top = bottom + MAP
-        head = EDGE + (TITLE + len(above) * TICK) * LEADING + 0.18
-        self.canvas = canvas = Canvas(WIDTH, top + head)
-        y = canvas.height - EDGE - TITLE * 0.8 / 72
-        canvas.text(EDGE, y, title, TITLE, INK, weight="bold")
-        for i, line in enumerate(above, start=1):
-            canvas.text(EDGE, y - 0.02 - i * TICK * LEADING, line, TICK, SOFT)
-        for i, line in enumerate(reversed(notes)):
-            canvas.text(EDGE, EDGE + i * SMALL * LEADING, line, SMALL, SOFT)
-        self.map = canvas.axes(Box(EDGE, bottom, EDGE + MAP, top))
-        self._left, self._key = EDGE + MAP + 0.95, bottom + rows * KEY_ROW
-        box = Box(self._left, self._key + 0.75, WIDTH - EDGE - 0.62, top - 0.25)
-        self.side = canvas.axes(box)
-
-    def name_axes(self, x: str, y: str, title: str) -> None:
-        """Name the panel and its axes."""
-        self.side.set_xlabel(x, size=BODY, color=INK)
-        self.side.set_ylabel(y, size=BODY, color=INK, labelpad=6)
-        self.side.set_title(title, size=BODY, color=INK, loc="left", weight="bold")
-
-    def key(self, marks: Sequence[Mark]) -> None:
-        """Explain marks, in two columns."""
-        half = -(-len(marks) // 2)
-        for i, (look, words) in enumerate(marks):
-            x = self._left - 0.4 + (i // half) * 2.5
-            y = self._key - (i % half) * KEY_ROW - 0.1
-            ends = [(x, y), (x + 0.28, y)] if look.get("ls", "none") != "none" else []
-            path = ends or [(x + 0.14, y)]
-            self.canvas.stroke(path, **{"ls": "none"} | look)
-            self.canvas.text(x + 0.4, y, words, TICK, INK, va="center_baseline")
-
-
-def dress_map(ax: Axes, scene: Scene) -> None:
+def _dress_map(ax: Axes, scene: Scene) -> None:
     """Draw what a map begins with: circles of distance, the others, the query."""
     ax.set_xlim(-RIM, RIM)
     ax.set_ylim(-RIM, RIM)
@@ -152,7 +113,7 @@ def dots(ax: Axes, places: Floats, **look: Any) -> None:
     ax.scatter(places[:, 0], places[:, 1], **look)
 
 
-def ring_nearest(ax: Axes, scene: Scene, size: float = 10) -> None:
+def _ring_nearest(ax: Axes, scene: Scene, size: float = 10) -> None:
     """Ring the exact neighbours, those that were missed with a square."""
     truth, found = scene.case.truth, scene.case.found
     for row, (x, y) in zip(truth, scene.at(truth), strict=True):
@@ -172,8 +133,9 @@ MISS: dict[str, Any] = {
 OTHER: dict[str, Any] = {"marker": "o", "ms": 2.5, "mfc": FAINT, "mec": "none"}
 
 
-def shared_marks(k: int, missed: bool) -> list[Mark]:
+def _shared_marks(case: Case) -> list[Mark]:
     """Return the key of what every map shows."""
+    k, missed = len(case.truth), not np.isin(case.truth, case.found).all()
     marks: list[Mark] = [
         (QUERY, "the query"),
         (HIT, f"one of the {k} nearest, found"),
@@ -184,8 +146,8 @@ def shared_marks(k: int, missed: bool) -> list[Mark]:
     return marks
 
 
-def dress_side(ax: Axes, scene: Scene, k: int) -> None:
-    """Give a panel the map's scale of distance, and the k-th neighbour's line."""
+def _dress_side(ax: Axes, scene: Scene) -> None:
+    """Give a panel the map's scale of distance, and the last neighbour's line."""
     scale, case = scene.plane.scale, scene.case
     ticks = scale.ticks(7)
     ax.set_yticks([float(scale(tick)) for tick in ticks], [f"{t:g}" for t in ticks])
@@ -199,7 +161,7 @@ def dress_side(ax: Axes, scene: Scene, k: int) -> None:
     ax.xaxis.set_major_locator(MaxNLocator(integer=True))
     last = float(scale(case.distances(case.truth).max()))
     ax.axhline(last, color=NEAREST, lw=1.1, ls=(0, (1, 1.5)), zorder=1.5)
-    words, where = f"{ordinal(k)}\nnearest", ax.get_yaxis_transform()
+    words, where = f"{ordinal(len(case.truth))}\nnearest", ax.get_yaxis_transform()
     look: dict[str, Any] = {
         "size": SMALL,
         "color": shade(NEAREST, -0.3),
@@ -213,7 +175,7 @@ def shade_upper(ax: Axes, last: int) -> None:
     ax.axvspan(0.5, last + 0.5, color=SLOT, lw=0, zorder=-3)
 
 
-def projection_note(scene: Scene) -> str:
+def _projection_note(scene: Scene) -> str:
     """Say what a map shows."""
     unit = "" if scene.case.data.metric != "ip" else " (minus the inner product)"
     return (
@@ -226,15 +188,75 @@ def projection_note(scene: Scene) -> str:
     )
 
 
+class Picture:
+    """A figure: heading, map on the left, panel and key on the right, note below.
+
+    Parameters
+    ----------
+    scene : what stands where
+    title : in large letters
+    note : how to read what every map does not show
+    marks : what the key explains besides
+    """
+
+    def __init__(
+        self, scene: Scene, title: str, note: str, marks: Sequence[Mark]
+    ) -> None:
+        told, note = facts(scene.case), f"{_projection_note(scene)} {note}"
+        self._scene, self._marks = scene, [*_shared_marks(scene.case), *marks]
+        self._title, self._words = title, f"{title}. {', '.join(told)}. {note}"
+        above = wrap(" · ".join(told), WIDTH - 2 * EDGE, TICK, " · ")
+        notes = wrap(note, WIDTH - 2 * EDGE, SMALL)
+        bottom = EDGE + len(notes) * SMALL * LEADING + 0.1
+        top = bottom + MAP
+        head = EDGE + (TITLE + len(above) * TICK) * LEADING + 0.18
+        self.canvas = canvas = Canvas(WIDTH, top + head)
+        y = canvas.height - EDGE - TITLE * 0.8 / 72
+        canvas.text(EDGE, y, title, TITLE, INK, weight="bold")
+        for i, line in enumerate(above, start=1):
+            canvas.text(EDGE, y - 0.02 - i * TICK * LEADING, line, TICK, SOFT)
+        for i, line in enumerate(reversed(notes)):
+            canvas.text(EDGE, EDGE + i * SMALL * LEADING, line, SMALL, SOFT)
+        self.map = canvas.axes(Box(EDGE, bottom, EDGE + MAP, top))
+        rows = -(-len(self._marks) // 2)
+        self._left, self._key = EDGE + MAP + 0.95, bottom + rows * KEY_ROW
+        box = Box(self._left, self._key + 0.75, WIDTH - EDGE - 0.62, top - 0.25)
+        self.side = canvas.axes(box)
+        _dress_map(self.map, scene)
+
+    def name_axes(self, x: str, y: str, title: str) -> None:
+        """Name the panel and its axes."""
+        self.side.set_xlabel(x, size=BODY, color=INK)
+        self.side.set_ylabel(y, size=BODY, color=INK, labelpad=6)
+        self.side.set_title(title, size=BODY, color=INK, loc="left", weight="bold")
+
+    def save(self, stem: Path) -> list[Path]:
+        """Add what all pictures end with; return the paths of PNG and SVG."""
+        _ring_nearest(self.map, self._scene)
+        self._explain()
+        _dress_side(self.side, self._scene)
+        return self.canvas.save(stem, self._title, self._words)
+
+    def _explain(self) -> None:
+        """Draw the key, in two columns."""
+        half = -(-len(self._marks) // 2)
+        for i, (look, words) in enumerate(self._marks):
+            x = self._left - 0.4 + (i // half) * 2.5
+            y = self._key - (i % half) * KEY_ROW - 0.1
+            ends = [(x, y), (x + 0.28, y)] if look.get("ls", "none") != "none" else []
+            path = ends or [(x + 0.14, y)]
+            self.canvas.stroke(path, **{"ls": "none"} | look)
+            self.canvas.text(x + 0.4, y, words, TICK, INK, va="center_baseline")
+
+
 class Film:
     """A map that changes, under two lines of text."""
 
-    def __init__(
-        self, scene: Scene, title: str, colours: LinearSegmentedColormap
-    ) -> None:
+    def __init__(self, scene: Scene, colours: LinearSegmentedColormap) -> None:
         self._palette = _palette(colours)
         self.canvas = canvas = Canvas(FILM_MAP + 0.2, FILM_MAP + 0.65)
         self.map = canvas.axes(Box(0.1, 0.08, 0.1 + FILM_MAP, 0.08 + FILM_MAP))
+        title = scene.case.setting.short
         canvas.text(0.12, canvas.height - 0.2, title, BODY, INK, weight="bold")
         width, height = canvas.width, canvas.height
         self._line = canvas.figure.text(
@@ -242,7 +264,8 @@ class Film:
         )
         canvas.figure.set_dpi(FILM_DPI)
         self._agg: Any = FigureCanvasAgg(canvas.figure)
-        dress_map(self.map, scene)
+        _dress_map(self.map, scene)
+        _ring_nearest(self.map, scene, 8)
 
     def say(self, words: str) -> None:
         """Change the second line."""

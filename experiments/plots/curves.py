@@ -68,6 +68,11 @@ def curves(runs: Sequence[Run], group: Group) -> list[Curve]:
     return drawn
 
 
+def is_judged(point: Point) -> bool:
+    """Return whether a point is of an index, and has answers to judge."""
+    return point.library != OVERHEAD and bool(point.recall)
+
+
 def overhead_us(runs: Sequence[Run], group: Group) -> float:
     """Return the p50 of a search that does nothing, NaN where none was measured."""
     found = (

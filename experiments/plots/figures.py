@@ -12,7 +12,7 @@ import matplotlib as mpl
 
 from experiments.frontier import frontier, read_at
 from experiments.plots.costs import draw_build, draw_memory
-from experiments.plots.curves import Curve, knee
+from experiments.plots.curves import Curve, is_judged, knee
 from experiments.plots.load import draw_load
 from experiments.plots.panel import Corner, Panel, Spot
 from experiments.plots.rows import NAN, Point, read_runs
@@ -77,7 +77,7 @@ def draw_runs(dirs: Sequence[Path], out: Path) -> list[Path]:
     """Do what `experiments.plots.draw` says."""
     runs = read_runs(dirs)
     points = [point for run in runs for point in run.points]
-    groups = list(dict.fromkeys(point.group for point in points if point.recall))
+    groups = list(dict.fromkeys(point.group for point in points if is_judged(point)))
     if not groups:
         places = ", ".join(map(str, dirs))
         raise ValueError(f"some row must be ok and have a recall, none has in {places}")

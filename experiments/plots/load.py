@@ -6,26 +6,28 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from experiments.plots.curves import Curve
-from experiments.plots.rows import Loaded
+from experiments.plots.rows import Loaded, Point
 from experiments.plots.scales import format_us, log_limits
 from experiments.plots.scene import Scene, in_words
 from experiments.plots.sheet import End, Heading, Sheet
 from experiments.plots.style import Style, look
 
 _VIEWS = {"p50": "p50 – 1 query in 2 waits longer", "p99": "p99 – 1 in 100"}
+_TICKS = (0, 0.2, 0.4, 0.6, 0.8, 1.0, 1.5, 2.0)
 _NOTE = (
     "Queries come at random times to one thread and wait for those before them; "
     "latency counts from when a query was due. The load is the rate of queries over "
-    "the rate at which they are answered one after another."
+    "that which the same process sustains, one after another without a pause."
 )
 
 
 def draw_load(scene: Scene, stem: Path) -> list[Path]:
     """Draw latency against the load that was offered; nothing where none was."""
     found = [
-        (curve, style, lines)
+        (curve, style, point)
         for curve, style in zip(scene.curves, scene.styles, strict=True)
-        if (lines := _lines(scene, curve))
+        for point in curve.points
+        if any(map(_known, point.loads))
     ]
     if not found:
         return []
@@ -33,17 +35,18 @@ def draw_load(scene: Scene, stem: Path) -> list[Path]:
     facts = scene.facts([1])
     labels = [curve.label for curve, _, _ in found]
     sheet = Sheet(Heading(title, facts, _NOTE), list(_VIEWS.values()), labels)
-    every = [us for _, _, lines in found for line in lines for us in _known(line)]
+    offered = [line for _, _, point in found for line in point.loads]
+    every = [us for line in offered for us in _known(line)]
     sheet.log_axes("latency of a query", log_limits(every), format_us)
     sheet.x_name("load")
-    fractions = sorted({line.fraction for _, _, lines in found for line in lines})
+    most = 1.06 * max(line.fraction for line in offered)
     ends, told = {}, []
     for panel, percentile in zip(sheet.panels, _VIEWS, strict=True):
-        panel.ax.set_xlim(0, max(fractions) * 1.06)
-        ticks = [x for x in (0, 0.2, 0.4, 0.6, 0.8, 1.0) if x <= max(fractions) * 1.06]
+        panel.ax.set_xlim(0, most)
+        ticks = [tick for tick in _TICKS if tick <= most]
         panel.ax.set_xticks(ticks, [f"{tick:.0%}" for tick in ticks])
-        for curve, style, lines in found:
-            shown = [line for line in lines if percentile in line.latency_us]
+        for curve, style, point in found:
+            shown = [line for line in point.loads if percentile in line.latency_us]
             if not shown:
                 continue
             xs = [line.fraction for line in shown]
@@ -59,21 +62,11 @@ def draw_load(scene: Scene, stem: Path) -> list[Path]:
     return sheet.canvas.save(stem.with_name(f"{stem.name}-load"), title, words)
 
 
-def _lines(scene: Scene, curve: Curve) -> list[Loaded]:
-    """Return a curve's lines by rising load; those of its first seed."""
-    found: dict[float, Loaded] = {}
-    for run in scene.runs:
-        for line in run.loads:
-            if (line.dataset, line.label) == (scene.group.dataset, curve.label):
-                found.setdefault(line.fraction, line)
-    return [found[fraction] for fraction in sorted(found)]
-
-
 def _known(line: Loaded) -> list[float]:
     return [line.latency_us[name] for name in _VIEWS if name in line.latency_us]
 
 
-def _recalls(found: Sequence[tuple[Curve, Style, list[Loaded]]]) -> str:
-    recalls = [line.recall for _, _, lines in found for line in lines]
+def _recalls(found: Sequence[tuple[Curve, Style, Point]]) -> str:
+    recalls = [point.recall[10] for _, _, point in found]
     low, high = min(recalls), max(recalls)
     return f"{low:.2f}" if high - low < 0.005 else f"{low:.2f} to {high:.2f}"

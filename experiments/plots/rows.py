@@ -20,7 +20,7 @@ from typing import Any, NamedTuple
 NAN = math.nan
 RECALL_KS = (1, 5, 10)
 PERCENTILES = ("p50", "p95", "p99")
-_NEEDED = {"rows.csv": {"dataset", "index"}, "load.csv": {"dataset", "label"}}
+_NEEDED = {"rows.csv": {"dataset", "index"}, "load.csv": {"row_id"}}
 
 
 class Group(NamedTuple):
@@ -57,6 +57,7 @@ class Point:
     index_bytes: float
     distance_computations: float
     row_ids: tuple[str, ...] = ()
+    loads: Sequence[Loaded] = ()  # where it was offered queries, of the first seed
     recall_seeds: tuple[float, float] = (NAN, NAN)  # recall@10, worst and best seed
     cells: Mapping[str, str] = field(default_factory=dict, repr=False)  # as written
 
@@ -68,12 +69,9 @@ class Point:
 
 @dataclass(frozen=True)
 class Loaded:
-    """One setting under one load (``load.csv``); latency from when a query was due."""
+    """One load on a setting (``load.csv``); latency from when a query was due."""
 
-    dataset: str
-    label: str
-    recall: float
-    fraction: float  # of what it answers one after another
+    fraction: float  # of what it sustains one after another
     offered_qps: float
     achieved_qps: float
     latency_us: Mapping[str, float]
@@ -90,7 +88,6 @@ class Run:
     name: str
     points: list[Point]
     provenance: Mapping[str, Any]
-    loads: Sequence[Loaded] = ()
     left_out: Sequence[Mapping[str, str]] = ()
 
 
@@ -126,16 +123,27 @@ def read_run(path: Path, name: str | None = None) -> Run:
         raise FileNotFoundError(f"a result directory must hold rows.csv, got {path}")
     provenance = _provenance(path)
     _check_sum(rows, provenance)
+    loads = _loads(path / "load.csv")
     points, left_out = [], []
     for line in _lines(rows):
         if line.text("status", "ok") == "ok":
-            points.append(line.point())
+            point = line.point()
+            points.append(replace(point, loads=loads.get(point.row_id, ())))
         else:
             left_out.append(line.cells)
-    load = path / "load.csv"
-    loads = [line.loaded() for line in _lines(load)] if load.is_file() else []
     name = name or path.resolve().name
-    return Run(name, _merged(points), provenance, loads, left_out)
+    return Run(name, _merged(points), provenance, left_out)
+
+
+def _loads(path: Path) -> Mapping[str, Sequence[Loaded]]:
+    """Read what was offered to each row, by rising load; empty without a file."""
+    loads: dict[str, list[Loaded]] = {}
+    for line in _lines(path) if path.is_file() else ():
+        loads.setdefault(line.text("row_id"), []).append(line.loaded())
+    return {
+        row_id: sorted(of, key=lambda line: line.fraction)
+        for row_id, of in loads.items()
+    }
 
 
 def _check_sum(path: Path, provenance: Mapping[str, Any]) -> None:
@@ -234,9 +242,6 @@ class _Line:
 
     def loaded(self) -> Loaded:
         return Loaded(
-            dataset=self.text("dataset"),
-            label=self.text("label"),
-            recall=self.number("recall_at_10", high=1),
             fraction=self.number("fraction"),
             offered_qps=self.number("offered_qps"),
             achieved_qps=self.number("achieved_qps"),

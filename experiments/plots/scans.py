@@ -19,25 +19,26 @@ from experiments.plots.around import (
     Picture,
     Scene,
     dots,
-    dress_map,
-    dress_side,
     groups,
     inside,
     nearest_text,
-    projection_note,
-    ring_nearest,
-    shared_marks,
     tone,
     tones,
 )
 from experiments.plots.canvas import SMALL
 from experiments.plots.style import FAMILY_COLOURS, INK, SOFT, shade
-from experiments.tracing import Case, facts, number_text, ordinal
+from experiments.tracing import Case, number_text, ordinal
 
 COLOURS = tones(FAMILY_COLOURS["IVF"])
 CENTROID: dict[str, Any] = {
     "marker": "D", "ms": 4.5, "mfc": "white", "mec": SOFT, "mew": 0.9, "ls": "none",
 }  # fmt: skip
+SCANNED = {"marker": "o", "ms": 4, "mfc": tone(COLOURS, 0.6), "mec": "none"}
+MARKS: list[Mark] = [
+    (CENTROID, "centroid of a list"),
+    (SCANNED, "scanned, the earlier the darker"),
+    ({"ls": "-", "color": SOFT, "lw": 1.4}, "the last of the best so far"),
+]
 TITLE = "One search of an inverted file, list by list"
 NUMBERED = 20  # lists that are few enough to be numbered
 
@@ -82,35 +83,18 @@ def picture(case: Case, trace: ListsTrace, stem: Path) -> list[Path]:
     """Draw a search of lists; return the paths of PNG and SVG."""
     scan = Scan(case, trace)
     note = (
-        f"{projection_note(scan.scene)} Spokes tie the vectors of a list to its "
-        "centroid. On the right: the vectors of each list that was scanned, in order, "
-        f"and how far the {ordinal(case.setting.kept)} best so far is"
+        "Spokes tie the vectors of a list to its centroid. On the right: the vectors "
+        "of each list that was scanned, in order, and how far the "
+        f"{ordinal(case.setting.kept)} best so far is"
         f"{', by its code' if trace.estimated else ''}."
     )
-    told = facts(case)
-    marks = _marks(scan)
-    drawn = Picture(TITLE, told, note, -(-len(marks) // 2))
-    dress_map(drawn.map, scan.scene)
+    drawn = Picture(scan.scene, TITLE, note, MARKS)
     for turn in scan.turns():
         _draw_list(drawn.map, turn)
     _draw_centroids(drawn.map, scan)
-    ring_nearest(drawn.map, scan.scene)
     _draw_distances(drawn.side, scan)
     drawn.name_axes("list, in order", "distance to the query", "What each list held")
-    drawn.key(marks)
-    dress_side(drawn.side, scan.scene, len(case.truth))
-    return drawn.canvas.save(stem, TITLE, f"{TITLE}. {', '.join(told)}. {note}")
-
-
-def _marks(scan: Scan) -> list[Mark]:
-    missed = bool(np.setdiff1d(scan.scene.case.truth, scan.scene.case.found).size)
-    dot = {"marker": "o", "ms": 4, "mfc": tone(COLOURS, 0.6), "mec": "none"}
-    return [
-        *shared_marks(len(scan.scene.case.truth), missed),
-        (CENTROID, "centroid of a list"),
-        (dot, "scanned, the earlier the darker"),
-        ({"ls": "-", "color": SOFT, "lw": 1.4}, "the last of the best so far"),
-    ]
+    return drawn.save(stem)
 
 
 def _draw_list(ax: Axes, turn: Turn) -> None:
@@ -159,9 +143,8 @@ def _draw_distances(ax: Axes, scan: Scan) -> None:
 def film(case: Case, trace: ListsTrace, path: Path) -> Path:
     """Draw a film of a search of lists; return its path."""
     scan = Scan(case, trace)
-    reel = Film(scan.scene, case.setting.short, COLOURS)
+    reel = Film(scan.scene, COLOURS)
     reel.map.plot(*inside(scan.centroids).T, zorder=5, **CENTROID)
-    ring_nearest(reel.map, scan.scene, 8)
     return reel.save(path, _frames(reel, scan))
 
 

@@ -22,20 +22,15 @@ from experiments.plots.around import (
     Picture,
     Scene,
     dots,
-    dress_map,
-    dress_side,
     groups,
     nearest_text,
-    projection_note,
-    ring_nearest,
     shade_upper,
-    shared_marks,
     tone,
     tones,
 )
 from experiments.plots.canvas import SMALL
 from experiments.plots.style import FAMILY_COLOURS, INK, SOFT, shade
-from experiments.tracing import Case, facts, number_text
+from experiments.tracing import Case, number_text
 
 COLOURS = tones(FAMILY_COLOURS["HNSW"])
 SQUARE: dict[str, Any] = {
@@ -90,38 +85,30 @@ def picture(case: Case, trace: WalkTrace, stem: Path) -> list[Path]:
     """Draw a walk; return the paths of PNG and SVG."""
     walk = Walk(case, trace)
     note = (
-        f"{projection_note(walk.scene)} Lines are the links along which vectors were "
-        "found. On the right: a step looks at the links of the nearest vector of the "
-        "pool that has not had its turn; the search ends when all have."
+        "Lines are the links along which vectors were found. On the right: a step "
+        "looks at the links of the nearest vector of the pool that has not had its "
+        "turn; the search ends when all have."
     )
     if trace.estimated:
         note += " Distances on the right are by codes."
-    told, k = facts(case), case.setting.k
-    marks = _marks(walk)
-    drawn = Picture(TITLE, told, note, -(-len(marks) // 2))
-    dress_map(drawn.map, walk.scene)
+    drawn = Picture(walk.scene, TITLE, note, _marks(walk))
     _draw_links(drawn.map, walk)
     _draw_steps(drawn.map, walk)
     _draw_entry(drawn.map, walk)
-    ring_nearest(drawn.map, walk.scene)
     _draw_distances(drawn.side, walk)
     drawn.name_axes("step", "distance to the query", "What each step looked at")
-    drawn.key(marks)
-    dress_side(drawn.side, walk.scene, min(k, len(case.truth)))
-    return drawn.canvas.save(stem, TITLE, f"{TITLE}. {', '.join(told)}. {note}")
+    return drawn.save(stem)
 
 
 def _marks(walk: Walk) -> list[Mark]:
-    missed = bool(np.setdiff1d(walk.scene.case.truth, walk.scene.case.found).size)
     dot = DOT | {"ms": 6, "mfc": tone(COLOURS, 0.5)}
     marks: list[Mark] = [
-        *shared_marks(len(walk.scene.case.truth), missed),
         ({"marker": "o", "ms": 3, "mfc": SCORED, "mec": "none"}, "scored"),
         (dot, "looked at, the later the darker"),
         ({"ls": "-", "color": SOFT, "lw": 1.4}, "the pool's last"),
     ]
     if walk.upper:
-        marks.insert(-2, (SQUARE, "on the upper layers"))
+        marks.insert(1, (SQUARE, "on the upper layers"))
     return marks
 
 
@@ -186,8 +173,7 @@ def _draw_distances(ax: Axes, walk: Walk) -> None:
 def film(case: Case, trace: WalkTrace, path: Path) -> Path:
     """Draw a film of a walk; return its path."""
     walk = Walk(case, trace)
-    reel = Film(walk.scene, case.setting.short, COLOURS)
-    ring_nearest(reel.map, walk.scene, 8)
+    reel = Film(walk.scene, COLOURS)
     return reel.save(path, _frames(reel, walk))
 
 

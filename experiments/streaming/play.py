@@ -108,9 +108,10 @@ def run(
                 )
                 progress.doing("exact neighbours of each step")
                 truth = find_truth(runbook, data)
-                stamp["datasets"].append(_identity(data))
+                stamp["datasets"].append(provenance.dataset(data, entry.name))
                 stamp["runbooks"][data.name] = _summary(runbook)
-                for line in _trial(experiment, plan, runbook, data, truth, progress):
+                play = _trial(experiment, plan, runbook, data, truth, progress, out)
+                for line in play:
                     lines.append(line)
                     results.write_table(out / results.STEPS, lines)
         stamp["status"] = "finished"
@@ -128,6 +129,7 @@ def _trial(
     data: Dataset,
     truth: Truth,
     progress: Progress,
+    out: Path,
 ) -> Iterator[Line]:
     """Yield the lines of every index on one dataset."""
     with ExitStack() as stack:
@@ -136,13 +138,11 @@ def _trial(
         np.save(folder / "test.npy", data.test)
         for build in experiment.builds:
             progress.doing(build.label)
-            player = Player(build, plan, runbook, data, folder)
-            lines = list(player.play(truth))
-            for line in lines:
+            player = Player(build, plan, runbook, data, folder, out)
+            for line in player.play(truth):
                 if line.status != "ok":
-                    what = f"{build.label}, step {line.step}: {line.status}"
-                    progress.print(what, style="yellow")
-            yield from lines
+                    progress.print(_what(line), style="yellow")
+                yield line
             progress.done()
 
 
@@ -156,18 +156,25 @@ class Player:
     runbook : the steps
     data : the vectors
     folder : where ``train.npy`` and ``test.npy`` are
+    out : where to keep whatever a failing worker had to say
     """
 
     def __init__(
-        self, build: Build, plan: Plan, runbook: Runbook, data: Dataset, folder: Path
+        self,
+        build: Build,
+        plan: Plan,
+        runbook: Runbook,
+        data: Dataset,
+        folder: Path,
+        out: Path,
     ) -> None:
         self._build, self._plan, self._data = build, plan, data
-        self._runbook, self._folder = runbook, folder
+        self._runbook, self._folder, self._out = runbook, folder, out
         self._deletes = ""
         self._bytes: int | None = None
 
     def play(self, truth: Truth) -> Iterator[Line]:
-        """Yield the lines of every step, up to one that ends the process."""
+        """Yield the lines of every step, up to one that is not "ok"."""
         adapter = updatable.find(self._build.adapter)
         first = next(states(self._runbook))
         if adapter is None:
@@ -184,12 +191,11 @@ class Player:
         )
         try:
             for state in states(self._runbook, truth):
-                failed = False
                 for line in self._step(worker, state):
                     yield line
-                    failed = failed or line.status != "ok"
-                if failed:  # not to be trusted with the rest
-                    return
+                    if line.status != "ok":  # not to be trusted with the rest
+                        results.keep_failure(self._out, _what(line), worker.log())
+                        return
         finally:
             worker.close()
 
@@ -198,7 +204,7 @@ class Player:
             adapter=adapter,
             metric=self._data.metric,
             params=self._build.params,
-            seed=self._plan.config.seed,
+            seed=self._build.seed,
             train=self._folder / "train.npy",
             test=self._folder / "test.npy",
             k=self._plan.config.k,
@@ -263,14 +269,9 @@ class Player:
             metric=data.metric,
             d=data.train.shape[1],
             nq=len(data.test),
-            library=build.adapter.library,
-            family=build.adapter.family(build.params),
-            index=build.adapter.spelling(build.params),
-            label=build.label,
-            build_params=canonical(written(build.params)),
+            **build.columns(),
             k=self._plan.config.k,
             threads=self._plan.threads,
-            seed=self._plan.config.seed,
             step=step.number,
             operation=step.operation,
             points=len(step.tags),
@@ -281,13 +282,8 @@ class Player:
         )
 
 
-def _identity(data: Dataset) -> dict[str, str]:
-    return {
-        "name": data.name,
-        "metric": data.metric,
-        "fingerprint": data.fingerprint,
-        "source": data.source,
-    }
+def _what(line: Line) -> str:
+    return f"{line.label}, step {line.step}: {line.status}"
 
 
 def _summary(runbook: Runbook) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from pyarrow import parquet
 
 from experiments import results
 from experiments.results import Row
+from experiments.under_load import Line
 
 NQ = 200
 EFS = (10, 20, 40, 80, 160, 320)
@@ -16,7 +17,7 @@ DATASETS = ("patches-192-euclidean", "wordnet <b>&amp;</b>")
 OLD = (  # the columns of before
     "recall_at_10_low", "recall_at_10_high", "recall_at_10_strict", "recall_at_10_ab",
     "share_50", "share_90", "share_100", "recall_p5", "zero_recall", "p99_pooled_us",
-    "p95_us_low", "p95_us_high", "p99_us_low", "p99_us_high", "noise", "builds",
+    "p95_us_low", "p95_us_high", "p99_us_low", "p99_us_high", "sway", "builds",
 )  # fmt: skip
 PROVENANCE = {
     "command": "ann run mine.toml",
@@ -74,7 +75,7 @@ def point(
         "mean_us": 1.1 * p50,
         "p50_us_low": 0.9 * p50,
         "p50_us_high": 1.1 * p50,
-        "noise": 0.2 if label == "hnswlib" else 0.04,
+        "sway": 0.2 if label == "hnswlib" else 0.04,
         "qps": 1.9e6 / p50,
         "qps_1thread": 1e6 / p50,
         "build_s": 1.5 if library == "ann" else 2.5,
@@ -126,6 +127,7 @@ def write(directory, without=(), files=True):
                     "qps_1thread": row.qps_1thread * factor,
                 }
                 writer.writerow({"row_id": row.row_id, "round": i, **measures})
+    results.write_table(directory / "load.csv", list(loads()))
     return directory
 
 
@@ -141,6 +143,35 @@ def drop(path, columns):
 
 def measured():
     return [row for row in rows() if row.status == "ok"]
+
+
+def loads():
+    """Yield what queries of the first data set waited for, the greater load first."""
+    for label, ef in (("HNSW", 40), ("hnswlib", 80)):
+        for fraction in (0.9, 0.5):
+            yield line(DATASETS[0], label, ef, fraction)
+
+
+def line(dataset, label, ef, fraction):
+    us = 10 * ef / (1 - fraction)
+    return Line(
+        dataset=dataset,
+        label=label,
+        search_params=json.dumps({"ef_search": ef}),
+        row_id=f"{dataset} {label} {ef}",
+        recall_at_10=0.97,
+        fraction=fraction,
+        offered_qps=fraction * 1000,
+        achieved_qps=fraction * 999,
+        queries=500,
+        p50_us=us,
+        p95_us=2 * us,
+        p99_us=3 * us,
+        p99_us_low=None,
+        p99_us_high=None,
+        service_p50_us=us,
+        service_p99_us=us,
+    )
 
 
 def samples():

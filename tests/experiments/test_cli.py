@@ -4,6 +4,8 @@ import sys
 import pytest
 from typer.testing import CliRunner
 
+import ann as library
+from experiments import compare
 from experiments.cli import app
 
 CONFIG = """
@@ -36,8 +38,20 @@ def test_help_is_light():
     assert done.stdout.strip() == "[]"
 
 
-def test_datasets_are_listed(ann):
-    assert "patches-192-euclidean" in ann("datasets").stdout.splitlines()
+def test_datasets_are_listed_with_their_sizes(ann):
+    lines = [line.split() for line in ann("datasets").stdout.splitlines()]
+    assert ["patches-192-euclidean", "529,611", "×", "192"] in lines
+    assert ["dbpedia-openai-100k-angular"] in lines  # its publisher does not say
+
+
+def test_the_version_is_told(ann):
+    assert ann("--version").stdout == f"ann {library.__version__}\n"
+
+
+def test_compare_tells_every_measure_and_its_own_default(ann):
+    told = " ".join(ann("compare", "--help").stdout.replace("│", " ").split())
+    assert all(measure in told for measure in compare.MEASURES)
+    assert f"[default: {compare.THRESHOLD}]" in told
 
 
 def test_a_dry_run_shows_the_plan_and_does_nothing(ann, tmp_path):

@@ -17,7 +17,9 @@ EFS = {10: 0.90, 20: 0.95, 40: 0.991}
 NQ = 400
 
 
-def write(directory, factor=1.0, noise=(0.98, 1.0, 1.02), work=1.0, efs=EFS, lid=0):
+def write(
+    directory, factor=1.0, noise=(0.98, 1.0, 1.02), work=1.0, efs=EFS, lid=0, yard=1.0
+):
     """Write a run of one curve whose times are ``factor`` longer."""
     directory.mkdir()
     rows, queries = [], []
@@ -29,6 +31,7 @@ def write(directory, factor=1.0, noise=(0.98, 1.0, 1.02), work=1.0, efs=EFS, lid
                 "HNSW", "HNSW", ef, recall, p50, row_id=f"r{ef}",
                 distance_computations=10.0 * ef * work,
                 index_bytes=int(1e6 * work), build_s=10 * factor,
+                yardstick_us=90.0 * yard,
             )
         )  # fmt: skip
         latency = p50 * hard / np.median(hard)
@@ -95,6 +98,44 @@ def test_queries_that_differ_widen_the_interval(tmp_path):
     assert apart.ratio.high - apart.ratio.low > 0.02
 
 
+def test_a_slower_machine_is_no_regression(tmp_path):
+    before, after = write(tmp_path / "a"), write(tmp_path / "b", 1.15, yard=1.15)
+    changes = compare.compare(before, after, compare.CLOCKED)
+    assert {change.verdict for change in changes} == {""}
+    assert all(change.ratio.value == pytest.approx(1) for change in changes)
+    assert all(change.drift == pytest.approx(1.15) for change in changes)
+    assert changes[0].after == pytest.approx(1.15 * changes[0].before)
+
+
+def test_a_faster_machine_does_not_hide_a_regression(tmp_path):
+    quiet = (0.995, 1.0, 1.005)
+    before = write(tmp_path / "a", noise=quiet)
+    after = write(tmp_path / "b", 1.15 * 0.95, noise=quiet, yard=0.95)
+    assert set(verdicts(before, after)) == {"worse"}
+    (change, *_) = compare.compare(before, after)
+    assert change.ratio.value == pytest.approx(1.15, rel=1e-3)
+
+
+def test_the_yardstick_alone_tells_no_regression(tmp_path):
+    before, after = write(tmp_path / "a"), write(tmp_path / "b", yard=0.8)
+    assert set(verdicts(before, after, *compare.CLOCKED)) == {""}
+    assert set(verdicts(after, before, *compare.CLOCKED)) == {""}
+
+
+def test_what_no_clock_measured_is_not_corrected(tmp_path):
+    before = write(tmp_path / "a")
+    after = write(tmp_path / "b", work=1.06, yard=1.06)
+    measures = ("distance_computations", "index_bytes")
+    assert set(verdicts(before, after, *measures)) == {"worse"}
+
+
+def test_runs_without_a_yardstick_are_compared_as_they_are(tmp_path):
+    before, after = write(tmp_path / "a"), write(tmp_path / "b", 1.15, yard=1.15)
+    for each in after.run.points:
+        del each.cells["yardstick_us"]
+    assert set(verdicts(before, after)) == {"worse"}
+
+
 def test_work_is_gated_where_time_is_not(tmp_path):
     before = write(tmp_path / "a")
     after = write(tmp_path / "b", 1.0, work=1.06, noise=(0.5, 1, 2))
@@ -157,6 +198,10 @@ def test_the_table_fits(tmp_path, width):
     assert max(map(len, lines)) <= width
     assert sum("worse" in line for line in lines) >= 3
     assert any("+30.0%" in line for line in lines)
+    assert "yardstick" not in file.getvalue().split("After over")[0]  # no drift
+    slower = compare.compare(before, write(tmp_path / "c", 1.3, yard=1.1))
+    Console(file=file, width=width).print(report.changes(slower))
+    assert "patches-192-euclidean, yardstick +10.0%" in file.getvalue()
 
 
 def test_the_command_s_status_tells(tmp_path):

@@ -55,6 +55,8 @@ def test_more_work_takes_longer():
     many = {"index": [{"kind": "HNSW", "search": {"ef_search": [10, 20, 40, 9000]}}]}
     assert estimate.seconds(planned(**many)) > few
     assert estimate.seconds(planned(rounds=30)) > few
+    loaded = planned(load={"fractions": [0.5, 0.9], "seconds": 30.0})
+    assert estimate.seconds(loaded) == pytest.approx(few + 2 * 40)
     larger = [{"name": "patches-192-euclidean", "nq": 1000}]
     assert estimate.seconds(planned(dataset=larger)) > 3 * few
 

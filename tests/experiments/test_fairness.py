@@ -16,6 +16,7 @@ def sample(ids, distances=None, **changes):
     fields = {
         "latency_us": np.ones(len(ids)), "batch_s": 1.0, "batch_1_s": 1.0,
         "cores": 1.0, "compiled": 0, "changed": False, "compile_s": 0.0,
+        "yardstick_us": 1.0,
     }  # fmt: skip
     return Sample(ids=ids, distances=distances, **fields | changes)
 

@@ -32,6 +32,13 @@ def test_latency_is_that_of_each_query_in_its_place(bench):
     assert sample.cores < 0.5  # asleep
 
 
+def test_the_yardstick_comes_after_the_build_and_beside_the_sample(bench):
+    bench = bench(fakes.Brute)
+    bench.build()
+    assert "_yardstick" not in vars(bench)  # nor is its memory in the build's peak
+    assert bench.measure(fakes.Brute.Search(), seed=0).yardstick_us > 1
+
+
 def test_a_second_busy_core_shows(bench, monkeypatch):
     monkeypatch.setattr(measure, "process_time", lambda: 2 * time.perf_counter())
     bench = bench(fakes.Brute)

@@ -53,18 +53,39 @@ def test_numbers_are_the_cells_and_what_rounds_add(full):
     trace = next(trace for trace in section.traces if trace.label == "hnswlib")
     numbers = trace.settings[0].numbers
     assert numbers["recall_at_10_strict"] == pytest.approx(row.recall_at_10_strict)
-    assert numbers["noise"] == 0.2
+    assert numbers["sway"] == 0.2
     assert numbers["qps_low"] == pytest.approx(0.9 * row.qps)
     assert numbers["qps_high"] == pytest.approx(1.2 * row.qps)
     assert "p99_us" not in numbers
     assert trace.settings[0].words == "ef_search=10"
 
 
-def test_noise_of_old_rows_comes_from_their_rounds(tmp_path):
+def test_the_sway_of_old_rows_comes_from_their_rounds(tmp_path):
     section = gather([write(tmp_path / "old", without=OLD)]).sections[0]
     numbers = section.traces[0].settings[0].numbers
-    assert numbers["noise"] == pytest.approx((1.2 - 0.9) / 1.0)
+    assert numbers["sway"] == pytest.approx(0.1)
     assert "recall_at_10_strict" not in numbers
+
+
+def test_loads_stand_by_the_setting_they_were_offered_to(full):
+    section = gather([full]).sections[0]
+    loaded = {
+        (trace.label, each.words): each.loads
+        for trace in section.traces
+        for each in trace.settings
+        if each.loads
+    }
+    assert loaded.keys() == {("HNSW", "ef_search=40"), ("hnswlib", "ef_search=80")}
+    light, busy = loaded["HNSW", "ef_search=40"]
+    assert light["fraction"] == 0.5
+    assert light["achieved_qps"] == pytest.approx(499.5)
+    assert busy["p99_us"] == pytest.approx(12_000)
+
+
+def test_loads_are_told_only_where_there_are_any(full, tmp_path):
+    assert "Under load" in document(gather([full]))
+    bare = gather([write(tmp_path / "bare", files=False)])
+    assert "Under load" not in document(bare).split("<script")[0]
 
 
 def test_rows_that_do_not_count_are_listed_and_the_overhead_is_told(full):

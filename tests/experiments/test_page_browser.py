@@ -179,6 +179,19 @@ def test_figures_are_of_the_recall_of_the_slider(browser, html, recall):
         assert len(front["x"]) == (1 if recall == 0.9 else 2)  # SQ8; then HNSW too
 
 
+def test_loads_are_drawn_of_the_curves_that_were_loaded(browser, html):
+    with opened(browser, html) as tab:
+        for figure, factor in (("load50", 1), ("load99", 3)):
+            found = {trace["meta"]: trace for trace in data(tab, figure)}
+            assert found.keys() == {"HNSW", "hnswlib"}
+            assert found["HNSW"]["x"] == [0.5, 0.9]
+            waits = [factor * 800, factor * 4000]
+            assert found["HNSW"]["y"] == pytest.approx(waits)
+        tab.locator('#section-0 .chips [data-curve="HNSW"]').click()
+        assert drawn(tab, "load99") == ["hnswlib"]
+        assert tab.locator("#section-1 figure.load99").is_hidden()  # none was offered
+
+
 def test_the_scripts_read_as_python_does(browser, html):
     rng = np.random.default_rng(0)
     cases = []
@@ -336,7 +349,7 @@ def test_every_point_is_in_the_table(browser, html):
         table = tab.locator("#section-0 details.points table")
         table.locator("tr.point").first.wait_for()
         heads = table.locator("thead th").all_inner_texts()
-        wanted = {"@10 ids alone", "@10 ann-benchmarks", "≥ 0.9", "p5", "none", "noise"}
+        wanted = {"@10 ids alone", "@10 ann-benchmarks", "≥ 0.9", "p5", "none", "sway"}
         assert wanted <= set(heads)
         assert "p99 µs" not in heads  # nobody has one
         assert table.locator("tr.point").count() == len(CURVES) * len(EFS)

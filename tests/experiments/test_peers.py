@@ -3,6 +3,7 @@ import importlib.util
 import numpy as np
 import pytest
 
+import ann
 from experiments import indexes
 from experiments.recall import distances_of, recall
 
@@ -75,6 +76,21 @@ def test_finds_the_true_neighbours_under_each_metric(data, key, metric):
         assert (counts >= 10).all()
         if adapter.kind in ("Flat", "IVF", "IVFFlat"):
             assert (counts >= len(X)).all()
+
+
+@pytest.mark.parametrize(
+    ("kind", "params"),
+    [("HNSW", {}), ("HNSW", {"epsilon": 0.2}), ("IVF", {}), ("IVF", {"patience": 3})],
+)
+def test_ours_left_at_its_defaults_is_searched_as_the_library_does(data, kind, params):
+    (X, Q), adapter = data, indexes.KINDS["ann", kind]
+    build = PARAMS[kind][0]
+    index = adapter("l2", adapter.Build(**build), seed=1)
+    index.add(X, threads=1)
+    search, k = adapter.Search(**params), 80  # more than an ef_search of 64 allows
+    found = index.ids(index.searcher(search, k, 1)(Q))
+    plain = getattr(ann, kind)(metric="l2", seed=1, **build).add(X)
+    np.testing.assert_array_equal(found, plain.search(Q, k=k, **params)[0])
 
 
 def test_faiss_gets_vectors_of_norm_one_for_cosine_only(data):

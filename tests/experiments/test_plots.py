@@ -17,6 +17,7 @@ from experiments.frontier import frontier
 from experiments.plots.canvas import Canvas
 from experiments.plots.costs import bubble_width
 from experiments.plots.curves import curves, knee
+from experiments.plots.load import draw_load
 from experiments.plots.panel import Panel
 from experiments.plots.placement import Box, spread, staircase, text_width, wrap
 from experiments.plots.rows import read_run, read_runs
@@ -32,6 +33,7 @@ from experiments.plots.scales import (
 )
 from experiments.plots.scene import Scene, best_p50, setting, stems
 from experiments.plots.style import FAMILY_COLOURS, shade, styles
+from tests.experiments import page_run
 
 N, D, NQ, K = 50_000, 192, 1000, 10
 PROVENANCE = {
@@ -700,6 +702,31 @@ def test_overlaid_runs_name_themselves(tmp_path, figures):
     assert "HNSW (old): " in words
     assert "HNSW (new): " in words
     assert words.count("Xeon") == 1
+
+
+def test_loads_are_drawn_of_the_run_that_was_loaded(tmp_path, figures):
+    dirs = [page_run.write(tmp_path / "old"), page_run.write(tmp_path / "new")]
+    runs = read_runs(dirs)
+    group = runs[0].points[0].group
+    draw_load(Scene.of(runs, group), tmp_path / "both")
+    words = figures["both-load"][1]
+    assert "HNSW (old): p99 12 ms at 90%." in words
+    assert "hnswlib (new): p99 24 ms at 90%." in words
+    (dirs[1] / "load.csv").unlink()
+    draw_load(Scene.of(read_runs(dirs), group), tmp_path / "one")
+    assert "(new)" not in figures["one-load"][1]
+    (dirs[0] / "load.csv").unlink()
+    assert draw_load(Scene.of(read_runs(dirs), group), tmp_path / "none") == []
+
+
+def test_the_search_that_does_nothing_is_no_curve_and_no_data_set(tmp_path, figures):
+    idle = next(flat()) | {"library": "dummy", "label": "nothing"}
+    rows = [*flat(), idle, idle | {"dataset": "measured by nothing else"}]
+    plots.draw([write(tmp_path, rows)], tmp_path / "figures")
+    assert tuple(figures) == ALL
+    assert not any("nothing" in words for _, words in figures.values())
+    with pytest.raises(ValueError, match="some row must be ok and have a recall"):
+        plots.draw([write(tmp_path, [idle])], tmp_path / "figures")
 
 
 def test_importing_plots_does_not_import_matplotlib():

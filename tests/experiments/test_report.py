@@ -7,6 +7,7 @@ from rich.console import Console
 
 from experiments import report, results
 from experiments.plots.rows import read_run
+from tests.experiments import page_run
 
 COMMON = {
     "dataset": "patches-192-euclidean",
@@ -111,20 +112,31 @@ def test_details_have_a_line_for_every_point(runs):
     ]
 
 
+def test_loads_stand_by_rising_load_under_their_index(tmp_path):
+    [table] = report.loads([read_run(page_run.write(tmp_path / "run"))])
+    lines = [line.split() for line in shown([table], 80).splitlines()]
+    start = lines.index(["HNSW", "0.988"])
+    assert lines[start + 1] == ["50%", "500", "800", "2,400", "800"]
+    assert lines[start + 2] == ["90%", "899", "4,000", "12,000", "4,000"]
+    assert ["hnswlib", "0.998"] in lines[start + 3 :]
+    bare = page_run.write(tmp_path / "bare", files=False)
+    assert list(report.loads([read_run(bare)])) == []
+
+
 def test_problems_name_failures_and_noise():
     rows = [
         point("a", "Flat", None, 1.0, 1, status="failed: boom"),
         point("a", "Flat", None, 1.0, 1, status="failed: boom"),
         point("b", "Flat", None, 1.0, 1, status="refused: it compiled"),
-        point("c", "HNSW", 9, 1.0, 1, noise=0.11),
-        point("c", "HNSW", 20, 1.0, 1, noise=0.32),
-        point("d", "Flat", None, 1.0, 1, noise=0.1),
+        point("c", "HNSW", 9, 1.0, 1, sway=0.11),
+        point("c", "HNSW", 20, 1.0, 1, sway=0.32),
+        point("d", "Flat", None, 1.0, 1, sway=0.1),
     ]
     assert list(report.problems(rows)) == [
         "a: failed: boom (2 points)",
         "b: refused: it compiled",
-        "noisy: between rounds, the p50 of 2 of 6 points differs by more than 10%, "
-        'most by 32%: c {"ef_search":20}',
+        "noisy: without one of its rounds, the p50 of 2 of 6 points would differ by "
+        'more than 10%, most by 32%: c {"ef_search":20}',
     ]
 
 

@@ -233,8 +233,9 @@ def test_nothing_is_left_behind(measure, monkeypatch, tmp_path):
     folder = tmp_path / "tmp"
     folder.mkdir()
     monkeypatch.setattr(tempfile, "tempdir", str(folder))
-    measure([SHARES, {"build": {"fault": "die"}}])
+    got = measure([SHARES, {"build": {"fault": "die"}}])
     assert list(folder.iterdir()) == []
+    assert not (got.out / "pieces").exists()
     assert multiprocessing.active_children() == []
 
 
@@ -465,23 +466,17 @@ def test_planted_faults_are_refused(measure, fault, reason):
 
 
 def test_ctrl_c_ends_the_workers_and_keeps_the_rows(tmp_path):
-    script = tmp_path / "script.py"
-    script.write_text(
-        f"import sys; sys.path.insert(0, {str(Path(__file__).parent)!r})\n"
-        "import fakes, test_runner\n"
-        "from experiments import cli, datasets, indexes\n"
-        "if __name__ == '__main__':\n"
-        "    indexes.KINDS['fakes', 'Brute'] = fakes.Brute\n"
-        "    datasets.load = test_runner.made\n"
-        "    cli.main()\n"
-    )
+    script = Path(__file__).with_name("fakes_cli.py")
     (tmp_path / "c.toml").write_text(
         "name = 'try'\nthreads = 1\nrounds = 1000\n"
         "[[dataset]]\nname = 'synthetic-cube-4d-4i-1k'\n"
         "[[index]]\nlibrary = 'fakes'\nkind = 'Brute'\n"
     )
     command = [sys.executable, script, "run", "c.toml", "--out", "out"]
-    environment = os.environ | {"TMPDIR": str(tmp_path / "tmp")}
+    environment = os.environ | {
+        "TMPDIR": str(tmp_path / "tmp"),
+        "ANN_CACHE": str(tmp_path / "cache"),
+    }
     (tmp_path / "tmp").mkdir()
     process = subprocess.Popen(
         command,
@@ -507,4 +502,5 @@ def test_ctrl_c_ends_the_workers_and_keeps_the_rows(tmp_path):
     assert "Traceback" not in out + err
     assert Results(tmp_path / "out").rows[0]["status"] == "ok"
     assert list((tmp_path / "tmp").iterdir()) == []
+    assert list((tmp_path / "out" / "pieces").glob("work-*")) == []
     assert psutil.wait_procs(children, timeout=10)[1] == []

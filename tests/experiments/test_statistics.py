@@ -70,9 +70,15 @@ def test_pairs_must_be_pairs():
         statistics.paired_difference(np.ones(0), np.ones(0))
 
 
-def test_spread():
-    assert statistics.spread([10, 11, 12]) == pytest.approx(2 / 11)
-    assert math.isnan(statistics.spread([10]))
+def test_a_median_sways_with_the_round_it_hangs_on():
+    assert statistics.sway([10, 11, 12]) == pytest.approx(0.5 / 11)
+    assert statistics.sway([8, 12]) == pytest.approx(2 / 10)
+    assert math.isnan(statistics.sway([10]))
+
+
+def test_one_disturbed_round_among_others_that_agree_is_not_noise():
+    assert statistics.sway([10, 10.2, 10.1, 10.3, 40]) < 0.02
+    assert statistics.sway([10, 10.2, 40, 41]) > statistics.NOISY
 
 
 def test_the_tail_of_a_mean():

@@ -43,8 +43,9 @@ def _ann(tmp_path, monkeypatch):
     monkeypatch.setattr(updatable, "_CLASSES", (*updatable._CLASSES, fakes.Growing))
     (tmp_path / "book.yaml").write_text(BOOK)
 
-    def invoke(config, *arguments):
-        (tmp_path / "stream.toml").write_text(CONFIG + config)
+    def invoke(config, *arguments, timeout_s=100):
+        text = f"timeout_s = {timeout_s}{CONFIG}{config}"
+        (tmp_path / "stream.toml").write_text(text)
         command = ["runbook", "book.yaml", "--config", "stream.toml", *arguments]
         return CliRunner().invoke(app, command)
 
@@ -150,6 +151,19 @@ def test_a_step_that_fails_ends_its_index_and_no_other(ann):
     assert failed == ["ok", "ok", "failed: RuntimeError: asked to fail"]
     assert died[2].startswith("out of memory: the worker died (SIGKILL)")
     assert fine == ["ok"] * 6
+    told = Path("results/stream/failures.log").read_text()
+    assert "step 3: failed: RuntimeError: asked to fail\nTraceback" in told
+    assert "last words" in told
+
+
+def test_a_search_that_hangs_ends_its_index_and_no_other(ann):
+    hangs = GROWING + 'label = "hangs"\nsearch.fault = ["hang", "raise"]\n'
+    done = ann(hangs + GROWING, timeout_s=3)
+    assert done.exit_code == 1
+    first, second, *fine = [(line["label"], line["status"]) for line in lines()]
+    assert first == ("hangs", "ok")
+    assert second == ("hangs", "timed out: no answer within 3 s")
+    assert [status for _, status in fine] == ["ok"] * 6
 
 
 def test_what_cannot_be_driven_is_skipped(ann):

@@ -46,6 +46,11 @@ def shown(case, every=False):
     return [line.split() for line in text.getvalue().splitlines() if line.strip()]
 
 
+def test_a_setting_tells_what_was_set():
+    assert setting().short == "HNSW"
+    assert setting(search='{"epsilon": 0.1}').short == "HNSW: epsilon = 0.1"
+
+
 # --- settings -------------------------------------------------------------------------
 
 

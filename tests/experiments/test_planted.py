@@ -1,0 +1,99 @@
+import csv
+import time
+
+import pytest
+from test_compare import write
+from typer.testing import CliRunner
+
+from experiments import compare, config, indexes, ours, plan, planted
+
+CONFIG = """
+name = "tiny"
+rounds = 3
+threads = 1
+[[dataset]]
+name = "digits-64-euclidean"
+n = 400
+nq = 60
+[[index]]
+kind = "Flat"
+"""
+
+
+@pytest.fixture(name="ann")
+def _ann(tmp_path, monkeypatch):
+    import typer
+
+    app = typer.Typer()
+    app.command()(planted.main)
+    (tmp_path / "tiny.toml").write_text(CONFIG)
+    out = tmp_path / "out"
+
+    def invoke(*arguments):
+        command = [str(tmp_path / "tiny.toml"), "--out", str(out), *arguments]
+        return CliRunner().invoke(app, command)
+
+    return invoke
+
+
+def test_a_search_takes_longer_by_the_share_and_answers_the_same(monkeypatch):
+    def searcher(self, search, k, threads):
+        return lambda Q: time.sleep(0.02) or ("ids", Q)
+
+    monkeypatch.setattr(ours._Ours, "searcher", searcher)
+    index = planted.Flat("l2", planted.Flat.Build(), 0)
+    for share in (0, 1):
+        monkeypatch.setenv("PLANTED", str(share))
+        call = index.searcher(planted.Flat.Search(), 10, 1)
+        start = time.perf_counter()
+        assert call("Q") == ("ids", "Q")
+        assert 0.9 < (time.perf_counter() - start) / (0.02 * (1 + share)) < 1.5
+
+
+def test_rows_are_those_of_the_index_itself(tmp_path, monkeypatch):
+    (tmp_path / "tiny.toml").write_text(CONFIG)
+    loaded = config.load(tmp_path / "tiny.toml", config.Config)
+    [own] = plan.make(loaded).experiments[0].builds
+    monkeypatch.setitem(indexes.KINDS, ("ann", "Flat"), planted.Flat)
+    [slowed] = plan.make(loaded).experiments[0].builds
+    assert slowed.adapter is planted.Flat
+    assert slowed.columns() == own.columns()
+    assert slowed.points[0].row_id == own.points[0].row_id
+
+
+def test_what_was_said_is_counted_and_finished_runs_are_kept(
+    ann, tmp_path, monkeypatch
+):
+    factors, measured = {"plain": 1.0, "again": 1.02, "slowed": 1.15}, []
+
+    def run(config, out, share):
+        if out.exists():
+            return
+        measured.append((out.parent.name, out.name, share))
+        out.parent.mkdir(parents=True, exist_ok=True)
+        unlucky = 1.2 if (out.parent.name, out.name) == ("1", "again") else 1.0
+        write(out, factors[out.name] * unlucky)
+
+    monkeypatch.setattr(planted, "_run", run)
+    for _ in range(2):
+        done = ann("--repetitions", "3", "--share", "0.1")
+        assert done.exit_code == 0, done.output
+        assert "the same code: no regression in 2 of 3" in done.stdout
+        assert "10% slower: a regression in 3 of 3" in done.stdout
+        assert "2, again: 3 worse of 3 readings; p50 +22.4% (" in done.stdout
+    runs = [(name, 0.1 if name == "slowed" else 0) for name in factors]
+    assert measured == [(str(i), *each) for i in range(3) for each in runs]
+    with (tmp_path / "out" / "planted.csv").open(newline="") as file:
+        lines = list(csv.DictReader(file))
+    assert [line["worse"] for line in lines] == ["0", "3", "3", "3", "0", "3"]
+    assert float(lines[1]["ratio"]) == pytest.approx(1.15)
+
+
+def test_a_planted_slow_down_is_measured(ann, tmp_path, monkeypatch):
+    monkeypatch.setenv("ANN_CACHE", str(tmp_path / "cache"))
+    done = ann("--repetitions", "1", "--share", "1")
+    assert done.exit_code == 0, done.output
+    home = tmp_path / "out" / "0"
+    runs = {name: compare.Measured(home / name) for name in ("plain", "slowed")}
+    [change] = compare.compare(*runs.values(), targets=[0.9])
+    assert 1.5 < change.after / change.before < 2.7
