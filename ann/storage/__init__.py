@@ -39,12 +39,11 @@ def write(
     path : path-like
         In a folder that exists. Through a symbolic link, what it points to is replaced.
     manifest : dict
-        Of strings, finite numbers, booleans, None, lists and dicts, at most
-        31 in each other; with the arrays' descriptions (some 200 bytes each) at most
-        256 KiB of JSON.
+        Of strings, finite numbers, booleans, None, lists and dicts, at most 31 in each
+        other; with the arrays' descriptions (some 200 bytes each) 256 KiB of JSON.
     arrays : mapping of names to arrays
         Of int8, uint8, int32, int64, uint64, float32 or float64 and at most 8
-        dimensions. What is not contiguous is copied.
+        dimensions. What is not contiguous is copied. Nobody may change them meanwhile.
 
     Raises
     ------

@@ -37,7 +37,7 @@ def replacing(path: str) -> Iterator[FileIO]:
         _remove_abandoned(target)
         file = _new_temporary(target)
         with file, _removed_on_failure(file.name):
-            if permissions is not None:
+            if permissions is not None:  # before anybody could read what is in it
                 os.fchmod(file.fileno(), permissions)
             yield file
             os.fsync(file.fileno())
@@ -58,7 +58,7 @@ def _explained(path: str, outcome: str) -> Iterator[None]:
     try:
         yield
     except OSError as error:  # of the same subclass: it goes by the number
-        text = f"{error.strerror} ({outcome})"
+        text = f"{error.strerror or error} ({outcome})"
         raise OSError(error.errno, text, path) from error
 
 
@@ -116,9 +116,9 @@ def _new_temporary(target: str) -> FileIO:
         file = FileIO(name, "x")
         with suppress(OSError):  # a file system without locks
             fcntl.flock(file, fcntl.LOCK_EX)
-        if _is_at(file, name):  # nobody took it for abandoned before it was locked
+        if os.path.lexists(name):
             return file
-        file.close()
+        file.close()  # somebody took it for abandoned before it was locked
 
 
 def _remove_abandoned(target: str) -> None:
@@ -133,19 +133,11 @@ def _remove_abandoned(target: str) -> None:
 def _remove_if_abandoned(temporary: str) -> None:
     with (
         suppress(OSError),  # it is locked, gone, no file, or not ours to remove
-        FileIO(temporary, "r+", opener=_open_itself) as file,
+        FileIO(temporary, "r", opener=_open_itself) as file,
     ):
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        if _is_at(file, temporary):
-            os.unlink(temporary)
+        os.unlink(temporary)  # if it still has the name: nobody else ever gets it
 
 
 def _open_itself(path: str, flags: int) -> int:
     return os.open(path, flags | os.O_NOFOLLOW | os.O_NONBLOCK)
-
-
-def _is_at(file: FileIO, name: str) -> bool:
-    try:
-        return os.path.samestat(os.fstat(file.fileno()), os.lstat(name))
-    except FileNotFoundError:
-        return False
