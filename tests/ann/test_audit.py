@@ -198,7 +198,7 @@ def test_any_content_is_safe_to_audit_and_to_repair(seed, churned):
     entry, top = (int(value) for value in rng.integers(*reach, size=2))
     churned._put(graph._replace(entry_point=entry, top=top))
     report = churned.audit()
-    assert sum(fault.count for fault in report.faults) > 400
+    assert sum(fault.times for fault in report.faults) > 400
     churned.repair()
     report = churned.audit()
     assert report.clean, report
