@@ -58,7 +58,9 @@ class Upkeep(Linking):
         Rows that led to it lead past it (FreshDiskANN, Singh et al. 2021, Alg. 4).
         Beyond the paper, new links get reverse edges as in insertion; rows that lost
         too many links, and on the upper layers any, search for others; and whatever is
-        out of reach of the entry point gets a link.
+        out of reach of the entry point gets a link. With 5,000 clustered vectors, of
+        which a fifth was removed and added again 10 times, recall@10 at ef 10 was 0.826
+        (fresh 0.818); without the first two of these three 0.805 (0.832).
 
         Every call reads all links of all layers, so that one for many vectors takes
         little more time than one for a few.
