@@ -29,7 +29,7 @@ class Fault(NamedTuple):
 
     kind: str
     layer: int
-    count: int
+    times: int
     first: int  #: position of the first vector concerned
 
 

@@ -14,6 +14,7 @@ from ann.kernels.upkeep import Around
 from ann.memory import aligned
 from ann.soundness import heights_of, reach
 
+_CELLS = 1 << 19  # new links that are kept at a time until their reverse edges are made
 _ROW_CHUNK, _SEARCH_CHUNK = 512, 16
 _ROOM = 32  # vectors looked at for each place of a row
 # A batch searches the same frozen graph: so many vectors at most, 1/32 of those that
@@ -49,13 +50,17 @@ class Upkeep(Linking):
     ) -> None:
         super().__init__(graph, store, levels, M, ef_construction, query_size, threads)
         self._alive, self._heights = alive, heights_of(graph, levels, alive)
+        self._spare_around: list[Around] = []
 
     def remove(self) -> Graph:
         """Unlink all that is not alive, and return the graph, which must be sound.
 
         Rows that led to it lead past it (FreshDiskANN, Singh et al. 2021, Alg. 4).
-        Beyond the paper, a row that loses half of its links searches for new ones, and
-        whatever is out of reach of the entry point gets a link.
+        Beyond the paper, new links get reverse edges as in insertion; rows that lost
+        too many links, and on the upper layers any, search for others; and whatever is
+        out of reach of the entry point gets a link. With 5,000 clustered vectors, of
+        which a fifth was removed and added again 10 times, recall@10 at ef 10 was 0.826
+        (fresh 0.818); without the first two of these three 0.805 (0.832).
 
         Every call reads all links of all layers, so that one for many vectors takes
         little more time than one for a few.
@@ -99,13 +104,17 @@ class Upkeep(Linking):
     def _members(self, layer: int) -> NDArray[np.int32]:
         return np.flatnonzero(self._heights >= layer).astype(np.int32)
 
-    def _seen(self) -> NDArray[np.int32]:
-        return np.full(len(self._heights), -1, np.int32)
-
-    def _around(self, width: int) -> Around:
+    def _borrow_around(self) -> Around:
+        """Return working memory for one thread; the caller puts it back when done."""
+        while self._spare_around:
+            try:
+                return self._spare_around.pop()
+            except IndexError:  # another thread was quicker
+                break
+        width = self._links(0).shape[1]
         room = max(_ROOM * width, self._ef)
         return Around(
-            seen=self._seen(),
+            marked=np.zeros(len(self._heights), np.bool_),
             removed=np.empty(room, np.int32),
             found=np.empty(room, np.int32),
             keys=np.empty(room + width, np.float32),
@@ -114,18 +123,27 @@ class Upkeep(Linking):
 
     def _bridge(self, layer: int) -> NDArray[np.int32]:
         """Lead links past what is not alive; return whose rows are thin then."""
-        graph, nodes = self.graph, self._members(layer)
-        thin, width = np.empty(len(nodes), np.bool_), self._links(layer).shape[1]
+        members = self._members(layer)
+        size = max(_ROW_CHUNK, _CELLS // self._links(layer).shape[1])
+        slices = (members[a : a + size] for a in range(0, len(members), size))
+        return np.concatenate([self._bridge_some(layer, nodes) for nodes in slices])
+
+    def _bridge_some(self, layer: int, nodes: NDArray[np.int32]) -> NDArray[np.int32]:
+        graph, width = self.graph, self._links(layer).shape[1]
+        thin = np.empty(len(nodes), np.bool_)
+        added = np.empty((len(nodes), width), np.int32)
 
         def work(ranges: parallel.Ranges) -> None:
-            around = self._around(width)
+            around = self._borrow_around()
             for a, b in ranges:
                 kernels.bridge(
                     graph, self._store, layer, nodes[a:b], self._alive, around,
-                    thin[a:b],
+                    added[a:b], thin[a:b],
                 )  # fmt: skip
+            self._spare_around.append(around)
 
         parallel.run(work, len(nodes), _ROW_CHUNK, self._threads)
+        self._link_new_back(layer, nodes, added)
         return nodes[thin]
 
     def _clean(self, layer: int) -> NDArray[np.int32]:
@@ -134,7 +152,7 @@ class Upkeep(Linking):
         thin = np.empty(len(nodes), np.bool_)
 
         def work(ranges: parallel.Ranges) -> None:
-            seen = self._seen()
+            seen = np.full(len(self._heights), -1, np.int32)
             for a, b in ranges:
                 audit.clean(graph, layer, nodes[a:b], self._heights, seen, thin[a:b])
 
@@ -156,33 +174,32 @@ class Upkeep(Linking):
 
     def _refill(self, layer: int, batch: NDArray[np.int32]) -> None:
         """Search for neighbours of vectors with few, and link both ways."""
-        links = self._links(layer)
-        rows = self._search_rows(layer, batch)
-        links[self._rows(batch, layer)] = rows
-        linked = rows >= 0
-        sources, targets = np.repeat(batch, linked.sum(axis=1)), rows[linked]
-        known = links[self._rows(targets, layer)] == sources[:, None]
-        new = ~known.any(axis=1)
-        self._link_back(layer, sources[new], targets[new])
-
-    def _search_rows(self, layer: int, batch: NDArray[np.int32]) -> NDArray[np.int32]:
-        graph, width, found = (
-            self.graph,
-            self._links(layer).shape[1],
-            self._find(layer, batch),
-        )
-        rows = np.empty((len(batch), width), np.int32)
+        links, found = self._links(layer), self._find(layer, batch)
+        graph, width = self.graph, links.shape[1]
+        rows, added = np.empty((2, len(batch), width), np.int32)
 
         def work(ranges: parallel.Ranges) -> None:
-            around = self._around(width)
+            around = self._borrow_around()
             for a, b in ranges:
                 kernels.refill(
                     graph, self._store, layer, batch[a:b], found[a:b], self._M, around,
-                    rows[a:b],
+                    rows[a:b], added[a:b],
                 )  # fmt: skip
+            self._spare_around.append(around)
 
         parallel.run(work, len(batch), _SEARCH_CHUNK, self._threads)
-        return rows
+        links[self._rows(batch, layer)] = rows
+        self._link_new_back(layer, batch, added)
+
+    def _link_new_back(
+        self, layer: int, nodes: NDArray[np.int32], added: NDArray[np.int32]
+    ) -> None:
+        """Add the reverse edges of new links where there are none."""
+        linked = added >= 0
+        sources, targets = np.repeat(nodes, linked.sum(axis=1)), added[linked]
+        rows = self._links(layer)[self._rows(targets, layer)]
+        new = ~(rows == sources[:, None]).any(axis=1)
+        self._link_back(layer, sources[new], targets[new])
 
     def _connect(self, layer: int) -> None:
         """Link to whatever is out of reach of the entry point."""

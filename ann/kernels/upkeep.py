@@ -22,7 +22,7 @@ AHEAD = 8  # vectors, or rows, on their way while one is at work
 class Around(NamedTuple):
     """Working memory of one thread that chooses links anew."""
 
-    seen: np.ndarray  #: (n,) int32, the vector that saw another last, or −1
+    marked: np.ndarray  #: (n,) bool, all false between rows
     removed: np.ndarray  #: int32, removed vectors to look behind
     found: np.ndarray  #: int32, living ones that were found there
     keys: np.ndarray  #: (>= found.size + width,) float32, a pool …
@@ -57,24 +57,33 @@ def _fetch_row(links, row):
 
 
 @kernel
-def bridge(graph, store, layer, nodes, alive, around, thin):
+def bridge(graph, store, layer, nodes, alive, around, added, thin):
     """Let rows lead past removed vectors (FreshDiskANN, Singh et al. 2021, Alg. 4).
 
     Links to living vectors stay. The places of the others go to living neighbours of
     the removed, by the rule of ``select_neighbors``. Of rows that change, only the own
     one is read, so a call's result does not depend on what others write.
 
+    The paper chooses among all anew, by a rule that keeps more. By HNSW's, rows grow
+    thin: after 10 rounds of removing and adding again a fifth of 5,000 clustered
+    vectors, recall@10 at ef 80 was 0.965 instead of 0.999.
+
     Parameters
     ----------
     nodes : (b,) int32          living members of the layer
     alive : (n,) bool           false for whatever has to go
-    around : Around             overwritten; ``seen`` is −1 at first
-    thin : (b,) bool            overwritten: which rows lost half of their links or more
+    around : Around             overwritten
+    added : (b, width) int32    overwritten: the new links in each row, then −1
+    thin : (b,) bool            overwritten: which rows should be refilled, on layer 0
+                                those that lost half of their links or more, above those
+                                that lost any: one walks there without a pool
     """
     links = graph.base if layer == 0 else graph.upper
     for i in range(nodes.size):
         node = nodes[i]
         row = links[row_of(graph, node, layer)]
+        for j in range(row.size):
+            added[i, j] = NO_ID
         if i + AHEAD < nodes.size:
             _fetch_row(links, row_of(graph, nodes[i + AHEAD], layer))
         degree = degree_of(row)
@@ -89,8 +98,8 @@ def bridge(graph, store, layer, nodes, alive, around, thin):
                 if alive[row[j]]:
                     size = _keep(store, node, row[j], around, size)
             size = _offer(store, node, n_found, around, size)
-            taken = choose(store, around, size, row.size - living, row)
-            thin[i] = 2 * taken < degree or taken == 0
+            taken = choose(store, around, size, row.size - living, row, added[i])
+            thin[i] = layer > 0 or 2 * taken < degree or taken == 0
 
 
 @kernel
@@ -100,11 +109,10 @@ def _look_behind(graph, layer, node, row, degree, alive, around):
     Where they are few it goes on, to what lies behind removed neighbours of those.
     """
     links = graph.base if layer == 0 else graph.upper
-    seen, removed, found = around.seen, around.removed, around.found
-    seen[node] = node
+    marked, removed, found = around.marked, around.removed, around.found
     waiting = n_found = first = 0
     for j in range(degree):
-        seen[row[j]] = node
+        marked[row[j]] = True
         if not alive[row[j]]:
             removed[waiting] = row[j]
             waiting += 1
@@ -115,17 +123,27 @@ def _look_behind(graph, layer, node, row, degree, alive, around):
             behind = links[row_of(graph, removed[w], layer)]
             for j in range(degree_of(behind)):
                 other = behind[j]
-                if seen[other] == node:
+                if other == node or marked[other]:
                     continue
-                seen[other] = node
                 if alive[other] and n_found < found.size:
+                    marked[other] = True
                     found[n_found] = other
                     n_found += 1
                 elif not alive[other] and waiting < removed.size:
+                    marked[other] = True
                     removed[waiting] = other
                     waiting += 1
         first = last
+    _unmark(marked, row, degree)
+    _unmark(marked, removed, waiting)
+    _unmark(marked, found, n_found)
     return n_found
+
+
+@kernel
+def _unmark(marked, nodes, count):
+    for j in range(count):
+        marked[nodes[j]] = False
 
 
 @kernel
@@ -152,7 +170,7 @@ def _offer(store, node, n_found, around, size):
 
 
 @kernel
-def choose(store, around, size, limit, out):
+def choose(store, around, size, limit, out, added):
     """Choose a row as ``select_neighbors`` does, but keep those that are marked.
 
     Parameters
@@ -160,26 +178,31 @@ def choose(store, around, size, limit, out):
     around : Around             a pool of ``size``, best first
     limit : int                 others at most
     out : (width,) int32        overwritten, its rest with −1
+    added : (width,) int32      overwritten with the others alone
 
     Returns
     -------
     taken : int
     """
-    taken = 0
+    taken = new = 0
     for c in range(size):
         candidate, chosen = around.ids[c] & ID_MASK, around.ids[c] < 0
-        if not chosen and limit > 0:
+        if not chosen and new < limit:
             chosen = True
             for t in range(taken):
                 if between(store, candidate, out[t]) < around.keys[c]:
                     chosen = False
                     break
-            limit -= np.int64(chosen)
+            if chosen:
+                added[new] = candidate
+                new += 1
         if chosen:
             out[taken] = candidate
             taken += 1
     for t in range(taken, out.size):
         out[t] = NO_ID
+    for t in range(new, added.size):
+        added[t] = NO_ID
     return taken
 
 
@@ -208,7 +231,7 @@ def find(graph, store, layer, nodes, ef, scratch, out):
 
 
 @kernel
-def refill(graph, store, layer, nodes, found, M, around, out):
+def refill(graph, store, layer, nodes, found, M, around, out, added):
     """Choose links of vectors with few, beside those that they have.
 
     Parameters
@@ -218,6 +241,7 @@ def refill(graph, store, layer, nodes, found, M, around, out):
     M : int                     links at most that are added
     around : Around             overwritten; its pool holds ``ef`` and a row
     out : (b, width) int32      overwritten: their new rows
+    added : (b, width) int32    overwritten: the new links in these, then −1
     """
     links = graph.base if layer == 0 else graph.upper
     for i in range(nodes.size):
@@ -225,14 +249,15 @@ def refill(graph, store, layer, nodes, found, M, around, out):
         row = links[row_of(graph, node, layer)]
         degree, size, n_found = degree_of(row), 0, 0
         for j in range(degree):
-            around.seen[row[j]] = node
+            around.marked[row[j]] = True
             size = _keep(store, node, row[j], around, size)
         for other in found[i]:
-            if other >= 0 and around.seen[other] != node:
+            if other >= 0 and not around.marked[other]:
                 around.found[n_found] = other
                 n_found += 1
+        _unmark(around.marked, row, degree)
         size = _offer(store, node, n_found, around, size)
-        choose(store, around, size, min(M, row.size - degree), out[i])
+        choose(store, around, size, min(M, row.size - degree), out[i], added[i])
 
 
 # --- links to what no link leads to ---------------------------------------------------

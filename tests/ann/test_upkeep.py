@@ -34,7 +34,7 @@ def churn(churned, rounds, share, seed=0):
 
 def around(n, width, room=200):
     return kernels.Around(
-        seen=np.full(n, -1, np.int32),
+        marked=np.zeros(n, bool),
         removed=np.empty(room, np.int32),
         found=np.empty(room, np.int32),
         keys=np.empty(room + width, np.float32),
@@ -58,13 +58,16 @@ def test_bridge_equals_the_oracle(key, share):
     graph = Graph(links, links[:0], np.zeros(n, np.int32), 0, 0)
     nodes, table = np.flatnonzero(alive).astype(np.int32), reference.keys(key, V, V)
     thin = np.empty(len(nodes), bool)
-    kernels.bridge(graph, ROWS[key](V), 0, nodes, alive, around(n, width), thin)
+    added, memory = np.empty((len(nodes), width), np.int32), around(n, width)
+    kernels.bridge(graph, ROWS[key](V), 0, nodes, alive, memory, added, thin)
+    assert not memory.marked.any()
     further = 0
-    for node, flag in zip(nodes, thin, strict=True):
+    for node, flag, new in zip(nodes, thin, added, strict=True):
         expected, steps = reference.bridge(
             lambda i: before[i], int(node), alive, lambda a, b: table[a, b], width
         )
         assert list(links[node]) == expected + [-1] * (width - len(expected))
+        assert [o for o in expected if o not in before[node]] == list(new[new >= 0])
         assert flag == (2 * len(expected) < len(before[node]) or not expected)
         further += steps > 1
     assert further or share == 0.1
@@ -234,9 +237,7 @@ def test_copies_stay_in_reach(metric):
         living = np.flatnonzero(churned.alive)
         churned.remove(rng.choice(living, len(living) // 4, replace=False))
         assert churned.audit().clean
-    living = np.flatnonzero(churned.alive)
-    found = churned.search(V[:1], k=len(living), ef_search=len(living))[0]
-    np.testing.assert_array_equal(np.sort(found), living)
+    np.testing.assert_array_equal(churned.in_reach(), np.flatnonzero(churned.alive))
 
 
 def test_removing_again_changes_nothing(churned):
@@ -254,10 +255,7 @@ def test_what_was_broken_off_is_completed_by_the_next_call(churned):
     upkeep = churned.upkeep()
     upkeep._place_entry_point()
     half = upkeep._members(0)[:150]
-    kernels.bridge(
-        upkeep.graph, upkeep._store, 0, half, churned.alive, around(600, 8, 256),
-        np.empty(150, bool),
-    )  # fmt: skip
+    upkeep._bridge_some(0, half)
     churned.remove([])
     assert churned.audit().clean
     recall = [reference.recall(c.search(X), c.true(X)) for c in (churned, whole)]
@@ -296,9 +294,7 @@ def test_nothing_is_in_reach_that_is_not_alive_after_years(churned):
     """Rows of removed vectors may lead to others that are removed later."""
     for start in range(0, 500, 100):
         churned.remove(np.arange(start, start + 100))
-        living = np.flatnonzero(churned.alive)
-        found = churned.search(X, k=len(living), ef_search=600)
-        assert set(found.ravel()) == set(living)
+        np.testing.assert_array_equal(churned.in_reach(), np.flatnonzero(churned.alive))
 
 
 # --- compaction -----------------------------------------------------------------------

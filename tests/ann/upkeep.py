@@ -67,6 +67,14 @@ class Churned:
         ids, _ = self.index.search(Q, k=k, threads=1, **options)
         return ids
 
+    def in_reach(self):
+        """Return what a search finds on layer 0 from the entry point, given room."""
+        graph = self.graph
+        self._put(graph._replace(top=0))
+        ids = self.search(self.X[:1], k=len(self.X), ef_search=len(self.X))
+        self._put(graph)
+        return np.sort(ids[ids >= 0])
+
     def true(self, Q, k=10):
         living = np.flatnonzero(self.alive)
         return reference.exact(self.index.metric, Q, self.X[living], k, living)[0]
