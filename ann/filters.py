@@ -98,6 +98,7 @@ def resolve(
         Anything else: of more dimensions (one filter serves all queries), of another
         dtype; or the function returned something else than such a mask.
     """
+    positions: NDArray[np.integer[Any]]
     if callable(wanted):
         positions = _by_function(wanted, n, names, alive)
     else:
