@@ -98,6 +98,7 @@ def resolve(
         Anything else: of more dimensions (one filter serves all queries), of another
         dtype; or the function returned something else than such a mask.
     """
+    positions: NDArray[np.integer[Any]]
     if callable(wanted):
         positions = _by_function(wanted, n, names, alive)
     else:
@@ -183,10 +184,10 @@ def degree(M0: int) -> int:
     """Return how many passing neighbours an expansion looks for at least.
 
     As many as a vector has links, where that is more: recall@10 was then that of a
-    search without a filter (12,000 x 24 Gaussian vectors, ef 64: 0.983, with a filter
-    that 50, 10 and 1 % pass 0.984, 0.983 and 0.997). ``M0 / 2`` at least, for with 1
-    it was 0.894 instead of 0.994 where 12 passed, 0.973 instead of 0.982 where a tenth
-    lay in one corner (60 clusters), at 8 % fewer scores.
+    search without a filter (12,000 x 24 Gaussian vectors, ef 64: 0.983; 0.984, 0.983
+    and 0.997 where 50, 10 and 1 % passed). At least ``M0 / 2``: with 1, among 60
+    clusters, it was 0.894 instead of 0.994 where 12 passed, and 0.973 instead of 0.982
+    where a tenth in one corner did, for 8 % fewer scores.
     """
     return max(1, M0 // 2)
 
