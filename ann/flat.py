@@ -14,6 +14,7 @@ from ann.kernels import answer
 from ann.kernels.scan import Everything, FlatScratch
 from ann.memory import aligned, grown, taken
 from ann.metrics import row_norms
+from ann.searching import MOST
 from ann.state import Desk, Floats, State
 from ann.stored import Stored
 from ann.traces import Trace
@@ -143,7 +144,7 @@ class Flat(Index):
         ValueError
             Wrong shape or width, not finite, a zero vector under ``cosine``, ``k < 1``.
         """
-        k = validation.integer(k, "k", 1)
+        k = validation.integer(k, "k", 1, MOST)
         return self._search(Q, k, threads, distance_computations, filter)
 
     def trace(self, Q: ArrayLike, k: int = 10) -> list[Trace]:
@@ -164,7 +165,7 @@ class Flat(Index):
         ValueError
             As ``search``.
         """
-        k = validation.integer(k, "k", 1)
+        k = validation.integer(k, "k", 1, MOST)
         return [Trace(**self._counted(outcome)) for outcome in self._trace(Q, k)]
 
     def _record(self, state: State, desk: Desk, effort: Any) -> None:

@@ -24,7 +24,7 @@ from ann.kernels.stores import ROWS
 from ann.memory import grown, roomy, taken
 from ann.metrics import metric as metric_named
 from ann.names import Names
-from ann.searching import METRICS, Searching
+from ann.searching import METRICS, MOST, Searching
 from ann.state import Floats, State, Stopped
 from ann.storage import StorageError
 from ann.stored import Stored
@@ -226,7 +226,7 @@ class Index(Searching):
             if progress is not None and not callable(progress):
                 raise ValueError(f"progress must be a function, got {progress!r}")
             prepared = self._metric.prepare(vectors, "X")
-            if names.n + len(prepared) >= 2**31:
+            if names.n + len(prepared) > MOST:
                 raise ValueError(
                     "an index must hold fewer than 2**31 vectors, got "
                     f"{names.n + len(prepared)}"

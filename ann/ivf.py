@@ -25,6 +25,7 @@ from ann.kernels.tricks import on
 from ann.kmeans import kmeans
 from ann.memory import aligned, aligned_copy, query_buffers, taken
 from ann.metrics import row_norms
+from ann.searching import MOST
 from ann.state import Desk, Floats, Outcome, State
 from ann.storage import StorageError
 from ann.stored import Stored
@@ -232,7 +233,7 @@ class IVF(Index):
         ValueError
             As ``Flat.search``, and ``nprobe`` or ``patience`` out of range.
         """
-        k = validation.integer(k, "k", 1)
+        k = validation.integer(k, "k", 1, MOST)
         effort = self._effort(nprobe, patience)
         return self._search(Q, k, threads, distance_computations, filter, effort)
 
@@ -275,7 +276,7 @@ class IVF(Index):
         >>> [trace] = index.trace(q, nprobe=16)
         >>> [(visit.list, visit.size, visit.changed) for visit in trace.visits]
         """
-        k = validation.integer(k, "k", 1)
+        k = validation.integer(k, "k", 1, MOST)
         effort = self._effort(nprobe, patience)
         return [self._told(outcome) for outcome in self._trace(Q, k, effort)]
 

@@ -25,6 +25,7 @@ from ann.state import Desk, Floats, Outcome, State
 from ann.traces import Nodes
 
 METRICS = ("l2", "ip", "cosine", "l1")  # as the kernels number them
+MOST = 2**31 - 1  # vectors of an index, and neighbours of a query
 _FLOAT32 = np.dtype(np.float32)
 _FINISH_CHUNK = 16
 _FIRST_RANGE = 32  # neighbours that a range search begins with

@@ -123,13 +123,13 @@ def one_of(value: Any, name: str, choices: tuple[int, ...]) -> int:
     return number
 
 
-def real(value: Any, name: str, low: float) -> float:
-    """Return ``value`` as a finite float of at least ``low``.
+def real(value: Any, name: str, low: float, high: float = math.inf) -> float:
+    """Return ``value`` as a finite float in ``[low, high]``.
 
     Raises
     ------
     ValueError
-        Not a real number, not finite, or too small.
+        Not a real number, not finite, or out of range.
     """
     if isinstance(value, bool | np.bool_) or not isinstance(value, numbers.Real):
         raise ValueError(f"{name} must be a real number, got {value!r}")
@@ -139,6 +139,8 @@ def real(value: Any, name: str, low: float) -> float:
         number = math.inf if value > low else -math.inf
     if not (math.isfinite(number) and number >= low):
         raise ValueError(f"{name} must be finite and >= {low:g}, got {number:g}")
+    if number > high:
+        raise ValueError(f"{name} must be <= {high:g}, got {number:g}")
     return number
 
 
