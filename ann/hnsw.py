@@ -28,8 +28,8 @@ from ann.kernels.stores import ROWS
 from ann.kernels.tricks import on
 from ann.memory import aligned_copy, grown, taken
 from ann.names import Names
-from ann.soundness import audit
 from ann.searching import MOST
+from ann.soundness import audit
 from ann.state import Desk, Floats, Outcome, State, Stopped
 from ann.storage import StorageError
 from ann.stored import Stored

@@ -33,8 +33,8 @@ def checksums(lengths: list[int], visit: Visit) -> list[str]:
     It is the SHA-256 of its chunks' SHA-256, so that cores share the work, and a chunk
     is summed while it is still in the cache from having been moved.
     """
-    # A core with instructions for it sums 1.83 GB/s: 0.35 s for a million vectors of 128
-    # dimensions with their links, shared among cores. BLAKE2b takes 1.9 times as long,
+    # A core with instructions for it sums 1.83 GB/s: 0.35 s for a million vectors of
+    # 128 dimensions with their links, shared among cores. BLAKE2b takes 1.9 times as long,
     # CRC-32 0.43 times, but one damage in four billion would escape it.
     digests = [[b""] * -(-length // CHUNK) for length in lengths]
 
