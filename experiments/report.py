@@ -240,7 +240,9 @@ def changes(found: Sequence[Change]) -> Stack:
         table.add_section()
         lines = list(of)
         slower = max((each.drift - 1 for each in lines), key=abs)
-        table.add_row(f"{dataset}, yardstick {slower:+.1%}" if slower else dataset)
+        table.add_row(dataset)
+        if slower:
+            table.add_row("  yardstick", "", "", "", f"{slower:+.1%}")
         for change in lines:
             style = {"worse": "red", "lost": "red", "better": "green"}
             table.add_row(*_change_cells(change), style=style.get(change.verdict))

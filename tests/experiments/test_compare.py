@@ -102,7 +102,7 @@ def test_a_slower_machine_is_no_regression(tmp_path):
     before, after = write(tmp_path / "a"), write(tmp_path / "b", 1.15, yard=1.15)
     changes = compare.compare(before, after, compare.CLOCKED)
     assert {change.verdict for change in changes} == {""}
-    assert all(change.ratio.value == pytest.approx(1) for change in changes)
+    assert all(change.ratio.value == pytest.approx(1, rel=1e-4) for change in changes)
     assert all(change.drift == pytest.approx(1.15) for change in changes)
     assert changes[0].after == pytest.approx(1.15 * changes[0].before)
 
@@ -201,7 +201,8 @@ def test_the_table_fits(tmp_path, width):
     assert "yardstick" not in file.getvalue().split("After over")[0]  # no drift
     slower = compare.compare(before, write(tmp_path / "c", 1.3, yard=1.1))
     Console(file=file, width=width).print(report.changes(slower))
-    assert "patches-192-euclidean, yardstick +10.0%" in file.getvalue()
+    lines = [line.split() for line in file.getvalue().splitlines()]
+    assert ["yardstick", "+10.0%"] in lines
 
 
 def test_the_command_s_status_tells(tmp_path):

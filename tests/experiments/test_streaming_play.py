@@ -157,12 +157,12 @@ def test_a_step_that_fails_ends_its_index_and_no_other(ann):
 
 
 def test_a_search_that_hangs_ends_its_index_and_no_other(ann):
-    hangs = GROWING + 'label = "hangs"\nsearch.fault = ["hang", "raise"]\n'
-    done = ann(hangs + GROWING, timeout_s=3)
+    hangs = 'label = "hangs"\nbuild.M = 5\nsearch.fault = ["hang", "raise"]\n'
+    done = ann(GROWING + hangs + GROWING, timeout_s=10)
     assert done.exit_code == 1
     first, second, *fine = [(line["label"], line["status"]) for line in lines()]
     assert first == ("hangs", "ok")
-    assert second == ("hangs", "timed out: no answer within 3 s")
+    assert second == ("hangs", "timed out: no answer within 10 s")
     assert [status for _, status in fine] == ["ok"] * 6
 
 
