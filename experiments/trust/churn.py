@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from time import perf_counter
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import psutil
@@ -206,19 +206,18 @@ def _rounds(trial: Trial, churn: Churn, build: Build) -> Iterator[list[Line]]:
     n, config = len(trial.data.train), trial.config
     rng = np.random.default_rng(config.seed)  # the same vectors for every index
     params = build.points[-1].search
-    stage: Literal["built", "churned", "fresh"] = "built"
-    number = 0
+    stage, number = BUILT, 0
     with trial.worker(ChurnWorker, ChurnJob, build, adapter) as worker:
         try:
-            yield _searched(trial, build, worker, worker.start(), BUILT, 0)
-            stage = "churned"
+            yield _searched(trial, build, worker, worker.start(), stage, number)
+            stage = CHURNED
             for number in range(1, churn.rounds + 1):
                 ids = rng.choice(n, max(1, round(churn.share * n)), replace=False)
                 turn = worker.turn(ids, params)
-                yield _searched(trial, build, worker, turn, CHURNED, number)
-            stage = "fresh"
-            turn = worker.fresh(rng.permutation(n))
-            yield _searched(trial, build, worker, turn, FRESH, number)
+                yield _searched(trial, build, worker, turn, stage, number)
+            stage, order = FRESH, rng.permutation(n)
+            turn = worker.fresh(order)
+            yield _searched(trial, build, worker, turn, stage, number)
         except WorkerError as error:
             status = f"{error.kind}: {error}"
             about = trial.about(build)
