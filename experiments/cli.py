@@ -162,9 +162,9 @@ def trust(
 
     from experiments import config as configs
     from experiments import results
-    from experiments import trust as trusts
     from experiments.provenance import command_line, config_table
     from experiments.strict import ConfigError
+    from experiments.trust import study
 
     console = Console()
     try:
@@ -172,10 +172,10 @@ def trust(
             _trusted(config, console)
             return
         loaded = configs.load(config, configs.Trust)
-        trusts.make(loaded)
+        plan = study.make(loaded)
         out = out or Path("results") / loaded.name
         results.claim(out, config_table(loaded), force)
-        lines = trusts.run(loaded, out, console, command_line())
+        lines = study.run(plan, loaded, out, console, command_line())
         _trusted(out, console)
     except (ConfigError, OSError, ValueError) as error:
         _stop(str(error))
@@ -571,13 +571,13 @@ def _taken_apart(out: Path, console: Console) -> None:
 
 def _trusted(out: Path, console: Console) -> None:
     """Print and draw what the files of a study of trust say."""
-    from experiments import results
-    from experiments import trust as trusts
+    from experiments.results import FIGURES
+    from experiments.trust import study, telling
 
-    lines, stamp = trusts.read(out)
-    for table in trusts.tables(lines):
+    lines, stamp = study.read(out)
+    for table in telling.tables(lines):
         console.print(table)
-    print(f"{len(trusts.draw(lines, stamp, out / results.FIGURES))} figures in {out}")
+    print(f"{len(telling.draw(lines, stamp, out / FIGURES))} figures in {out}")
 
 
 def _ratios(out: Path, console: Console, pairs: list[tuple[str, str]]) -> bool:

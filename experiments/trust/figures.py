@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
@@ -37,7 +37,8 @@ _FILTERS = (
 )
 _HOSTILE = (
     "Recall@10 by distance, in points more or less than that of the same index and "
-    "setting on the data in a random order, {recalls}. Shaded: within one point."
+    "setting on the data in a random order, which stands behind its name. Shaded: "
+    "within one point."
 )
 
 
@@ -53,16 +54,9 @@ def draw_churn(
     lines: Sequence[churn.Line], provenance: Mapping[str, Any], stem: Path
 ) -> list[Path]:
     """Draw recall, memory and the seconds of a round, over rounds."""
-    series = []
     chosen = _chosen(lines, lambda line: line.stage == churn.BUILT)
-    for own, style in zip(chosen, _styles(chosen), strict=True):
-        rounds = [line for line in own if line.stage != churn.FRESH]
-        whole = rounds[0].index_bytes or 1
-        changes = [line for line in rounds if line.stage == churn.CHURNED]
-        recalls = [(line.round, line.recall_at_10) for line in rounds]
-        sizes = [(line.round, (line.index_bytes or 0) / whole) for line in rounds]
-        times = [(x.round, (x.remove_s or 0) + (x.add_s or 0)) for x in changes]
-        series.append(Series(own[0].name, style, [recalls, sizes, times]))
+    looks = _styles(chosen)
+    series = [_over_rounds(own, style) for own, style in zip(chosen, looks, strict=True)]
     if not series:
         return []
     title = "Churn: what removing and adding again does to an index"
@@ -70,18 +64,32 @@ def draw_churn(
     share = max(line.removed for line in lines) / lines[0].n
     facts = [*_facts(lines[0], provenance), f"{share:.0%} of the vectors a round"]
     panels = ["recall@10", "memory – × the fresh build", "a round – seconds"]
-    note = _CHURN.format(goal=GOAL)
-    sheet = _sheet(Heading(title, facts, note), panels, series)
-    for panel, own in zip(sheet.panels, range(3), strict=True):
-        values = [y for each in series for _, y in each.points[own]]
-        _linear(panel.ax, values, 1.0 if own == 1 else None)
+    sheet = _sheet(Heading(title, facts, _CHURN.format(goal=GOAL)), panels, series)
+    for i, panel in enumerate(sheet.panels):
+        _linear(panel.ax, [y for each in series for _, y in each.points[i]])
         panel.ax.set_xlim(-0.02 * last, 1.04 * last)
         panel.ax.xaxis.set_major_locator(MaxNLocator(5, integer=True))
     sheet.x_name("round")
-    _plot(sheet, series, marks=False)
+    _plot(sheet, series, markevery=max(1, last // 4))
     told = [_churn_words(each) for each in series]
     return sheet.canvas.save(
         stem.with_name(f"{stem.name}-churn"), title, in_words(title, facts, told)
+    )
+
+
+def _over_rounds(lines: Sequence[churn.Line], style: Style) -> Series:
+    """Return recall, memory and seconds of one setting over rounds."""
+    rounds = [line for line in lines if line.stage != churn.FRESH]
+    changes = [line for line in rounds if line.stage == churn.CHURNED]
+    whole = rounds[0].index_bytes or 1
+    return Series(
+        lines[0].name,
+        style,
+        [
+            [(x.round, x.recall_at_10 or 0.0) for x in rounds],
+            [(x.round, (x.index_bytes or 0) / whole) for x in rounds],
+            [(x.round, (x.remove_s or 0.0) + (x.add_s or 0.0)) for x in changes],
+        ],
     )
 
 
@@ -125,7 +133,7 @@ def _draw_shape(
 ) -> list[Path]:
     names = {line.label: line.name for line in reversed(lines)}  # the first settings
     firsts = [
-        [line for line in lines if line.name == names[label]]
+        sorted((x for x in lines if x.name == names[label]), key=lambda x: -x.share)
         for label in dict.fromkeys(line.label for line in lines)
     ]
     recalls = [line.recall_at_10 or 0.0 for own in firsts for line in own]
@@ -197,7 +205,7 @@ def draw_hostile(
     chosen = _chosen(lines, lambda line: line.data == SHUFFLED)
     series = [
         Series(
-            own[0].name,
+            f"{own[0].name}: {own[0].recall_at_10 or 0.0:.3f}",
             style,
             [
                 [
@@ -213,15 +221,14 @@ def draw_hostile(
         return []
     title = "Hostile data: what it costs in recall"
     facts = _facts(lines[0], provenance)
-    recalls = ", ".join(f"{own[0].recall_at_10:.3f}" for own in chosen)
-    note = _HOSTILE.format(recalls=f"which was {recalls} from top to bottom of the key")
-    sheet = _sheet(Heading(title, facts, note), ["recall@10 – change, points"], series)
+    panels = ["recall@10 – change, points"]
+    sheet = _sheet(Heading(title, facts, _HOSTILE), panels, series)
     ax = sheet.panels[0].ax
-    _linear(ax, [y for each in series for _, y in each.points[0]], 0.0)
+    _linear(ax, [-1, 1, *(y for each in series for _, y in each.points[0])])
     ax.axhspan(-1, 1, color="#f3f3f3", lw=0, zorder=-3)
     ax.set_xlim(-0.4, len(kinds) - 0.6)
     ax.set_xticks(range(len(kinds)), kinds)
-    _plot(sheet, series, joined=False)
+    _plot(sheet, series, ls="none")
     told = [
         f"{each.name}: "
         + ", ".join(f"{kinds[int(x)]} {y:+.1f}" for x, y in each.points[0])
@@ -255,26 +262,21 @@ def _sheet(heading: Heading, panels: Sequence[str], series: Sequence[Series]) ->
     return Sheet(heading, panels, [each.name for each in series], gap=_GAP)
 
 
-def _linear(ax: Axes, values: Iterable[float], anchor: float | None) -> None:
-    """Give y a linear axis with room around all values, and around an anchor."""
-    known = [*values] + ([] if anchor is None else [anchor])
-    room = 0.06 * (max(known) - min(known)) or 0.05 * abs(max(known)) or 1.0
-    ax.set_ylim(min(known) - room, max(known) + room)
+def _linear(ax: Axes, values: Sequence[float]) -> None:
+    """Give y a linear axis with room around all values."""
+    low, high = min(values), max(values)
+    room = 0.06 * (high - low) or 0.05 * abs(high) or 1.0
+    ax.set_ylim(low - room, high + room)
 
 
-def _plot(
-    sheet: Sheet, series: Sequence[Series], marks: bool = True, joined: bool = True
-) -> None:
+def _plot(sheet: Sheet, series: Sequence[Series], **how: Any) -> None:
     """Draw the curves on their panels, and name them at the ends of the last."""
     ends = []
-    for number, panel in enumerate(sheet.panels):
+    for i, panel in enumerate(sheet.panels):
         for each in series:
-            how = look(each.style) | {"marker": "none"} * (not marks)
-            how |= {"ls": "none"} if not joined else {}
-            points = each.points[number]
-            if not points:
-                continue
-            panel.ax.plot(*zip(*points, strict=True), **how)
-            if panel is sheet.panels[-1]:
-                ends.append(End(each.name, each.style, panel.place(*points[-1])))
+            if points := each.points[i]:
+                xs, ys = zip(*points, strict=True)
+                panel.ax.plot(xs, ys, **look(each.style) | how)
+                if panel is sheet.panels[-1]:
+                    ends.append(End(each.name, each.style, panel.place(*points[-1])))
     sheet.name(ends)

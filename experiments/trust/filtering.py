@@ -11,7 +11,8 @@ import numpy as np
 
 from experiments import ours
 from experiments.adapter import Adapter
-from experiments.peers import faiss, faiss_hnsw, faiss_ivfflat, hnswlib
+from experiments.peers import faiss_hnsw, faiss_ivfflat, hnswlib
+from experiments.peers.faiss import Faiss
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -63,11 +64,8 @@ class _Ours(Filtering):
     def searcher(
         self, search: Params, k: int, threads: int
     ) -> Callable[[Vectors], Any]:
-        index_search, wanted, params = (
-            self._index.search,
-            self._wanted,
-            search.model_dump(),
-        )
+        index_search, wanted = self._index.search, self._wanted
+        params = search.model_dump()
         return lambda Q: index_search(Q, k=k, threads=threads, filter=wanted, **params)
 
 
@@ -137,7 +135,7 @@ class Hnswlib(Filtering, hnswlib.HNSW):
         return call
 
 
-class _Faiss(Filtering, faiss.Faiss):
+class _Faiss(Filtering, Faiss):
     """FAISS takes a bitmap, made before the clock starts, as its users can."""
 
     def among(self, mask: Mask, form: str) -> None:

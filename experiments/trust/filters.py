@@ -7,7 +7,6 @@ nobody has it at hand, searched exactly, one query at a time on one thread.
 
 from __future__ import annotations
 
-import statistics as middle
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
@@ -285,7 +284,7 @@ def _lines(trial: Trial, records: Sequence[Record]) -> Iterator[Line]:
             form=record.form,
             passing=int(case.mask.sum()),
             rounds=len(record.samples),
-            **(_numbers(trial, record, exact[case.number]) if record.samples else {}),
+            **(_numbers(trial, record, exact.get(case.number, [])) if record.samples else {}),
         )
 
 
@@ -303,13 +302,17 @@ def _numbers(
         "p50_us_low": min(p50s),
         "p50_us_high": max(p50s),
         "p99_us": statistics.supported(latency, 99),
-        "times": over(middle.median(p50s), middle.median(exact)) if exact else None,
+        "times": over(_middle(p50s), _middle(exact)) if exact else None,
         "times_low": min(times, default=None),
         "times_high": max(times, default=None),
-        "resolve_us": middle.median(record.resolve_us) if record.resolve_us else None,
-        "qps": nq / float(np.median([sample.batch_s for sample in samples])),
-        "qps_1thread": nq / float(np.median([sample.batch_1_s for sample in samples])),
+        "resolve_us": _middle(record.resolve_us) if record.resolve_us else None,
+        "qps": nq / _middle([sample.batch_s for sample in samples]),
+        "qps_1thread": nq / _middle([sample.batch_1_s for sample in samples]),
     }
+
+
+def _middle(values: Sequence[float]) -> float:
+    return float(np.median(values))
 
 
 def _recall(data: Dataset, case: Case, ids: Ids) -> float:

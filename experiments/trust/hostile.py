@@ -16,11 +16,13 @@ Each index is built on each of these in a process of its own. Recall counts dist
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import NDArray
 
 from experiments.datasets.truth import exact_search
 from experiments.recall import KS, recall
@@ -30,15 +32,13 @@ from experiments.trust.subject import Subject
 from experiments.worker import WorkerError
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
     from experiments.config import Hostile
     from experiments.datasets import Dataset
     from experiments.plan import Build, Plan
     from experiments.trust.trial import Trial
 
-    Rng = np.random.Generator
-
+Rng = np.random.Generator
+Vectors = tuple[NDArray[np.float32], NDArray[np.float32]]
 SHUFFLED = "shuffled"
 _SCALE = np.float32(1000)
 
@@ -81,6 +81,7 @@ def play(trial: Trial, hostile: Hostile) -> Iterator[list[Line]]:
                 lines.append(_compared(line, usual))
             yield lines
             trial.progress.done()
+        shutil.rmtree(on.folder)
 
 
 def _compared(line: Line, usual: Mapping[str, float]) -> Line:
@@ -140,9 +141,6 @@ def _of(data: Dataset, X: NDArray[np.float32], Q: NDArray[np.float32]) -> Datase
     )
 
 
-Vectors = tuple["NDArray[np.float32]", "NDArray[np.float32]"]
-
-
 def _twice(data: Dataset, hostile: Hostile, rng: Rng) -> Vectors:
     half = rng.permutation(len(data.train))[: len(data.train) // 2]
     return data.train[rng.permutation(np.concatenate([half, half]))], data.test
@@ -178,7 +176,7 @@ def _outliers(data: Dataset, hostile: Hostile, rng: Rng) -> Vectors:
     return X, data.test
 
 
-_TROUBLES: Mapping[str, Callable[["Dataset", "Hostile", "Rng"], Vectors]] = {
+_TROUBLES: Mapping[str, Callable[[Dataset, Hostile, Rng], Vectors]] = {
     "twice": _twice,
     "copies": _copies,
     "sorted": _sorted,

@@ -61,25 +61,24 @@ def steps(plan: Plan, config: Trust) -> int:
 
 
 def run(
-    config: Trust, out: Path, console: Console, command: str
+    plan: Plan, config: Trust, out: Path, console: Console, command: str
 ) -> Sequence[Subject]:
     """Do what a config says; write lines and provenance into a directory.
 
     Parameters
     ----------
-    config : the study
+    plan, config : the study, as ``make`` expanded it, and as it was written
     out : a directory that :func:`experiments.results.claim` made ready
     console : where to say how it goes
     command : what the user typed, for the provenance
     """
-    planned = make(config)
     study, table = STUDIES[config.study], getattr(config, config.study)
-    stamp = provenance.collect(config, planned.threads, command)
+    stamp = provenance.collect(config, plan.threads, command)
     stamp |= {"datasets": [], "status": "unfinished"}
     lines: list[Subject] = []
     try:
-        with Progress(console, steps(planned, config)) as progress:
-            for experiment in planned.experiments:
+        with Progress(console, steps(plan, config)) as progress:
+            for experiment in plan.experiments:
                 entry = experiment.dataset
                 progress.doing(f"loading {entry.name}")
                 data = datasets.load(
@@ -94,7 +93,7 @@ def run(
                 before = lines
                 with tempfile.TemporaryDirectory("", "ann-") as folder:
                     trial = Trial(
-                        planned, experiment.builds, data, Path(folder), progress
+                        plan, config, experiment.builds, data, Path(folder), progress
                     )
                     for more in study.play(trial, table):
                         lines = [*before, *more]

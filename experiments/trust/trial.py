@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import numpy as np
 
 from experiments import indexes
-from experiments.config import Trust
 from experiments.trust import subject
 from experiments.trust.bench import TrustJob, TrustWorker
 
 if TYPE_CHECKING:
     from experiments.adapter import Adapter, Params
+    from experiments.config import Trust
     from experiments.datasets import Dataset
     from experiments.plan import Build, Plan
     from experiments.progress import Progress
@@ -29,6 +29,7 @@ class Trial:
     """A dataset, its indexes, and where their processes find the vectors."""
 
     plan: Plan
+    config: Trust
     builds: Sequence[Build]
     data: Dataset
     folder: Path
@@ -38,14 +39,6 @@ class Trial:
         """Write the vectors where the workers map them."""
         np.save(self.folder / "train.npy", self.data.train)
         np.save(self.folder / "test.npy", self.data.test)
-
-    @property
-    def config(self) -> Trust:
-        """The study's config."""
-        config = self.plan.config
-        if not isinstance(config, Trust):
-            raise TypeError(f"a study needs a config of its own, got {type(config)}")
-        return config
 
     def on(self, data: Dataset, folder: str) -> Trial:
         """Return the same trial of other data, written to a folder of its own."""
@@ -78,7 +71,6 @@ class Trial:
         **more: Any,
     ) -> Iterator[W]:
         """Start a process for an index; it ends with the block."""
-        config = self.plan.config
         what = job(
             adapter=adapter,
             metric=self.data.metric,
@@ -86,11 +78,11 @@ class Trial:
             seed=build.seed,
             train=self.folder / "train.npy",
             test=self.folder / "test.npy",
-            k=config.k,
+            k=self.config.k,
             threads=self.plan.threads,
             **more,
         )
-        worker = of(what, self.folder / f"{build.build_id}.log", config.timeout_s)
+        worker = of(what, self.folder / f"{build.build_id}.log", self.config.timeout_s)
         try:
             yield worker
         finally:

@@ -1,6 +1,5 @@
 import csv
 import json
-import re
 
 import numpy as np
 import pytest
@@ -90,7 +89,7 @@ def test_churn_runs_end_to_end_and_is_shown_again(ann, tmp_path):
     assert again.exit_code == 0
     shown = done.stdout.split("figures in")[0].rsplit("\n", 1)[0]
     assert again.stdout.split("figures in")[0].rsplit("\n", 1)[0] == shown
-    assert re.search(r"IVF.*nprobe=8 .*sound", shown.replace("\n", " "))
+    assert "audits found nothing wrong: HNSW M=8 efc=60, IVF nlist=8" in shown
 
 
 class Forgetful(changing.Flat):

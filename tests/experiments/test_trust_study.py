@@ -3,8 +3,9 @@ from importlib.resources import files
 import pytest
 from typer.testing import CliRunner
 
-from experiments import config, results, trust
+from experiments import config, results
 from experiments.cli import app
+from experiments.trust import study, telling
 from experiments.trust.churn import Line
 from experiments.trust.hostile import Line as Harm
 
@@ -49,7 +50,7 @@ def test_lines_come_back_from_their_file(tmp_path):
 def test_the_table_of_churn_tells_the_worst(capsys):
     from rich.console import Console
 
-    for table in trust.tables(LINES):
+    for table in telling.tables(LINES):
         Console(width=110).print(table)
     text = capsys.readouterr().out
     for cell in ("0.9700", "0.9600", "0.9650", "0.9680", "1.20", "0.6", "1.25"):
@@ -59,7 +60,7 @@ def test_the_table_of_churn_tells_the_worst(capsys):
 
 
 def test_the_figure_of_churn_says_what_it_shows(tmp_path):
-    paths = trust.draw(LINES, {"commit": "0123456789", "cores": 2}, tmp_path)
+    paths = telling.draw(LINES, {"commit": "0123456789", "cores": 2}, tmp_path)
     assert [path.name for path in paths] == ["x-l2-churn.png", "x-l2-churn.svg"]
     text = paths[1].read_text()
     assert "HNSW, ef_search=10: recall 0.9700, then 0.9650; memory at most 1.20" in text
@@ -72,10 +73,10 @@ def test_the_configs_are_valid_where_the_file_is(name, tmp_path, monkeypatch):
     monkeypatch.setenv("ANN_DATA", str(tmp_path))
     path = files("experiments.configs") / f"{name}-wordnet.toml"
     loaded = config.load(path, config.Trust)
-    plan = trust.make(loaded)
+    plan = study.make(loaded)
     assert loaded.study == name
-    assert plan.n_points > 15
-    assert trust.steps(plan, loaded) > 20
+    assert plan.n_points >= 15
+    assert study.steps(plan, loaded) > 20
 
 
 def test_a_directory_of_another_kind_is_refused(tmp_path):
