@@ -81,9 +81,7 @@ class Hnswlib(Changing, hnswlib.HNSW):
         labels = np.arange(len(self._rows), len(self._rows) + len(X))
         self._rows = np.concatenate([self._rows, ids])
         self._labels[ids] = labels
-        self._index.add_items(
-            X, labels, num_threads=threads, replace_deleted=not first
-        )
+        self._index.add_items(X, labels, num_threads=threads, replace_deleted=not first)
 
     def take(self, ids: Ids, threads: int) -> None:
         """Mark vectors as deleted."""

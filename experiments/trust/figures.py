@@ -56,7 +56,9 @@ def draw_churn(
     """Draw recall, memory and the seconds of a round, over rounds."""
     chosen = _chosen(lines, lambda line: line.stage == churn.BUILT)
     looks = _styles(chosen)
-    series = [_over_rounds(own, style) for own, style in zip(chosen, looks, strict=True)]
+    series = [
+        _over_rounds(own, style) for own, style in zip(chosen, looks, strict=True)
+    ]
     if not series:
         return []
     title = "Churn: what removing and adding again does to an index"
@@ -264,7 +266,7 @@ def _sheet(heading: Heading, panels: Sequence[str], series: Sequence[Series]) ->
 
 def _linear(ax: Axes, values: Sequence[float]) -> None:
     """Give y a linear axis with room around all values."""
-    low, high = min(values), max(values)
+    low, high = min(values, default=0.0), max(values, default=1.0)
     room = 0.06 * (high - low) or 0.05 * abs(high) or 1.0
     ax.set_ylim(low - room, high + room)
 

@@ -116,9 +116,7 @@ class Hnswlib(Filtering, hnswlib.HNSW):
         """Make a list of the mask, which is quicker to ask than an array."""
         self._allowed = mask.tolist().__getitem__
 
-    def searcher(
-        self, search: Any, k: int, threads: int
-    ) -> Callable[[Vectors], Any]:
+    def searcher(self, search: Any, k: int, threads: int) -> Callable[[Vectors], Any]:
         """Set ``ef``; the call takes query by query where one has too few answers."""
         self._index.set_ef(search.ef_search)
         knn_query, allowed = self._index.knn_query, self._allowed
@@ -164,9 +162,7 @@ class FaissHNSW(_Faiss, faiss_hnsw.HNSW):
     def _parameters(self, search: Any) -> Any:
         import faiss
 
-        return faiss.SearchParametersHNSW(
-            sel=self._selector, efSearch=search.ef_search
-        )
+        return faiss.SearchParametersHNSW(sel=self._selector, efSearch=search.ef_search)
 
 
 class FaissIVFFlat(_Faiss, faiss_ivfflat.IVFFlat):

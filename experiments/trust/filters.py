@@ -191,9 +191,7 @@ def make_cases(data: Dataset, filters: Filters, seed: int) -> Iterator[Case]:
             number += 1
 
 
-def _records(
-    trial: Trial, filters: Filters, cases: Sequence[Case]
-) -> Iterator[Record]:
+def _records(trial: Trial, filters: Filters, cases: Sequence[Case]) -> Iterator[Record]:
     """Yield what there is to measure; other forms of a filter at the first setting."""
     for build in trial.builds:
         ours = build.adapter.library == "ann" and build.label != EXACT
@@ -284,7 +282,11 @@ def _lines(trial: Trial, records: Sequence[Record]) -> Iterator[Line]:
             form=record.form,
             passing=int(case.mask.sum()),
             rounds=len(record.samples),
-            **(_numbers(trial, record, exact.get(case.number, [])) if record.samples else {}),
+            **(
+                _numbers(trial, record, exact.get(case.number, []))
+                if record.samples
+                else {}
+            ),
         )
 
 

@@ -176,9 +176,7 @@ def _harm(line: hostile.Line) -> str:
     return f"{known}\n{100 * line.change:+.1f}"
 
 
-def _by(
-    lines: Sequence[L], key: Callable[[L], str]
-) -> Iterator[tuple[str, list[L]]]:
+def _by(lines: Sequence[L], key: Callable[[L], str]) -> Iterator[tuple[str, list[L]]]:
     """Yield each value of a key and its lines, in the order of the lines."""
     for value in dict.fromkeys(map(key, lines)):
         yield value, [line for line in lines if key(line) == value]

@@ -107,9 +107,7 @@ def test_what_passes_is_as_many_as_asked_for_and_has_its_own_truth(data):
     for case in cases:
         rows = np.flatnonzero(case.mask)
         D = np.linalg.norm(data.train[rows][None] - data.test[:, None], axis=2)
-        got = np.take_along_axis(
-            D, np.searchsorted(rows, case.neighbors), axis=1
-        )
+        got = np.take_along_axis(D, np.searchsorted(rows, case.neighbors), axis=1)
         np.testing.assert_allclose(got, np.sort(D, axis=1)[:, :10], rtol=1e-5)
     near, anywhere, far = (cases[i].mask for i in (0, 2, 4))
     middle = data.test.mean(axis=0)
