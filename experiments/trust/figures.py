@@ -55,10 +55,7 @@ def draw_churn(
 ) -> list[Path]:
     """Draw recall, memory and the seconds of a round, over rounds."""
     chosen = _chosen(lines, lambda line: line.stage == churn.BUILT)
-    looks = _styles(chosen)
-    series = [
-        _over_rounds(own, style) for own, style in zip(chosen, looks, strict=True)
-    ]
+    series = list(map(_over_rounds, chosen, _styles(chosen)))
     if not series:
         return []
     title = "Churn: what removing and adding again does to an index"

@@ -17,7 +17,7 @@ from experiments.peers.faiss import Faiss
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from experiments.adapter import Floats, Ids, Params, Vectors
+    from experiments.adapter import Ids, Params, Vectors
 
     Mask = NDArray[np.bool_]
 

@@ -274,7 +274,8 @@ def _require_fair(trial: Trial, record: Record, sample: Sample) -> None:
 def _lines(trial: Trial, records: Sequence[Record]) -> Iterator[Line]:
     exact = {r.case.number: r.p50s for r in records if r.build.label == EXACT}
     for record in records:
-        case = record.case
+        case, measured = record.case, bool(record.samples)
+        beside = exact.get(case.number, [])
         yield Line(
             **trial.about(record.build, record.search) | {"status": record.status},
             share=case.share,
@@ -282,11 +283,7 @@ def _lines(trial: Trial, records: Sequence[Record]) -> Iterator[Line]:
             form=record.form,
             passing=int(case.mask.sum()),
             rounds=len(record.samples),
-            **(
-                _numbers(trial, record, exact.get(case.number, []))
-                if record.samples
-                else {}
-            ),
+            **(_numbers(trial, record, beside) if measured else {}),
         )
 
 

@@ -73,7 +73,7 @@ def test_churn_runs_end_to_end_and_is_shown_again(ann, tmp_path):
         assert [row["round"] for row in own] == ["0", "1", "2", "3", "3"]
         assert [row["removed"] for row in own] == ["0", "200", "200", "200", "0"]
         recalls = [float(row["recall_at_10"]) for row in own]
-        assert min(recalls) > recalls[0] - 0.05
+        assert min(recalls[:-1]) > recalls[0] - 0.03
         assert all(int(row["index_bytes"]) >= 1000 * 64 * 4 for row in own)
         sizes = [int(row["index_bytes"]) for row in own]
         assert max(sizes) < 2 * sizes[0]
