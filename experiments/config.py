@@ -155,13 +155,9 @@ class Filters(Strict):
     what passes is random.
     """
 
-    shares: list[Share] = Field(
-        default_factory=lambda: [0.5, 0.1, 0.01, 0.001], min_length=1
-    )
-    shapes: list[Shape] = Field(
-        default_factory=lambda: ["random", "near", "far"], min_length=1
-    )
-    forms: list[Form] = Field(default_factory=lambda: ["mask", "ids", "function"])
+    shares: list[Share] = Field([0.5, 0.1, 0.01, 0.001], min_length=1)
+    shapes: list[Shape] = Field(["random", "near", "far"], min_length=1)
+    forms: list[Form] = Field(["mask", "ids", "function"])
 
 
 class Hostile(Strict):
@@ -172,8 +168,7 @@ class Hostile(Strict):
     """
 
     troubles: list[Trouble] = Field(
-        default_factory=lambda: ["twice", "copies", "sorted", "constant", "outliers"],
-        min_length=1,
+        ["twice", "copies", "sorted", "constant", "outliers"], min_length=1
     )
     copies: int = Field(10_000, ge=2)
     outliers: Share = 0.001

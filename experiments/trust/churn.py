@@ -85,6 +85,8 @@ class ChurnJob(TrustJob):
 class ChurnBench(TrustBench):
     """One index that loses vectors and gets them back."""
 
+    _index: changing.Changing
+
     def __init__(self, job: ChurnJob) -> None:
         super().__init__(job)
         self._X = self._index.prepare(np.asarray(np.load(job.train, mmap_mode="r")))

@@ -97,7 +97,7 @@ def _chosen(lines: Sequence[L], first: Callable[[L], bool]) -> list[Sequence[L]]
 
     ``first`` says of a line whether its recall is the one that counts.
     """
-    chosen = []
+    chosen: list[Sequence[L]] = []
     for label in dict.fromkeys(line.label for line in lines):
         own = [line for line in lines if line.label == label]
         before = [line for line in own if first(line)]

@@ -137,17 +137,13 @@ class _Faiss(Filtering, Faiss):
     """FAISS takes a bitmap, made before the clock starts, as its users can."""
 
     def among(self, mask: Mask, form: str) -> None:
-        import faiss
-
         bitmap = np.packbits(mask, bitorder="little")
-        self._selector = faiss.IDSelectorBitmap(bitmap)
+        self._selector = _faiss().IDSelectorBitmap(bitmap)
 
     def searcher(
         self, search: Params, k: int, threads: int
     ) -> Callable[[Vectors], Any]:
-        import faiss
-
-        faiss.omp_set_num_threads(threads)
+        _faiss().omp_set_num_threads(threads)
         params, index_search = self._parameters(search), self._index.search
         return lambda Q: index_search(Q, k, params=params)
 
@@ -160,18 +156,23 @@ class FaissHNSW(_Faiss, faiss_hnsw.HNSW):
     """FAISS's HNSW: its pool holds what does not pass too."""
 
     def _parameters(self, search: Any) -> Any:
-        import faiss
-
-        return faiss.SearchParametersHNSW(sel=self._selector, efSearch=search.ef_search)
+        return _faiss().SearchParametersHNSW(
+            sel=self._selector, efSearch=search.ef_search
+        )
 
 
 class FaissIVFFlat(_Faiss, faiss_ivfflat.IVFFlat):
     """FAISS's lists."""
 
     def _parameters(self, search: Any) -> Any:
-        import faiss
+        return _faiss().SearchParametersIVF(sel=self._selector, nprobe=search.nprobe)
 
-        return faiss.SearchParametersIVF(sel=self._selector, nprobe=search.nprobe)
+
+def _faiss() -> Any:
+    """Return the library, whose own type information lacks what is used here."""
+    import faiss
+
+    return faiss
 
 
 def given(mask: Mask, form: str) -> Any:

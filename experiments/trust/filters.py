@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -99,6 +99,8 @@ class FilterJob(TrustJob):
 
 class FilterBench(TrustBench):
     """One index that is searched with filters."""
+
+    _index: filtering.Filtering
 
     def __init__(self, job: FilterJob) -> None:
         super().__init__(job)
@@ -287,9 +289,7 @@ def _lines(trial: Trial, records: Sequence[Record]) -> Iterator[Line]:
         )
 
 
-def _numbers(
-    trial: Trial, record: Record, exact: Sequence[float]
-) -> Mapping[str, float | None]:
+def _numbers(trial: Trial, record: Record, exact: Sequence[float]) -> Mapping[str, Any]:
     data, samples, p50s = trial.data, record.samples, record.p50s
     latency = np.median([sample.latency_us for sample in samples], axis=0)
     times = [over(a, b) for a, b in zip(p50s, exact, strict=False)]
