@@ -123,7 +123,8 @@ class ChurnBench(TrustBench):
     def fresh(self, order: Ids) -> Turn:
         """Build another index of the same vectors, in some order; forget the first."""
         job, X = self._job, self._X[order]
-        self._index = job.adapter(job.metric, job.params, job.seed)
+        other: Any = job.adapter(job.metric, job.params, job.seed)
+        self._index = other
         with threadpool_limits(job.threads):
             start = perf_counter()
             self._index.put(X, order, job.threads)

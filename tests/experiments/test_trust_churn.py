@@ -20,7 +20,7 @@ rounds = 3
 [[dataset]]
 name = "digits-64-euclidean"
 n = 1000
-nq = 60
+nq = 40
 [[index]]
 kind = "HNSW"
 build = { M = 8, ef_construction = 60 }

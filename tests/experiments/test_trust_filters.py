@@ -17,14 +17,15 @@ threads = 1
 [filters]
 shares = [0.5, 0.02]
 shapes = ["random", "far"]
+forms = ["ids"]
 [[dataset]]
 name = "digits-64-euclidean"
 n = 1000
-nq = 60
+nq = 40
 [[index]]
 kind = "HNSW"
 build = { M = 8, ef_construction = 60 }
-search.ef_search = [64, 10]
+search.ef_search = 64
 [[index]]
 kind = "IVF"
 build.nlist = 8
@@ -66,7 +67,7 @@ def test_filters_run_end_to_end_beside_the_yardstick(ann, tmp_path):
     assert {row["status"] for row in rows} == {"ok"}
     assert {row["rounds"] for row in rows} == {"2"}
     masks = [row for row in rows if row["form"] == "mask"]
-    assert len(masks) == 7 * 4
+    assert len(masks) == 6 * 4
     assert {row["passing"] for row in masks if row["share"] == "0.5"} == {"500"}
     assert {row["passing"] for row in masks if row["share"] == "0.02"} == {"20"}
     exact = [row for row in masks if row["label"] == filters.EXACT]
@@ -77,14 +78,14 @@ def test_filters_run_end_to_end_beside_the_yardstick(ann, tmp_path):
         times = float(row["times"])
         assert float(row["times_low"]) <= times <= float(row["times_high"])
         assert float(row["p50_us_low"]) <= float(row["p50_us_high"])
-        assert row["p99_us"] == ""  # 60 queries do not support it
+        assert row["p99_us"] == ""  # 40 queries do not support it
         assert (row["resolve_us"] != "") == (row["label"].startswith(("HNSW", "IVF")))
     everything = [row for row in masks if row["label"] == "IVF nlist=8"]
     assert {row["recall_at_10"] for row in everything} == {"1"}  # all lists
     ours = [float(r["recall_at_10"]) for r in masks if r["label"].startswith("HNSW")]
-    assert min(ours[::2]) > 0.95
+    assert min(ours) > 0.95
     others = [row for row in rows if row["form"] != "mask"]
-    assert len(others) == 2 * 2 * 2  # indexes, shares, forms; the first setting
+    assert len(others) == 2 * 2  # indexes, shares; the first setting
     assert {row["shape"] for row in others} == {"random"}
     assert "forms of a filter" in done.stdout
     figures = {path.name for path in (out / "figures").glob("*.svg")}
