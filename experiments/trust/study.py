@@ -76,6 +76,7 @@ def run(
     stamp = provenance.collect(config, plan.threads, command)
     stamp |= {"datasets": [], "status": "unfinished"}
     lines: list[Subject] = []
+    results.write_json(out / results.PROVENANCE, stamp)
     try:
         with Progress(console, steps(plan, config)) as progress:
             for experiment in plan.experiments:
