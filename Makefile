@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: quick test check counters compare-check peers ablation clean
+.PHONY: quick test check counters compare-check peers ablation churn filters hostile clean
 
 quick: .venv/ready ## the first look: 50,000 real vectors, every index, figures in results/quick
 	$(BIN)/ann run experiments/configs/quick.toml --out results/quick
@@ -36,6 +36,9 @@ ablation: .venv/ready ## what each trick pays
 
 bulk-%: peers ## exact search of a batch, and k-means: bulk-wordnet, bulk-patches, bulk-synthetic
 	$(BIN)/ann bulk experiments/configs/$@.toml
+
+churn filters hostile: peers ## trust: changes, filters, data that is not kind
+	$(BIN)/ann trust experiments/configs/$@-wordnet.toml
 
 .venv/ready: pyproject.toml
 	$(PYTHON) -m venv .venv
