@@ -11,6 +11,8 @@ The names below are loaded when they are first used: importing ``ann`` costs not
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from ann._version import __version__ as __version__
+
 if TYPE_CHECKING:
     from ann.codecs import PQ, SQ
     from ann.flat import Flat
@@ -22,7 +24,6 @@ if TYPE_CHECKING:
     from ann.saving import load
     from ann.storage import StorageError
 
-__version__ = "0.1.0"
 __all__ = [
     "HNSW",
     "IVF",

@@ -69,7 +69,7 @@ def resolve(
     n: int,
     names: Ids | None = None,
     alive: Bools | None = None,
-    find: Callable[[Ids], Positions] | None = None,
+    find: Callable[[Ids], NDArray[np.integer[Any]]] | None = None,
 ) -> Filter:
     """Return what passes, as positions.
 
@@ -144,7 +144,10 @@ def _by_mask(mask: Bools, n: int, names: Ids | None) -> NDArray[np.int64]:
 
 
 def _by_ids(
-    ids: Ids, n: int, names: Ids | None, find: Callable[[Ids], Positions] | None
+    ids: Ids,
+    n: int,
+    names: Ids | None,
+    find: Callable[[Ids], NDArray[np.integer[Any]]] | None,
 ) -> NDArray[np.integer[Any]]:
     if names is None:  # what no int64 holds has become negative
         return np.unique(ids[(ids >= 0) & (ids < n)])

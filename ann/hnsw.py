@@ -594,11 +594,11 @@ class HNSW(Index):
         found = audit(held.graph, held.levels[: len(lead)], lead)
         for kind, layer, count, first in found.faults:
             yield f"layer {layer}: {count} {kind}, the first at position {first}"
-        for layer in found.layers:
-            if layer.unreachable and self._metric.name != "ip":
+        for health in found.layers:
+            if health.unreachable and self._metric.name != "ip":
                 yield (
-                    f"layer {layer.layer}: {layer.unreachable} vectors out of reach, "
-                    f"the first at position {layer.first_unreachable}"
+                    f"layer {health.layer}: {health.unreachable} vectors out of reach, "
+                    f"the first at position {health.first_unreachable}"
                 )
 
     def _repair(self, threads: int) -> None:

@@ -16,7 +16,8 @@ from typing import Any, ClassVar, Self
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ann import __version__, parallel, storage, validation
+from ann import parallel, storage, validation
+from ann._version import __version__
 from ann.codecs import Codec, Float32
 from ann.health import Health
 from ann.kernels import answer

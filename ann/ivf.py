@@ -155,7 +155,7 @@ class IVF(Index):
         return [*arrays, self._state.structure.slots, *beside]
 
     def _saved_held(self, held: Cells, n: int) -> dict[str, NDArray[Any]]:
-        arrays = {
+        arrays: dict[str, NDArray[Any]] = {
             "centroids": held.centroids,
             "offsets": held.offsets,
             "row_ids": held.row_ids,

@@ -110,7 +110,9 @@ class Names:
         alive[positions] = False
         return Names(self.n, self.arrived, self.ids, alive, self._known)
 
-    def exchanged(self, positions: Ids, others: Ids) -> "Names":
+    def exchanged(
+        self, positions: NDArray[np.int32], others: NDArray[np.int32]
+    ) -> "Names":
         """Return the names with those at ``positions`` and ``others`` exchanged."""
         if not len(positions):
             return self

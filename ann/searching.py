@@ -125,7 +125,7 @@ class Searching(ABC):
 
     @abstractmethod
     def search(
-        self, Q: ArrayLike, k: int = 10, **effort: Any
+        self, Q: ArrayLike, k: int = 10, *args: Any, **effort: Any
     ) -> tuple[NDArray[np.int64], Floats]:
         """Return about the ``k`` nearest neighbours of each query."""
 

@@ -34,8 +34,8 @@ def checksums(lengths: list[int], visit: Visit) -> list[str]:
     is summed while it is still in the cache from having been moved.
     """
     # A core with instructions for it sums 1.83 GB/s: 0.35 s for a million vectors of
-    # 128 dimensions with their links, shared among cores. BLAKE2b takes 1.9 times as long,
-    # CRC-32 0.43 times, but one damage in four billion would escape it.
+    # 128 dimensions with their links, shared among cores. BLAKE2b takes 1.9 times as
+    # long, CRC-32 0.43 times, but one damage in four billion would escape it.
     digests = [[b""] * -(-length // CHUNK) for length in lengths]
 
     def visit_and_sum(i: int, piece: slice) -> bytes | memoryview:
