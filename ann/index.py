@@ -450,6 +450,7 @@ class Index(Searching):
         names = self._state.names
         if names.n - names.count > names.n // _MOST_DEAD:
             self.compact(threads=threads)
+            new = self._state.names.fresh(new, len(X))  # positions are others now
         state, more = self._state, len(X)
         n, capacity = state.names.n + more, state.capacity
         if n > capacity:

@@ -234,7 +234,7 @@ class PQ(Codec):
         if self.nbits == 8:
             return packed
         pairs = np.stack([packed & 15, packed >> 4], axis=2)
-        return pairs.reshape(len(packed), -1)[:, : self.m]
+        return pairs.reshape(len(packed), 2 * packed.shape[1])[:, : self.m]
 
     def store(self, packed: NDArray[Any], key: str) -> Any:
         """Return the kernels' store."""
