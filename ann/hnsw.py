@@ -29,7 +29,7 @@ from ann.kernels.tricks import on
 from ann.memory import aligned_copy, grown, taken
 from ann.names import Names
 from ann.searching import MOST
-from ann.soundness import audit
+from ann.soundness import audit, faults
 from ann.state import Desk, Floats, Outcome, State, Stopped
 from ann.storage import StorageError
 from ann.stored import Stored
@@ -164,6 +164,8 @@ class HNSW(Index):
         same = np.empty(0, np.int32)
         if stored.has("same"):
             same = stored.within("same", np.int32, (n,), -1, n - 1)
+            if (np.bincount(same[same >= 0]) > 1).any():  # or a group had no end
+                raise StorageError("same must lead to a vector once")
         graph = Graph(
             base=stored.array("base", np.int32, (n, 2 * self._M)),
             upper=upper,
@@ -586,14 +588,19 @@ class HNSW(Index):
         lead = self._lead(state.names, nodes.same)
         return nodes, self._upkeep(nodes, store, lead, d, threads)
 
+    def _faults(self) -> Iterator[str]:
+        return map(str, faults(*self._looked_at()) if self._held else ())
+
+    def _looked_at(self) -> tuple[Graph, NDArray[np.uint8], Kept]:
+        names, held = self._state.names, self._held
+        lead = self._lead(names, held.same)
+        return held.graph, held.levels[: names.n], lead
+
     def _audited(self) -> Iterator[str]:
-        state, held = self._state, self._held
-        if held is None:
+        if self._held is None:
             return
-        lead = self._lead(state.names, held.same)
-        found = audit(held.graph, held.levels[: len(lead)], lead)
-        for kind, layer, count, first in found.faults:
-            yield f"layer {layer}: {count} {kind}, the first at position {first}"
+        found = audit(*self._looked_at())
+        yield from map(str, found.faults)
         for health in found.layers:
             if health.unreachable and self._metric.name != "ip":
                 yield (

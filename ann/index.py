@@ -73,6 +73,7 @@ class Index(Searching):
         self._state = self._make_state(Names(), np.empty((0, 0), np.float32), None, 0)
         self._writer = threading.RLock()  # held by whoever changes the index
         self._unverified: Callable[[], None] | None = None  # see ``ann.load``
+        self._foreign = False  # from a file that nobody looked for faults in
         _indexes.add(self)
 
     # --- what a structure supplies ----------------------------------------------------
@@ -103,6 +104,10 @@ class Index(Searching):
     @abstractmethod
     def _audited(self) -> Iterator[str]:
         """Yield what is wrong with the structure."""
+
+    def _faults(self) -> Iterator[str]:
+        """Yield what no change could take: links that lead out of the arrays, …."""
+        return iter(())
 
     def _repair(self, threads: int) -> None:
         """Mend what can be."""
@@ -219,7 +224,7 @@ class Index(Searching):
         float32.
         """
         with self._writer:
-            self._require_sound()
+            self._require_changeable()
             names = self._state.names
             vectors = validation.vectors(X, "X", self._d)
             new = names.fresh(ids, len(vectors))
@@ -263,7 +268,7 @@ class Index(Searching):
         ``IVF`` give their memory back at once, ``HNSW`` by ``compact``.
         """
         with self._writer:
-            self._require_sound()
+            self._require_changeable()
             positions = self._state.names.positions(ids)
             workers = validation.threads(threads, parallel.available())
             if len(positions):
@@ -311,7 +316,7 @@ class Index(Searching):
         """
         workers = validation.threads(threads, parallel.available())
         with self._writer:
-            self._require_sound()
+            self._require_changeable()
             names = self._state.names
             if names.alive is not None:
                 self._keep(names.alive, workers)
@@ -360,6 +365,7 @@ class Index(Searching):
             self._require_sound()
             if self._state.held is not None:
                 self._repair(workers)
+            self._foreign = False
         return self
 
     def save(self, path: str | os.PathLike[str]) -> None:
@@ -431,12 +437,24 @@ class Index(Searching):
         elif n:
             raise StorageError(f"n must be 0 where nothing is filled, got {n}")
         self._publish(Names(n, arrived, ids, alive), originals, held, n)
+        self._foreign = True
 
     def _require_sound(self) -> None:
         """Raise StorageError if what was mapped unread is not what was saved."""
         if self._unverified is not None:
             self._unverified()
             self._unverified = None
+
+    def _require_changeable(self) -> None:
+        """Raise StorageError if a change could be led astray by what a file held."""
+        self._require_sound()
+        if self._foreign:
+            fault = next(self._faults(), None)
+            if fault is not None:
+                raise StorageError(
+                    f"the index must be sound to be changed, got {fault}: see repair()"
+                )
+            self._foreign = False
 
     # --- changes: a new state is made beside the old one, and put in its place --------
 

@@ -166,7 +166,7 @@ class IVF(Index):
 
     def _restored(self, stored: Stored, n: int, d: int) -> Cells:
         nlist = self._nlist or 0
-        centroids = stored.array("centroids", np.float32, (nlist, d))
+        centroids = stored.finite("centroids", (nlist, d))
         offsets = stored.within("offsets", np.int64, (nlist + 1,), 0, n)
         sizes = np.diff(offsets)
         if offsets[0] != 0 or offsets[-1] != n or (sizes < 0).any():

@@ -11,6 +11,7 @@ from ann.kernels.graph import Graph
 from ann.kernels.upkeep import Spread
 
 Heights = NDArray[np.int16]
+Counts = NDArray[np.int64]
 
 _LINK_FAULTS = {
     kernels.NOBODY: "links to no vector",
@@ -31,6 +32,10 @@ class Fault(NamedTuple):
     layer: int
     times: int
     first: int  #: position of the first vector concerned
+
+    def __str__(self) -> str:
+        where = f"the first at position {self.first}"
+        return f"layer {self.layer}: {self.times} {self.kind}, {where}"
 
 
 class LayerHealth(NamedTuple):
@@ -88,16 +93,32 @@ def audit(graph: Graph, levels: NDArray[np.uint8], alive: NDArray[np.bool_]) -> 
     Under ``ip`` even a fresh graph has vectors out of reach: those that are nobody's
     answer.
     """
+    found = faults(graph, levels, alive)
+    heights = heights_of(graph, levels, alive)
+    layers = [_health(graph, layer, heights) for layer in _layers(heights)]
+    n_alive = int(alive.sum())
+    return Audit(n_alive, len(alive) - n_alive, tuple(found), tuple(layers))
+
+
+def faults(
+    graph: Graph, levels: NDArray[np.uint8], alive: NDArray[np.bool_]
+) -> list[Fault]:
+    """Return what ``audit`` does of faults, in a fraction of its time."""
     _check_shapes(graph, levels, alive)
     heights = heights_of(graph, levels, alive)
-    faults = [*_faults_of_rows(heights, levels), *_faults_of_entry(graph, heights)]
-    layers = []
-    for layer in range(int(heights.max(initial=-1)) + 1):
-        found, health = _layer(graph, layer, heights)
-        faults += found
-        layers.append(health)
-    n_alive = int(alive.sum())
-    return Audit(n_alive, len(alive) - n_alive, tuple(faults), tuple(layers))
+    found = [*_faults_of_rows(heights, levels), *_faults_of_entry(graph, heights)]
+    for layer in _layers(heights):
+        counts, firsts, _, _ = _examined(graph, layer, heights)
+        found += [
+            Fault(kind, layer, int(counts[fault]), int(firsts[fault]))
+            for fault, kind in _LINK_FAULTS.items()
+            if counts[fault]
+        ]
+    return found
+
+
+def _layers(heights: Heights) -> range:
+    return range(int(heights.max(initial=-1)) + 1)
 
 
 def heights_of(
@@ -148,9 +169,8 @@ def _faults_of_entry(graph: Graph, heights: Heights) -> list[Fault]:
     return [] if right and graph.top == top else [Fault(_ENTRY, top, 1, entry)]
 
 
-def _layer(
-    graph: Graph, layer: int, heights: Heights
-) -> tuple[list[Fault], LayerHealth]:
+def _examined(graph: Graph, layer: int, heights: Heights) -> tuple[Counts, ...]:
+    """Return faults' counts and firsts, and degrees out of and into a layer's nodes."""
     n, nodes = len(heights), np.flatnonzero(heights >= layer).astype(np.int32)
     degrees, incoming = np.zeros(len(nodes), np.int64), np.zeros(n, np.int64)
     counts, firsts = np.zeros((2, kernels.FAULTS), np.int64)
@@ -158,18 +178,18 @@ def _layer(
     kernels.examine(
         graph, layer, nodes, heights, seen, degrees, incoming, counts, firsts
     )
-    faults = [
-        Fault(kind, layer, int(counts[fault]), int(firsts[fault]))
-        for fault, kind in _LINK_FAULTS.items()
-        if counts[fault]
-    ]
+    return counts, firsts, degrees, incoming[nodes]
+
+
+def _health(graph: Graph, layer: int, heights: Heights) -> LayerHealth:
+    _, _, degrees, incoming = _examined(graph, layer, heights)
     lost = np.flatnonzero(reach(graph, layer, heights)[0].waiting)
-    return faults, LayerHealth(
+    return LayerHealth(
         layer=layer,
-        nodes=len(nodes),
+        nodes=len(degrees),
         unreachable=len(lost),
         first_unreachable=int(lost[0]) if len(lost) else -1,
-        unlinked=int((incoming[nodes] == 0).sum()),
+        unlinked=int((incoming == 0).sum()),
         least_degree=int(degrees.min()),
         mean_degree=float(degrees.mean()),
         most_degree=int(degrees.max()),

@@ -85,6 +85,13 @@ class Stored:
             )
         return array
 
+    def finite(self, name: str, shape: tuple[int | None, ...]) -> NDArray[np.float32]:
+        """Return an array of finite float32."""
+        array = self.array(name, np.float32, shape)
+        if not np.isfinite(array).all():
+            raise StorageError(f"array {name!r} must be finite, got others")
+        return array
+
     def within(
         self,
         name: str,

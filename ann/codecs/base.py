@@ -185,7 +185,7 @@ class Codec(ABC):
         """Take over what ``saved`` returned."""
         self.check_width(d)
         for name, shape in self._shapes(d).items():
-            setattr(self, name, stored.array(f"codec.{name}", np.float32, shape))
+            setattr(self, name, stored.finite(f"codec.{name}", shape))
         self._d = d
 
     def row(self, d: int) -> NDArray[Any]:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import ann
-from tests.ann.corruptions import corruptions
+from tests.ann.corruptions import corruptions, put_together, take_apart
 from tests.ann.data import gaussian
 from tests.ann.process import python
 
@@ -54,7 +54,9 @@ def test_what_comes_back_answers_alike(kind, metric, mmap, tmp_path):
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_life_goes_on_after_loading(kind, mmap, tmp_path):
     index = KINDS[kind]("cosine").add(X[:300], ids=np.arange(300) * 3)
-    index.remove([3, 9, 300]).add(np.repeat(X[:2], 4, axis=0))
+    index.remove([3, 9, 300]).add(
+        np.repeat(X[:2], 4, axis=0), ids=np.arange(1000, 1008)
+    )
     index.save(tmp_path / "index")
     other = ann.load(tmp_path / "index", mmap=mmap)
     for each in (index, other):
@@ -138,6 +140,7 @@ def harmless(path, mmap):
     return False
 
 
+@pytest.mark.filterwarnings("ignore:(invalid value|overflow) encountered")
 @pytest.mark.parametrize("kind", KINDS)
 def test_no_corruption_does_harm(kind, tmp_path):
     metric = {"IVF": "cosine", "Flat PQ8": "l1"}.get(kind, "l2")
@@ -164,17 +167,20 @@ make = {"HNSW": lambda: ann.HNSW(M=8), "IVF": lambda: ann.IVF(nlist=20)}
 index = make[kind]().add(X).add(X[:50])
 rng = np.random.default_rng(0)
 held = index._held
-tables = [held.packed]
-if kind == "HNSW":
-    tables = [held.graph.base, held.graph.upper, held.same]
+tables = [held.packed] if kind == "IVF" else [held.graph.base, held.graph.upper]
+def damage(table):
+    flat = table.reshape(-1).view(np.uint32)
+    at = rng.integers(len(flat), size=max(1, len(flat) // 50))
+    flat[at] = rng.integers(2**32, size=len(at), dtype=np.uint64)
 for turn in range(60):
     for table in tables:
-        flat = table.reshape(-1).view(np.uint32)
-        at = rng.integers(len(flat), size=max(1, len(flat) // 50))
-        flat[at] = rng.integers(2**32, size=len(at), dtype=np.uint64)
+        damage(table)
     index.search(X[:30], 10)
     index.search(X[0], 10)
     index.search(X[:3], 10, filter=np.arange(0, 2000, 3))
+for turn in range(20 if kind == "HNSW" else 0):
+    damage(held.same)
+    index.search(X[:30], 10)
 print("alive")
 """
 
@@ -182,3 +188,74 @@ print("alive")
 @pytest.mark.parametrize("kind", ["HNSW", "IVF"])
 def test_a_search_stays_inside_its_arrays_whatever_they_hold(kind):
     assert python(FUZZ_LINKS, kind).endswith("alive")
+
+
+FORGED = """
+import sys, numpy as np, ann
+from tests.ann.data import gaussian
+X = gaussian(400, 64)
+for change in ("add", "remove", "compact"):
+    index = ann.load(sys.argv[1], mmap=change != "remove")
+    assert not index.check().ok
+    try:
+        {
+            "add": lambda: index.add(X + 1),
+            "remove": lambda: index.remove(np.arange(50, 200)),
+            "compact": lambda: index.compact(),
+        }[change]()
+    except ann.StorageError as error:
+        assert "must be sound to be changed" in str(error), error
+    else:
+        raise AssertionError("changed")
+    assert index.repair().check().ok
+    index.add(X + 1).remove(np.arange(50, 200)).compact()
+    assert index.check().ok
+print("alive")
+"""
+
+
+def forged(index, path, **arrays):
+    """Save an index with other arrays in it, as if they were its own."""
+    index.save(path)
+    saved = take_apart(path.read_bytes())
+    for i, entry in enumerate(saved.entries):
+        if entry["name"] in arrays:
+            own = np.frombuffer(saved.contents[i], entry["dtype"])
+            other = arrays[entry["name"]](own.reshape(entry["shape"]).copy())
+            saved.contents[i] = other.tobytes()
+    path.write_bytes(put_together(saved))
+
+
+def wild(links):
+    rng, flat = np.random.default_rng(0), links.reshape(-1)
+    at = rng.integers(flat.size, size=flat.size // 20)
+    flat[at] = rng.integers(-(2**31), 2**31, size=len(at))
+    return links
+
+
+def test_a_forged_graph_is_not_changed_before_it_is_repaired(tmp_path):
+    index = KINDS["HNSW"]("l2").add(X).remove([5, 6])
+    forged(index, tmp_path / "index", base=wild, upper=wild)
+    assert python(FORGED, tmp_path / "index").endswith("alive")
+
+
+def test_groups_of_equal_vectors_that_have_no_end_are_refused(tmp_path):
+    index = KINDS["HNSW"]("l2").add(np.repeat(X[:100], 4, axis=0))
+
+    def circle(same):
+        same[3] = 2  # 0 -> 1 -> 2 -> 3 and back
+        return same
+
+    assert index._held.same[:4].tolist() == [3, -1, 1, 2]
+    forged(index, tmp_path / "index", same=circle)
+    with pytest.raises(ann.StorageError, match="same must lead to a vector once"):
+        ann.load(tmp_path / "index")
+
+
+@pytest.mark.parametrize(
+    ("kind", "name"), [("IVF", "centroids"), ("Flat PQ8", "codec.codebooks")]
+)
+def test_what_others_are_compared_with_must_be_finite(kind, name, tmp_path):
+    forged(KINDS[kind]("l2").add(X), tmp_path / "index", **{name: lambda a: a / 0})
+    with pytest.raises(ann.StorageError, match=f"array '{name}' must be finite"):
+        ann.load(tmp_path / "index")
