@@ -194,7 +194,7 @@ def test_any_content_is_safe_to_audit_and_to_repair(seed, churned):
         links[:] = rng.integers(*reach, size=links.shape)
     churned.alive[:] = rng.random(500) < 0.8
     if seed > 3:
-        churned.index._levels[:] = rng.integers(256, size=500)
+        churned.levels[:] = rng.integers(256, size=500)
     entry, top = (int(value) for value in rng.integers(*reach, size=2))
     churned._put(graph._replace(entry_point=entry, top=top))
     report = churned.audit()
@@ -223,7 +223,7 @@ def test_a_repair_brings_all_into_reach(metric):
 def test_an_index_without_vectors_is_clean():
     never, emptied = ann.HNSW(), Churned(X).remove(np.arange(500))
     nobody = np.empty(0, np.uint8), np.empty(0, bool)
-    for report in (audit(never._graph, *nobody), emptied.audit()):
+    for report in (audit(never._no_nodes().graph, *nobody), emptied.audit()):
         assert report.clean
         assert (report.alive, report.layers, report.unreachable) == (0, (), 0)
     assert emptied.repair().audit().clean

@@ -1,16 +1,21 @@
 """An ``ann.HNSW`` whose graph is changed by hand."""
 
+from unittest import mock
+
 import numpy as np
 
 import ann
-from ann.kernels.stores import ROWS
+from ann.duplicates import Seen
+from ann.names import Names
 from ann.soundness import audit
-from ann.upkeep import Upkeep
 from tests.ann import reference
 
 
 class Churned:
-    """An index, and which of its positions live."""
+    """An index, and which of its positions live.
+
+    Positions stay, for nothing is reclaimed, and equal vectors all have links.
+    """
 
     def __init__(self, X, metric="l2", threads=1, **options):
         self.index = ann.HNSW(metric, **{"M": 6, "ef_construction": 40, **options})
@@ -18,44 +23,38 @@ class Churned:
         self.add(X)
 
     def add(self, X):
-        self.index.add(X, threads=self.threads)
+        never = mock.patch("ann.index._MOST_DEAD", 1)
+        with never, mock.patch.object(Seen, "leaders", lambda seen, rows, new: new):
+            self.index.add(X, threads=self.threads)
         self.alive = np.append(self.alive, np.ones(len(X), bool))
         self.X = np.concatenate([self.X, X])
         return self
 
     def remove(self, positions):
         self.alive[positions] = False
-        self._put(self.upkeep().remove())
+        self._put(self.graph)
+        self.index._unlink(self.threads)
         return self
 
     def repair(self):
-        graph, self.index._levels = self.upkeep().repair()
-        self._put(graph)
+        self._put(self.graph)
+        self.index._repair(self.threads)
         return self
 
     def upkeep(self):
-        index = self.index
-        return Upkeep(
-            index._graph,
-            self._store(),
-            self.levels,
-            self.alive,
-            index._M,
-            index._ef_construction,
-            index._query_size(index.d),
-            self.threads,
-        )
+        self._put(self.graph)
+        return self.index._under_upkeep(self.index._state, self.threads)[1]
 
     def audit(self):
         return audit(self.graph, self.levels, self.alive)
 
     @property
     def graph(self):
-        return self.index._graph
+        return self.index._held.graph
 
     @property
     def levels(self):
-        return self.index._levels[: len(self.alive)]
+        return self.index._held.levels[: len(self.alive)]
 
     @property
     def rows(self):
@@ -80,13 +79,7 @@ class Churned:
         return reference.exact(self.index.metric, Q, self.X[living], k, living)[0]
 
     def _put(self, graph):
-        index = self.index
-        index._graph, index._walk = graph, index._walk._replace(graph=graph)
-        index._direct = None
-
-    def _store(self):
-        index, key = self.index, self.index._metric.key
-        if not isinstance(index._codec, ann.SQ):
-            return ROWS[key](index._packed)
-        store = index._codec.store(index._packed, key)
-        return store._replace(squares=index._squares) if key == "dot" else store
+        state = self.index._state
+        names = Names(state.names.n, state.names.arrived, None, self.alive.copy())
+        held = state.held._replace(graph=graph)
+        self.index._publish(names, state.originals, held, state.capacity)
