@@ -144,7 +144,7 @@ def real(value: Any, name: str, low: float) -> float:
     try:
         number = float(value)
     except OverflowError:  # an int that no float can hold
-        number = math.inf if value > low else -math.inf
+        number = math.inf if operator.gt(value, 0) else -math.inf
     if not (math.isfinite(number) and number >= low):
         raise ValueError(f"{name} must be finite and >= {low:g}, got {number:g}")
     return number
