@@ -122,12 +122,11 @@ class Codec(ABC):
         Raises
         ------
         ValueError
-            Not trained, or ``X`` is not finite, of another width, or has a norm above
-            4e18.
+            Not trained, or ``X`` is not finite, of another width, or for ``PQ`` has a
+            norm above 4e18.
         """
         self._check_trained()
         vectors = validation.vectors(X, "X", self.d)
-        self._check_norms(vectors, "X")
         return self._encode(vectors, validation.threads(threads, parallel.available()))
 
     def decode(self, codes: ArrayLike, *, threads: int | None = None) -> Floats:

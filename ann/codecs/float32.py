@@ -26,9 +26,6 @@ class Float32(Codec):
     def _decode(self, codes: Codes, threads: int) -> Floats:
         return codes.view(np.float32)
 
-    def _check_norms(self, X: Floats, name: str) -> None:
-        pass  # nothing is computed
-
     def _code_width(self) -> int:
         return 4 * (self.d or 0)
 

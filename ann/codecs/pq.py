@@ -202,6 +202,7 @@ class PQ(Codec):
         return _rotated(Q, self.rotation_, 1) if self.opq else Q
 
     def _encode(self, X: Floats, threads: int) -> Codes:
+        self._check_norms(X, "X")
         if self.opq:
             X = _rotated(X, self.rotation_, threads)
         return _encode(X, self.codebooks_, threads)
