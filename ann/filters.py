@@ -21,6 +21,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from ann import validation
 from ann.kernels.fastscan import FastScan
 from ann.kernels.filtered import LINKS_A_SCORE, FilteredLists, FilteredWalk
 from ann.kernels.graph import Walk
@@ -102,7 +103,7 @@ def resolve(
     if callable(wanted):
         positions = _by_function(wanted, n, names, alive)
     else:
-        array = np.asarray(wanted)
+        array = np.asarray(validation.unmasked(wanted, "filter"))
         if array.ndim != 1:
             raise ValueError(
                 "filter must be a mask (m,), ids (m,) or a function, and is one for "

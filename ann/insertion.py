@@ -65,7 +65,8 @@ class Linking:
     ) -> None:
         self.graph = graph
         self._store, self._levels = store, levels
-        self._M, self._ef, self._threads = M, ef_construction, threads
+        self._M, self._threads = M, threads
+        self._ef = min(ef_construction, len(levels))  # no pool can hold more
         self._query_size = query_size
         self._spare: list[Scratch] = []  # list.pop is atomic
 

@@ -157,7 +157,7 @@ class ANNTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEsti
             Sparse data.
         """
         index, threads = self._new_index(), self._threads()
-        data: NDArray[Any] = validate_data(self, X)
+        data: NDArray[Any] = validate_data(self, validation.unmasked(X, "X"))
         nothing = data[:0]  # what no search could take is refused before the work
         self._find(index, nothing, self.n_neighbors + 1, threads)
         self.index_ = index.add(data, threads=threads)
@@ -220,7 +220,9 @@ class ANNTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEsti
         """
         check_is_fitted(self)
         k, own = self._wanted(n_neighbors), X is None
-        Q: NDArray[Any] = self._fit_X if own else validate_data(self, X, reset=False)
+        Q: NDArray[Any] = self._fit_X
+        if not own:
+            Q = validate_data(self, validation.unmasked(X, "X"), reset=False)
         if k > self.n_samples_fit_ - own:
             sign = "<" if own else "<="
             raise ValueError(

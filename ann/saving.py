@@ -7,7 +7,7 @@ back in its ``_restored``; the file itself is :mod:`ann.storage`'s.
 import os
 from typing import Any
 
-from ann import storage
+from ann import storage, validation
 from ann.codecs import PQ, SQ, Codec
 from ann.flat import Flat
 from ann.hnsw import HNSW
@@ -46,9 +46,13 @@ def load(
     ------
     StorageError
         Not an index, damaged, or of a newer version; a ``ValueError``.
+    ValueError
+        ``mmap`` or ``verify`` is no boolean.
     OSError
         The file cannot be read.
     """
+    mmap = validation.boolean(mmap, "mmap")
+    verify = None if verify is None else validation.boolean(verify, "verify")
     manifest, arrays, compare = storage.contents(path, mmap=mmap, verify=verify)
     try:
         stored = Stored(manifest, arrays)

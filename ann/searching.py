@@ -88,9 +88,7 @@ class Searching(ABC):
                 ids, distances = self._answer_one(state, lone, k, effort)
                 if ids is not None:
                     return (ids[0], distances[0]) if lone is Q else (ids, distances)
-        array = np.asarray(Q)
-        single = array.ndim == 1
-        queries = validation.vectors(array[None] if single else array, "Q", self._d)
+        queries, single = validation.queries(Q, self._d)
         workers = validation.threads(threads, 1 if single else parallel.available())
         scored = _counts(distance_computations, len(queries))
         prepared = self._metric.prepare(queries, "Q")
@@ -161,20 +159,19 @@ class Searching(ABC):
         """
         least = -math.inf if self._metric.name == "ip" else 0.0
         radius = validation.real(radius, "radius", least)
-        array = np.asarray(Q)
-        queries = array[None] if array.ndim == 1 else array
+        queries, single = validation.queries(Q, self._d)
         nq = len(queries)
         all_ids, all_distances = [_NO_IDS] * nq, [_NO_DISTANCES] * nq
         k, left = _FIRST_RANGE, np.arange(nq)
-        while len(left):
+        while True:
             ids, distances = self.search(queries[left], k, **self._wider(effort, k))
             for r, i, d in zip(left, ids, distances, strict=True):
                 all_ids[r], all_distances[r] = i[d <= radius], d[d <= radius]
             left = left[distances[:, -1] <= radius]
-            if k >= self._state.names.count:
+            if not len(left) or k >= self._state.names.count:
                 break
             k = min(4 * k, self._state.names.count)
-        if array.ndim == 1:
+        if single:
             return all_ids[0], all_distances[0]
         return all_ids, all_distances
 
@@ -249,9 +246,7 @@ class Searching(ABC):
 
     def _trace(self, Q: ArrayLike, k: int, effort: Any = None) -> Iterator[Outcome]:
         """Search for one query after another, and keep what each search did."""
-        array = np.asarray(Q)
-        queries = array[None] if array.ndim == 1 else array
-        queries = validation.vectors(queries, "Q", self._d)
+        queries, _ = validation.queries(Q, self._d)
         prepared = self._metric.prepare(queries, "Q")
         for q in prepared:
             yield self._trace_one(q, k, effort)

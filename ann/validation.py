@@ -38,6 +38,13 @@ def vectors(X: ArrayLike, name: str, d: int | None = None) -> NDArray[np.float32
     return array
 
 
+def queries(Q: ArrayLike, d: int | None) -> tuple[NDArray[np.float32], bool]:
+    """Return ``Q`` as ``vectors`` does, and whether it is a single one, (d,)."""
+    array = numbers_of(Q, "Q")
+    single = array.ndim == 1
+    return vectors(array[None] if single else array, "Q", d), single
+
+
 def vector(x: ArrayLike, name: str, d: int | None = None) -> NDArray[np.float32]:
     """Return ``x`` (d,) as (1, d): otherwise as ``vectors``."""
     array = numbers_of(x, name)
@@ -48,11 +55,19 @@ def vector(x: ArrayLike, name: str, d: int | None = None) -> NDArray[np.float32]
 
 def numbers_of(values: ArrayLike, name: str) -> NDArray[Any]:
     """Return an array of any shape and real dtype; ValueError otherwise."""
-    array = np.asarray(values)
+    array = np.asarray(unmasked(values, name))
     if array.dtype.kind not in "fiub":  # one object: None, a sparse matrix, a set, …
         got = f"dtype {array.dtype}" if array.ndim else type(array.item()).__name__
         raise ValueError(f"{name} must hold real numbers, got {got}")
     return array
+
+
+def unmasked(values: Any, name: str) -> Any:
+    """Return ``values``; ValueError for an array that hides some behind a mask."""
+    if isinstance(values, np.ma.MaskedArray) and np.ma.is_masked(values):
+        hidden = np.ma.getmaskarray(values).sum()
+        raise ValueError(f"{name} must have no masked values, got {hidden}")
+    return values
 
 
 def distances(values: ArrayLike, low: float, under: str) -> NDArray[np.float32]:
@@ -92,7 +107,7 @@ def ids(ids: ArrayLike, n: int | None = None) -> NDArray[np.int64]:
     ValueError
         Not integers, wrong shape, negative, or given twice.
     """
-    raw = np.asarray(ids)
+    raw = np.asarray(unmasked(ids, "ids"))
     if raw.dtype.kind not in "iu" and raw.size:
         raise ValueError(f"ids must be integers, got dtype {raw.dtype}")
     if n is not None and raw.shape != (n,):

@@ -138,7 +138,8 @@ class Codec(ABC):
             Not trained, or ``codes`` are no codes of this codec.
         """
         self._check_trained()
-        array, width = np.asarray(codes), self._code_width()
+        array = np.asarray(validation.unmasked(codes, "codes"))
+        width = self._code_width()
         if array.dtype.kind not in "iu":
             raise ValueError(f"codes must be integers, got dtype {array.dtype}")
         if array.ndim != 2 or array.shape[1] != width:

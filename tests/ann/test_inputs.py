@@ -144,7 +144,7 @@ def fit(X):
 
 def update(name, X):
     index = STRUCTURES[name]().add(GOOD)
-    rows = len(X) if hasattr(X, "__len__") else 12
+    rows = len(X) if hasattr(X, "__len__") and not issparse(X) else 12
     with unchanged_by_errors(index):
         index.update(np.arange(rows), X)
     return index.search(GOOD, k=9)
@@ -190,6 +190,11 @@ def read_only(X):
 def unaligned(X):
     shifted = np.frombuffer(b"\0" + X.tobytes(), np.uint8)[1:]
     return shifted.view(X.dtype).reshape(X.shape)
+
+
+def masked(X):
+    """Hide three values, which nobody may see."""
+    return np.ma.masked_array(X, np.arange(np.size(X)).reshape(np.shape(X)) < 3)
 
 
 def mapped(X):
@@ -238,6 +243,7 @@ def of_width(width):
     )
 
 
+MASKED = "must have no masked values, got 3"
 SCALAR = "Expected 2D array, got scalar array"
 TEXT = "not compatible with arrays of bytes/strings"
 NO_SAMPLES = {"ANNTransformer": r"Found array with 0 sample\(s\)"}
@@ -271,6 +277,8 @@ VECTOR_ROWS = {
     "unaligned": (unaligned(MORE), SAME),
     "read-only": (read_only(MORE), SAME),
     "memory-mapped": (mapped(MORE), SAME),
+    "nothing masked": (np.ma.masked_array(MORE), SAME),
+    "masked": (masked(MORE), MASKED, {"ANNTransformer": f"X {MASKED}"}),
     # values
     "zero vector": (with_zeros(), SAME),
     "negative zero": (with_value(-0.0), SAME),
@@ -452,6 +460,7 @@ ONE_ROWS = {
     "read-only": (read_only(MORE[0].astype(np.float32)), SAME),
     "unaligned": (unaligned(MORE[0].astype(np.float32)), SAME),
     "zero vector": (np.zeros(6, np.float32), SAME),
+    "masked": (masked(MORE[0]), MASKED),
     "NaN": (
         with_value(np.nan)[3].astype(np.float32),
         "must be finite in float32, got nan in row 0, column 2",
@@ -529,6 +538,7 @@ def code_rows(width, top):
         "objects": (good.astype(object), "must be integers, got dtype object"),
         "strings": (good.astype(str), "must be integers, got dtype <U"),
         "complex": (good.astype(complex), "must be integers, got dtype complex128"),
+        "masked": (masked(good), MASKED),
         "None": (None, "must be integers, got dtype object"),
         "nothing": ([], "must be integers, got dtype float64"),
         "one dimension": (good[0], shape.format(f"{width},")),
@@ -561,17 +571,29 @@ KS = {
         lambda k: TRANSFORMER.kneighbors_graph(MORE, k)
     ),
 }
-NEVER_ABOVE = {"ANNTransformer": "n_neighbors must be <= n_samples_fit=60, got 61"}
+NEVER_ABOVE_60 = {"ANNTransformer": "n_neighbors must be <= n_samples_fit=60, got "}
+
+
+def no_count(k):
+    ours = rf"must be in \[1, 2147483647\], got {k}$"
+    return ours, {"ANNTransformer": f"n_neighbors must be >= 1, got {k}$"}
+
+
 K_ROWS = {
     "one": (1, SAME),
     "int8": (np.int8(3), SAME),
     "uint64": (np.uint64(3), SAME),
     "array of no dimension": (np.array(3), SAME),
     "n": (60, SAME),
-    "above n": (61, SAME, NEVER_ABOVE),
-    "zero": (0, "must be >= 1, got 0"),
-    "negative": (-3, "must be >= 1, got -3"),
-    "beyond integers": (2**63, r"must be <= 2\*\*63 - 1, got 9223372036854775808"),
+    "above n": (61, SAME, NEVER_ABOVE_60),
+    "zero": (0, *no_count(0)),
+    "negative": (-3, *no_count(-3)),
+    "too large": (2**31, no_count(2**31)[0], NEVER_ABOVE_60),
+    "beyond integers": (
+        2**63,
+        no_count(2**63)[0],
+        {"ANNTransformer": r"must be <= 2\*\*63 - 1, got 9223372036854775808"},
+    ),
     "whole float": (2.0, "must be an integer, got 2.0"),
     "numpy float": (np.float32(2), "must be an integer, got np.float32"),
     "NaN": (np.nan, "must be an integer, got nan"),
@@ -650,6 +672,7 @@ def id_errors(ids):
         "dates": (np.array(ids, "M8[s]"), whole.format("datetime64")),
         "a set": (set(ids), whole.format("object")),
         "a generator": (iter(ids), whole.format("object")),
+        "masked": (masked(np.array(ids)), MASKED),
         "a number with a point": (3.5, whole.format("float64")),
         "ragged": ([[a, b], [c]], (ValueError, "inhomogeneous shape")),
     }
@@ -713,46 +736,57 @@ KNOWN_IDS = {
 KNOWN_ID_ROWS = {
     **{form: (ids, SAME) for form, ids in id_forms(THERE).items()},
     **id_errors(THERE),
-    "unknown": (
-        [*THERE, 60],
-        "must be in the index, got 60, which is not",
-        {"update": r"must have shape \(4,\), got \(5,\)"},
-    ),
+    "range": (range(4), SAME),
+    "unknown": ([3, 41, 60, 0], "must be in the index, got 60"),
     "none": ([], SAME, {"update": r"must have shape \(4,\), got \(0,\)"}),
+    "too few": ([3], SAME, {"update": r"must have shape \(4,\), got \(1,\)"}),
     "two dimensions": ([THERE], r"must have shape \(.*\), got \(1, 4\)"),
     "a number": (3, r"must have shape \(.*\), got \(\)"),
     "None": (None, "must be integers, got dtype object"),
 }
-KNOWN_ID_ROWS["range"] = (range(4), SAME)  # update has four vectors
 FILTERS = per(STRUCTURES, ".search(filter)", search_among)
 MASK = np.arange(60) % 3 == 0
-NO_FILTER = "must be of bool or of integers, got dtype {}"
-FILTER_ROWS = {
-    **{form: (ids, SAME) for form, ids in id_forms(THERE).items()},
-    "mask": (MASK, SAME),
-    "list of bools": (MASK.tolist(), SAME),
-    "every other mask": (np.repeat(MASK, 2)[::2], SAME),
-    "read-only mask": (read_only(MASK), SAME),
-    "all": (np.ones(60, bool), SAME),
-    "none": (np.zeros(60, bool), SAME),
-    "no ids": ([], SAME),
-    "strangers": ([*THERE, 60, -1, 2**40, 3], SAME),
-    "beyond integers": (np.array([*THERE, 2**63], np.uint64), SAME),
-    "callable": (lambda ids: ids % 3 == 0, SAME),
-    "short mask": (MASK[:58], SAME),
-    "long mask": (np.append(MASK, True), SAME),
-    "two dimensions": (MASK[None], r"must be .* \(m,\) .*, got shape \(1, 60\)"),
-    "two dimensions of ids": ([THERE], r"must be .* \(m,\) .*, got shape \(1, 4\)"),
-    "a number": (3, r"must be .* \(m,\) .*, got shape \(\)"),
-    "floats": ([0.0, 1.0], NO_FILTER.format("float64")),
-    "strings": (["3"], NO_FILTER.format("<U")),
-    "objects": (np.array(THERE, object), NO_FILTER.format("object")),
-    "far beyond": ([2**64], NO_FILTER.format("object")),
-    "a string": ("even", r"must be .* \(m,\) .*, got shape \(\)"),
-    "no mask from a callable": (lambda ids: 3, r"must return .*, got int64 of shape"),
-    "ids from a callable": (lambda ids: ids, r"must return .*, got int64 of shape"),
-    "too few from a callable": (lambda ids: [True], r"must return .* of shape \(1,\)"),
-    "ragged": ([[3, 41], [0]], (ValueError, "inhomogeneous shape")),
+THIRD, ALL = np.flatnonzero(MASK), np.arange(60)
+NO_FILTER = r"must be a mask \(m,\), ids \(m,\) or a function, .* got {}"
+NO_KIND = "must be of bool or of integers, got dtype {}"
+NO_MASK = r"must return bool of shape \(60,\)"
+
+
+def broken(ids):
+    raise KeyError("mine")
+
+
+FILTER_ROWS = {  # a filter, and the ids that pass or what is wrong
+    "None": (None, ALL),
+    "mask": (MASK, THIRD),
+    "list of bools": (MASK.tolist(), THIRD),
+    "every other": (np.repeat(MASK, 2)[::2], THIRD),
+    "read-only": (read_only(MASK), THIRD),
+    "all": (np.ones(60, bool), ALL),
+    "none": (np.zeros(60, bool), []),
+    "short mask": (MASK[:30], THIRD[:10]),
+    "long mask": (np.ones(99, bool), ALL),
+    **{form: (ids, list(ids)) for form, ids in id_forms(THERE).items()},
+    "no ids": ([], []),
+    "repeated": ([3, 41, 3], [3, 41]),
+    "negative": ([3, -1], [3]),
+    "unknown": ([3, 60, 10**12], [3]),
+    "beyond integers": (np.array([3, 2**63], np.uint64), [3]),
+    "masked": (masked(MASK), MASKED),
+    "function": (lambda ids: ids % 3 == 0, THIRD),
+    "two dimensions": (MASK[None], NO_FILTER.format(r"ndarray of shape \(1, 60\)")),
+    "a number": (3, NO_FILTER.format(r"int of shape \(\)")),
+    "a string": ("even", NO_FILTER.format(r"str of shape \(\)")),
+    "a set": ({3}, NO_FILTER.format(r"set of shape \(\)")),
+    "floats": ([3.0, 41.0], NO_KIND.format("float64")),
+    "objects": (np.array(THERE, object), NO_KIND.format("object")),
+    "strings": (["3"], NO_KIND.format("<U1")),
+    "complex": ([3j], NO_KIND.format("complex128")),
+    "function of numbers": (lambda ids: ids, NO_MASK),
+    "function of one": (lambda ids: True, NO_MASK),
+    "function of few": (lambda ids: np.ones(59, bool), NO_MASK),
+    "function of nothing": (lambda ids: None, NO_MASK),
+    "broken function": (broken, (KeyError, "mine")),
 }
 RADII = per(STRUCTURES, ".range_search(radius)", lambda name, r: within(name, MORE, r))
 RADIUS_ROWS = {
@@ -772,19 +806,18 @@ RADIUS_ROWS = {
 
 @cells(KNOWN_ID_ROWS, KNOWN_IDS)
 def test_ids_of_vectors_that_are_there(value, column, cell):
-    plain = np.array(list(value), np.int64) if cell is SAME and value else value
+    plain = np.array(list(value), np.int64) if cell is SAME else None
     check(KNOWN_IDS, column, value, plain, cell)
 
 
 @cells(FILTER_ROWS, FILTERS)
 def test_filters(value, column, cell):
-    plain = MASK
-    if not callable(value):
-        wanted = np.array(list(value))
-        mask = wanted.dtype == bool
-        there = np.flatnonzero(wanted) if mask else wanted
-        plain = np.isin(np.arange(60), there) if cell is SAME else None
-    check(FILTERS, column, value, plain, cell)
+    if isinstance(cell, str | tuple):
+        check(FILTERS, column, value, None, cell)
+    else:
+        mask = np.zeros(60, bool)
+        mask[np.array(cell, int)] = True
+        check(FILTERS, column, value, mask, SAME)
 
 
 @cells(RADIUS_ROWS, RADII)
@@ -798,24 +831,30 @@ def test_files(name, tmp_path):
     index, path = INDEXES[name], tmp_path / "index"
     for form in (path, str(path)):
         index.save(form)
-        for mmap in (False, True, np.True_):
-            found = ann.load(form, mmap=mmap).search(MORE, k=5)
+        for options in (
+            *({}, {"mmap": True}, {"mmap": np.True_}, {"verify": None}),
+            *({"verify": False}, {"verify": True}, {"mmap": True, "verify": False}),
+        ):
+            found = ann.load(form, **options).search(MORE, k=5)
             np.testing.assert_array_equal(found, index.search(MORE, k=5))
     for nothing in (None, 3, 2.5, [str(path)]):
-        with pytest.raises((TypeError, ValueError)):
+        with pytest.raises(TypeError):
             index.save(nothing)
-        with pytest.raises((TypeError, ValueError)):
+        with pytest.raises(TypeError):
             ann.load(nothing)
     with pytest.raises(FileNotFoundError):
         ann.load(tmp_path / "absent")
     with pytest.raises(FileNotFoundError):
         index.save(tmp_path / "absent" / "index")
-    (tmp_path / "other").write_bytes(b"no index at all")
-    with pytest.raises(ValueError, match="must be"):
-        ann.load(tmp_path / "other")
-    for mmap in ("r", 1, None):
-        with pytest.raises(ValueError, match="mmap must be True or False"):
-            ann.load(path, mmap=mmap)
+    for content in (b"", b"no index at all", path.read_bytes()[:-1]):
+        (tmp_path / "other").write_bytes(content)
+        with pytest.raises(ValueError, match="other"):
+            ann.load(tmp_path / "other")
+    for option, wrong in (("mmap", ("r", 1, None)), ("verify", ("r", 1, 0.0))):
+        for value in wrong:
+            rule = f"^{option} must be True or False, got {value!r}$"
+            with pytest.raises(ValueError, match=rule):
+                ann.load(path, **{option: value})
 
 
 # --- other numbers --------------------------------------------------------------------
@@ -904,6 +943,7 @@ INTEGERS = {
         True,
         lambda v: graph("ef_search")(40 if type(v) in ONES and v == 1 else v),
     ),
+    "ANNTransformer(nlist)": (1, None, True, lists("nlist")),
     "ANNTransformer(nprobe)": (1, None, True, lists("nprobe")),
 }
 WHOLE = [-1, 0, 1, np.int64(1), 2**63]
@@ -929,23 +969,39 @@ def test_integers(column, value):
             call(value)
 
 
-# Least, whether None may be given, and the call.
+def test_a_pool_takes_no_more_room_than_there_are_vectors():
+    for value in (60, 10**9, 2**63 - 1):
+        index = ann.HNSW(M=4, ef_construction=value).add(GOOD).remove([7]).repair()
+        np.testing.assert_array_equal(
+            index._held.graph.base,
+            ann.HNSW(M=4, ef_construction=60).add(GOOD).remove([7])._held.graph.base,
+        )
+
+
+# Least, largest, whether None may be given, and the call.
 REALS = {
     **{
         f"{name}(refine)": (
             1,
+            None,
             True,
             lambda v, make=make: make(codec=ann.SQ(), refine=v).add(GOOD).search(MORE),
         )
         for name, make in STRUCTURES.items()
     },
-    "ANNTransformer(refine)": (1, True, build(codec=ann.SQ())("refine")),
+    "ANNTransformer(refine)": (1, None, True, build(codec=ann.SQ())("refine")),
     "HNSW.search(epsilon)": (
         0,
+        1e6,
         True,
         lambda v: INDEXES["HNSW"].search(MORE, epsilon=v),
     ),
-    "HNSW.trace(epsilon)": (0, True, lambda v: INDEXES["HNSW"].trace(MORE, epsilon=v)),
+    "HNSW.trace(epsilon)": (
+        0,
+        1e6,
+        True,
+        lambda v: INDEXES["HNSW"].trace(MORE, epsilon=v),
+    ),
 }
 REAL = [-1, -0.5, 0, 0.5, 1, 1.5, np.float32(2), np.int8(3), 1e9]
 NOT_FINITE = [np.nan, np.inf, -np.inf, 10**400, -(10**400)]
@@ -957,7 +1013,7 @@ NOT_REAL = ["2", True, np.True_, [2.0], np.array([2.0]), 1j, b"2", None]
 )
 @pytest.mark.parametrize("column", REALS)
 def test_reals(column, value):
-    least, optional, call = REALS[column]
+    least, most, optional, call = REALS[column]
     name = argument(column)
     if value is None and optional:
         call(value)
@@ -969,6 +1025,10 @@ def test_reals(column, value):
         with pytest.raises(
             ValueError, match=f"^{name} must be finite and >= {least}, "
         ):
+            call(value)
+    elif most is not None and value > most:
+        rule = rf"^{name} must be <= {most:g}, got {value:g}$".replace("+", r"\+")
+        with pytest.raises(ValueError, match=rule):
             call(value)
     else:
         call(value)
@@ -1158,6 +1218,7 @@ DISTANCE_ROWS = {
         SAME,
         {m: f"must be {LEAST[m]}, got -1.0$" for m in ("[l2]", "[l1]")},
     ),
+    "masked": (masked(SOME), MASKED),
     "complex": ([0.5, 1j], no_distances("dtype complex128")),
     "objects": (np.array([0.5, 1.0], object), no_distances("dtype object")),
     "None": (None, no_distances("NoneType")),
@@ -1195,7 +1256,7 @@ FOR_STRUCTURES = {  # of codecs
     *("scan_query_size", "residual_store", "square_norms", "project", "check_width"),
     *("check_metric", "arrays", "copy", "saved", "restore", "row"),
 }
-OF_FILES = {"ann.load(path)", "ann.load(mmap)"}  # test_files
+OF_FILES = {"load(path)", "load(mmap)", "load(verify)"}  # test_files
 OF_FILES |= {f"{name}.save(path)" for name in STRUCTURES}
 OF_FILES |= {f"{name}.add(progress)" for name in STRUCTURES}  # test_progress
 
@@ -1226,10 +1287,12 @@ def arguments_of(cls):
 
 def test_no_argument_is_left_out():
     public = set().union(*map(arguments_of, PUBLIC))
-    public |= {f"similarity({name})" for name in ("metric_name", "distances")}
+    for function in (ann.similarity, ann.load):
+        parameters = inspect.signature(function).parameters
+        public |= {f"{function.__name__}({name})" for name in parameters}
     columns = {
         re.sub(r"\[.*\]", "", name).strip() for table in TABLES for name in table
     }
     columns |= {re.sub("^O?(SQ|PQ)4?", r"\1", name) for name in columns}
     columns |= OF_FILES
-    assert not public - columns
+    assert sorted(public - columns) == []
