@@ -22,14 +22,14 @@ UNLIMITED = 10**9
 
 def memory(index, ef):
     """Return working memory for filtered walks."""
-    (n, M0), d = index._graph.base.shape, index.d
+    (n, M0), d = index._held.graph.base.shape, index.d
     own = new_scratch(n, ef, 2 * M0, index._query_size(d), d)
     return filtered.FilteredScratch(own, np.empty(filtered.THROUGH + M0, np.int32))
 
 
 def walked(index, selected, queries, k=10, ef=64, most=None, stop=NEVER):
     """Return keys, positions and counts of filtered walks."""
-    structure = filters.filtered_walk(index._structure(), selected)
+    structure = filters.filtered_walk(index._state.structure, selected)
     if most is not None:
         structure = structure._replace(most=most)
     keys, ids, scored = found(structure, queries, memory(index, ef), k, (ef, *stop))
@@ -50,9 +50,17 @@ def best(table, selected, k):
     return reference.nearest(table[:, selected.positions], k, selected.positions)
 
 
+def different(n, d, seed):
+    """Return vectors of integers, none of which comes twice: each is a node."""
+    many = integers(2 * n, d, seed=seed)
+    first = np.sort(np.unique(many, axis=0, return_index=True)[1])[:n]
+    assert len(first) == n
+    return many[first]
+
+
 # --- the walk, step by step -----------------------------------------------------------
 
-V, QUERIES = integers(900, 6, seed=1), integers(25, 6, seed=9)
+V, QUERIES = different(900, 6, seed=1), integers(25, 6, seed=9)
 
 
 @cache
@@ -62,7 +70,7 @@ def whole(metric="l2"):
 
 def oracle(index, selected, row, ef, most):
     """Return pool and count of a plain filtered walk on an index's graph."""
-    g, positions = index._graph, selected.positions.tolist()
+    g, positions = index._held.graph, selected.positions.tolist()
     among, m = set(positions), len(positions)
     M0 = g.base.shape[1]
     before = [1]  # the entry point
@@ -199,7 +207,7 @@ def selections(X):
 @pytest.mark.parametrize("metric", METRICS)
 def test_recall_holds_at_every_selectivity(metric):
     index, X, Q = real(metric)
-    M0 = index._graph.base.shape[1]
+    M0 = index._held.graph.base.shape[1]
     walks = []
     for name, selected in selections(X):
         true = best(table(metric), selected, 10)[0]
@@ -235,8 +243,10 @@ def test_recall_of_what_codes_can_tell(codec):
 
 def on(index, **parts):
     """Put other links into an index, whose memory is then its own."""
-    index._graph = index._graph._replace(**parts)
-    index._walk = index._walk._replace(graph=index._graph)
+    state = index._state
+    graph = state.held.graph._replace(**parts)
+    state.structure = state.structure._replace(graph=graph)
+    state.held = state.held._replace(graph=graph)
     return index
 
 
@@ -247,7 +257,7 @@ def small():
 @pytest.mark.parametrize("share", [0.5, 0.05])
 def test_what_no_link_leads_to_is_found_all_the_same(share):
     index, selected = small(), some(share, len(V))
-    on(index, base=np.full_like(index._graph.base, -1), top=0)
+    on(index, base=np.full_like(index._held.graph.base, -1), top=0)
     keys, ids, _ = walked(index, selected, QUERIES, 200, 200, UNLIMITED)
     true = best(reference.keys("l2", QUERIES, V), selected, 200)
     np.testing.assert_array_equal(ids, true[0])
@@ -257,7 +267,7 @@ def test_what_no_link_leads_to_is_found_all_the_same(share):
 @pytest.mark.parametrize("seed", range(5))
 def test_links_that_lead_nowhere_end_a_row(seed):
     index, selected, rng = small(), some(0.5, len(V)), np.random.default_rng(seed)
-    base = index._graph.base.copy()
+    base = index._held.graph.base.copy()
     wild = rng.random(base.shape) < 0.2
     base[wild] = rng.choice([-2, -(2**31), 2**31 - 1, len(V), len(V) + 7], wild.sum())
     cut = np.where(np.cumsum((base < 0) | (base >= len(V)), axis=1) > 0, -1, base)
@@ -270,7 +280,7 @@ def test_links_that_lead_nowhere_end_a_row(seed):
 
 def test_an_entry_point_that_fails_and_all_around_it():
     index, X, Q = real()
-    entry = index._graph.entry_point
+    entry = index._held.graph.entry_point
     order = np.argsort(((X - X[entry]) ** 2).sum(axis=1))
     selected = Filter(np.sort(order[-900:]).astype(np.int32), len(X))
     true = best(table("l2"), selected, 10)[0]
@@ -299,7 +309,7 @@ def test_islands_are_no_harder_than_without_a_filter():
 
 def test_working_memory_serves_any_number_of_searches():
     index, selected = whole(), some(0.3, len(V))
-    structure = filters.filtered_walk(index._structure(), selected)
+    structure = filters.filtered_walk(index._state.structure, selected)
     many = np.tile(QUERIES, (24, 1))  # 600: the marks start anew twice
     got = found(structure, many, memory(index, 30), 10, (30, *NEVER))
     one = found(structure, QUERIES, memory(index, 30), 10, (30, *NEVER))
@@ -326,8 +336,8 @@ def test_what_was_looked_through_is_seen_and_what_waits_is_not():
     """No failing vector is looked through twice, and none is lost."""
     index = whole()
     selected = some(0.02, len(V))
-    structure = filters.filtered_walk(index._structure(), selected)
-    scratch, links = memory(index, 10), index._graph.base
+    structure = filters.filtered_walk(index._state.structure, selected)
+    scratch, links = memory(index, 10), index._held.graph.base
     epoch, seen, through = np.uint8(7), set(), []
     for node in range(0, 900, 50):
         n_found, met, looked = filtered.gather(
@@ -363,9 +373,9 @@ def in_lists(codec="float32"):
 @pytest.mark.parametrize("codec", ["float32", "PQ8", "PQ4"])
 def test_lists_hold_recall_and_give_way_where_little_of_them_passes(codec):
     index, X, Q = in_lists(codec)
-    lists, nprobe = index._structure(), 6
+    lists, nprobe = index._state.structure, 6
     listed_of_all = filters.listed_in_lists(lists, some(1.0, len(X)))
-    scratch = index._scratch((60, 60))
+    scratch = index._scratch(index._state, (60, 60))
     keys, ids, _ = found(listed_of_all, Q, scratch, len(X))
     plain = found(lists, Q, scratch, 10, (nprobe, nprobe))[1]
     without = recall_of(plain, ids[:, :10])
@@ -389,7 +399,7 @@ def test_lists_hold_recall_and_give_way_where_little_of_them_passes(codec):
 
 def test_what_passes_of_each_list_is_counted():
     index, X, _ = in_lists()
-    lists, selected = index._structure(), some(0.2, len(X))
+    lists, selected = index._state.structure, some(0.2, len(X))
     structure = filters.filtered_lists(lists, selected, 6)
     for c in range(60):
         own = lists.row_ids[lists.offsets[c] : lists.offsets[c + 1]]

@@ -77,7 +77,7 @@ def prepared(metric, queries=Q):
 
 
 def room(index):
-    return index._scratch((NLIST, NLIST))
+    return index._scratch(index._state, (NLIST, NLIST))
 
 
 # --- everything -----------------------------------------------------------------------
@@ -86,7 +86,7 @@ def room(index):
 @pytest.mark.parametrize(("codec", "metric"), CASES)
 def test_of_everything_what_passes_is_found(codec, metric):
     index = ann.Flat(metric, codec=CODECS[codec]()).add(X)
-    everything, queries = index._structure(), prepared(metric)
+    everything, queries = index._state.structure, prepared(metric)
     keys, ids, _ = found(everything, queries, room(index), N)
     for selected in filters_of():
         filtered = everything._replace(allowed=selected.allowed)
@@ -108,7 +108,7 @@ def test_float32_is_the_oracle_s(metric):
     for selected in filters_of():
         pos = selected.positions
         true = reference.exact(metric, Q, X[pos], 10, pos)
-        listed = filters.listed(index._structure(), selected)
+        listed = filters.listed(index._state.structure, selected)
         keys, ids, _ = found(listed, queries, room(index), 10)
         answer.present(METRICS.index(metric), keys.reshape(-1))
         np.testing.assert_allclose(keys, true[1], rtol=1e-5, atol=1e-6)
@@ -119,7 +119,7 @@ def test_float32_is_the_oracle_s(metric):
 @pytest.mark.parametrize("codec", ["float32", "SQ4", "PQ8", "PQ4"])
 def test_a_batch_that_shares_tiles(codec):
     index = ann.Flat(codec=CODECS[codec]()).add(np.tile(X, (3, 1)))  # several tiles
-    everything, n = index._structure(), 3 * N
+    everything, n = index._state.structure, 3 * N
     size = index._codec.scan_query_size(16)
     keys, ids = exact.scan_rows(everything.store, n, Q, n, 2, size)
     for selected in (some(0.5, n), some(0.01, n)):
@@ -174,7 +174,7 @@ def lists(codec, metric, V=X):
 
 
 def check_lists(index, queries, scans=True):
-    whole, all_lists = index._structure(), (NLIST, NLIST)
+    whole, all_lists = index._state.structure, (NLIST, NLIST)
     keys, ids, _ = found(whole, queries, room(index), N, all_lists)
     for selected in filters_of():
         filtered = whole._replace(allowed=selected.allowed)
@@ -205,7 +205,7 @@ def test_of_lists_what_passes_is_found(codec, metric):
 @pytest.mark.parametrize("V", [WIDE[0], FAR], ids=["near", "far"])
 def test_of_lists_with_shadows_what_passes_is_found(metric, V):
     index = lists("float32", metric, V)
-    assert isinstance(index._lists.store, Shadow)
+    assert isinstance(index._state.structure.store, Shadow)
     check_lists(index, prepared(metric, WIDE[1]))
 
 
@@ -215,12 +215,13 @@ def test_lists_that_are_read_once_for_all(codec, V):
     """List after list for a batch, against query after query."""
     index = lists(codec, "l2", V)
     queries = np.repeat(Q if V is X else WIDE[1], 2, axis=0)
-    whole = index._lists
+    whole = index._state
     for selected in (some(0.5), some(0.1)):
-        index._lists = whole._replace(allowed=selected.allowed)
-        alone = found(index._lists, queries, room(index), 10, (4, 4))
+        some_of = whole.structure._replace(allowed=selected.allowed)
+        alone = found(some_of, queries, room(index), 10, (4, 4))
         keys, ids = np.empty((30, 10), np.float32), np.empty((30, 10), np.int32)
-        index._search_together(queries, 4, 1, (keys, ids, np.empty(30, np.int64)))
+        results = keys, ids, np.empty(30, np.int64)
+        index._search_together(whole.among(selected, some_of), queries, 4, 1, results)
         check((keys, ids), alone)
         assert np.isin(ids[ids >= 0], selected.positions).all()
 
@@ -237,7 +238,7 @@ X, Q = gaussian(100, 64), gaussian(1, 64)
 results = np.empty((1, 5), "f4"), np.empty((1, 5), "i4"), np.empty(1, "i8")
 for index in ann.Flat(codec=ann.SQ()), ann.Flat(codec=ann.PQ(8, 4)), ann.IVF(nlist=2):
     index.add(X)
-    structure, scratch = index._structure(), index._scratch((2, 2))
+    structure, scratch = index._state.structure, index._scratch(index._state, (2, 2))
     for allowed in (None, np.ones(100, np.uint8)):
         known = set(answer.search.signatures)
         filtered = structure._replace(allowed=allowed)
