@@ -367,7 +367,7 @@ class HNSW(Index):
             return state.among(selected, filters.listed(every, selected)), effort
         lead = None
         if walk.same.size:
-            lead = duplicates.leaders(walk.same[: state.names.n])
+            lead = duplicates.leaders(walk.same, state.names.n)
         structure = filters.filtered_walk(walk, selected, lead)
         return state.among(selected, structure), effort
 
