@@ -128,7 +128,7 @@ def _by_function(
     positions = np.arange(n) if alive is None else np.flatnonzero(alive)
     ids = positions.copy() if names is None else names[positions]
     ids.flags.writeable = False
-    mask = np.asarray(passing(ids))
+    mask: Bools = np.asarray(validation.unmasked(passing(ids), "filter"))
     if mask.dtype != np.bool_ or mask.shape != ids.shape:
         raise ValueError(
             f"filter must return bool of shape {ids.shape}, a value for "

@@ -782,6 +782,7 @@ FILTER_ROWS = {  # a filter, and the ids that pass or what is wrong
     "objects": (np.array(THERE, object), NO_KIND.format("object")),
     "strings": (["3"], NO_KIND.format("<U1")),
     "complex": ([3j], NO_KIND.format("complex128")),
+    "function with a mask": (lambda ids: masked(ids % 3 == 0), MASKED),
     "function of numbers": (lambda ids: ids, NO_MASK),
     "function of one": (lambda ids: True, NO_MASK),
     "function of few": (lambda ids: np.ones(59, bool), NO_MASK),
