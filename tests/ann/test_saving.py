@@ -2,6 +2,7 @@
 
 import os
 import pickle
+from contextlib import suppress
 from itertools import islice
 
 import numpy as np
@@ -137,6 +138,10 @@ def harmless(path, mmap):
         for queries in (Q[:3], Q[0], np.repeat(Q, 2, axis=0)):
             ids, distances = index.search(queries, 5)
             assert ids.shape == distances.shape
+        index.search(Q[:3], 5, filter=np.arange(0, 400, 2))
+        index.check()
+        with suppress(ann.StorageError):  # where it has faults
+            index.add(X[:6] + 1, ids=np.arange(9000, 9006)).remove([9000]).compact()
     return False
 
 
