@@ -36,7 +36,7 @@ def fingerprint(index, threads):
         n, graph = index.ntotal, index._held.graph
         rows = int(index._held.levels[:n].sum())
         arrays = [index._held.packed[:n], index._held.levels[:n], graph.base[:n]]
-        arrays += [index._squares[:n]]
+        arrays += [index._held.squares[:n]]
         arrays += [graph.upper[:rows], graph.upper_row[:n], *index._codec.arrays()]
         digest.update(f"{graph.entry_point} {graph.top}".encode())
     for array in [*arrays, *index.search(Q, k=10, threads=threads)]:
