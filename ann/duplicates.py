@@ -56,13 +56,13 @@ def follow(same: Positions, first: int, leaders: Positions) -> None:
     kernels.follow(same, first, leaders)
 
 
-def leaders(same: Positions, n: int) -> Positions:
+def leaders(same: Positions, n: int | None = None) -> Positions:
     """Return who leads each vector's group (n,): itself, where it has no equal.
 
     ``same`` may be longer, and grow by vectors behind the ``n`` meanwhile: they are
     followed, for others' way may lead over them, and left out.
     """
-    same = same.copy()
+    same, n = same.copy(), len(same) if n is None else n
     heads, lead = _heads(same), np.arange(len(same), dtype=np.int32)
     kernels.lead(same, heads[heads < n], lead)
     return lead[:n]

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import ann
-from ann import filters
+from ann import duplicates, filters
 from ann.filters import Filter
 from ann.insertion import new_scratch
 from ann.kernels import filtered
@@ -29,7 +29,10 @@ def memory(index, ef):
 
 def walked(index, selected, queries, k=10, ef=64, most=None, stop=NEVER):
     """Return keys, positions and counts of filtered walks."""
-    structure = filters.filtered_walk(index._state.structure, selected)
+    walk, lead = index._state.structure, None
+    if walk.same.size:
+        lead = duplicates.leaders(walk.same)
+    structure = filters.filtered_walk(walk, selected, lead)
     if most is not None:
         structure = structure._replace(most=most)
     keys, ids, scored = found(structure, queries, memory(index, ef), k, (ef, *stop))
