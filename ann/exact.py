@@ -100,16 +100,23 @@ def scan_rows(
 
 
 def search_among(
-    key: str, rows: Floats, positions: Positions, Q: Floats, k: int, threads: int
+    key: str,
+    rows: Floats,
+    positions: Positions,
+    Q: Floats,
+    k: int,
+    threads: int,
+    names: Positions | None = None,
 ) -> Pools:
     """As ``search``, among the rows at some positions (m,) int32, which ascend.
 
-    For a batch they are first laid side by side, which costs about as much as to scan
-    them for two queries, and then searched as any rows. Where there are fewer than
-    ``k``, the rest is (+inf, −1).
+    With ``names`` (m,) int32, which ascend, positions are in any order, and these are
+    found instead. For a batch the rows are first laid side by side, which costs about
+    as much as to scan them for two queries, and then searched as any rows. Where there
+    are fewer than ``k``, the rest is (+inf, −1).
     """
     d = Q.shape[1]
-    if len(Q) < FEWEST_FOR_BYTES or key == "l1":
+    if names is None and (len(Q) < FEWEST_FOR_BYTES or key == "l1"):
         everything = Everything(ROWS[key](rows), len(rows), None)
         return search_listed(Listed(everything, positions), Q, k, threads, d)
     keys, ids = _empty_pools(len(Q), k)
@@ -121,7 +128,8 @@ def search_among(
         best, found = search(key, own, Q, min(k, len(part)), threads)
         some_keys, some_ids = _empty_pools(len(Q), k)
         some_keys[:, : best.shape[1]] = best
-        some_ids[:, : best.shape[1]] = part[found]
+        called = part if names is None else names[a : a + step]
+        some_ids[:, : best.shape[1]] = called[found]
         products.merge_pools(some_keys, some_ids, keys, ids)
     return keys, ids
 

@@ -124,10 +124,11 @@ class Flat(Index):
         ----------
         Q : (nq, d) or (d,) array
         k : int
-        filter : array or callable, optional
+        filter : array, callable or Prepared, optional
             Which vectors may be found: their ids; or a mask (m,) of bool, where id i
             passes if ``i < m`` and ``mask[i]``; or a function that is given all ids
-            (ntotal,) int64 and returns a mask of them.
+            (ntotal,) int64 and returns a mask of them; or what ``prepare_filter`` made
+            of one, which saves the time that this takes.
         threads : int, optional
             All cores for a batch, 1 for a single query by default.
         distance_computations : (nq,) int64 array, optional
@@ -194,7 +195,7 @@ class Flat(Index):
         return exact.scan_rows(store, n, projected, k, threads, size)
 
     def _filtered(
-        self, state: State, selected: Filter, effort: Any
+        self, state: State, selected: Filter, effort: Any, nq: int
     ) -> tuple[State, Any]:
         return state.among(selected, filters.listed(state.structure, selected)), effort
 

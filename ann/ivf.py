@@ -17,9 +17,9 @@ from ann.filters import Filter
 from ann.index import Index, Kept, Progress
 from ann.kernels import scan
 from ann.kernels.answer import search, search_recorded
-from ann.kernels.listed import ListedInLists
+from ann.kernels.listed import Listed, ListedInLists
 from ann.kernels.record import Visited
-from ann.kernels.scan import Lists, ListScratch
+from ann.kernels.scan import Everything, FlatScratch, Lists, ListScratch
 from ann.kernels.shadow import BLOCK
 from ann.kernels.tricks import on
 from ann.kmeans import kmeans
@@ -102,7 +102,8 @@ class IVF(Index):
     Memory in bytes, for n vectors of width d: ``n * (4 d + 4)`` without a codec, and
     ``n * (16 ceil(d / 16) + 16)`` for shadows; ``n * (code + 4)`` with one, where
     4-bit PQ fills each list up to a multiple of 32, and 4 n more for residuals under
-    ``l2``; ``nlist * (5 d + 40)`` for centroids with shadows.
+    ``l2``; ``nlist * (5 d + 40)`` for centroids with shadows. The first search with a
+    filter makes a table of 4 n more.
 
     Examples
     --------
@@ -213,10 +214,11 @@ class IVF(Index):
             ``k`` best (of the ``refine * k``, with refinement); at least 1. Empty lists
             count, but none does before there are k. None never stops. The lists of each
             query are then scanned apart, also in a batch.
-        filter : array or callable, optional
+        filter : array, callable or Prepared, optional
             Which vectors may be found: their ids; or a mask (m,) of bool, where id i
             passes if ``i < m`` and ``mask[i]``; or a function that is given all ids
-            (ntotal,) int64 and returns a mask of them.
+            (ntotal,) int64 and returns a mask of them; or what ``prepare_filter`` made
+            of one, which saves the time that this takes.
         threads : int, optional
             All cores for a batch, 1 for a single query by default.
         distance_computations : (nq,) int64 array, optional
@@ -306,11 +308,17 @@ class IVF(Index):
         self, state: State, Q: Floats, k: int, threads: int, scored: NDArray[np.int64],
         effort: Any,
     ) -> tuple[Floats, NDArray[np.int32]]:  # fmt: skip
-        if isinstance(state.structure, ListedInLists):
+        if isinstance(state.structure, Listed):
             scored[:] = len(state.structure.rows)
-            if self._refine is not None and state.selected is not None:
-                key, some = self._metric.key, state.selected.positions
-                return exact.search_among(key, state.originals, some, Q, k, threads)
+            key, some = self._metric.key, state.structure.rows
+            return exact.search_among(key, state.originals, some, Q, k, threads)
+        shared = self._shares(len(Q))
+        if isinstance(state.structure, ListedInLists) and shared and state.selected:
+            scored[:] = len(state.structure.rows)
+            key, rows, some = self._metric.key, state.held.packed, state.structure.rows
+            return exact.search_among(
+                key, rows, some, Q, k, threads, state.selected.positions
+            )
         nq, (nprobe, patience) = len(Q), effort
         keys, ids = np.empty((nq, k), np.float32), np.empty((nq, k), np.int32)
         results = keys, ids, scored
@@ -362,8 +370,12 @@ class IVF(Index):
 
         parallel.run(work, nq, chunk, threads)
 
-    def _scratch(self, state: State, effort: tuple[int, int]) -> ListScratch:
+    def _scratch(
+        self, state: State, effort: tuple[int, int]
+    ) -> ListScratch | FlatScratch:
         nlist, d = state.held.centroids.shape
+        if isinstance(state.structure, Listed):
+            return FlatScratch(aligned((d,), np.float32), aligned((2 * d,), np.float32))
         of_centroids = shadows.query_size(state.held.coarse, d)
         size = max(of_centroids, self._list_query_size(state), nlist, 2 * d)
         return ListScratch(
@@ -372,8 +384,10 @@ class IVF(Index):
             buffers=aligned((4, -(-size // 16) * 16), np.float32),
         )
 
-    def _fits(self, scratch: ListScratch, effort: tuple[int, int]) -> bool:
-        return len(scratch.probes) >= effort[0]
+    def _fits(
+        self, scratch: ListScratch | FlatScratch, effort: tuple[int, int]
+    ) -> bool:
+        return isinstance(scratch, FlatScratch) or len(scratch.probes) >= effort[0]
 
     def _list_query_size(self, state: State) -> int:
         d = state.held.centroids.shape[1]
@@ -381,18 +395,31 @@ class IVF(Index):
         return max(of_rows, self._codec.scan_query_size(d))
 
     def _filtered(
-        self, state: State, selected: Filter, effort: tuple[int, int]
+        self, state: State, selected: Filter, effort: tuple[int, int], nq: int
     ) -> tuple[State, tuple[int, int]]:
         lists, n, nlist = state.structure, state.names.n, len(state.held.centroids)
         (nprobe, patience), some = effort, len(selected)
         structure: Any
-        if filters.lists_pay(nprobe, nlist, n, some):
-            structure = filters.filtered_lists(lists, selected, nprobe)
+        if filters.lists_pay(nprobe, nlist, n, some, self._row_cost(nq)):
+            places = self._places(state)
+            structure = filters.filtered_lists(lists, selected, nprobe, places)
             more = filters.probes(nprobe, nlist, n, some)
             effort = more, more if patience >= nprobe else patience
+        elif self._refine is not None:
+            every = Everything(state.final.originals, n, None)
+            return state.among(selected, filters.listed(every, selected), True), effort
         else:
-            structure = filters.listed_in_lists(lists, selected)
+            structure = filters.listed_in_lists(lists, selected, self._places(state))
         return state.among(selected, structure), effort
+
+    def _places(self, state: State) -> filters.Positions:
+        """Return where in the lists each position is (n,)."""
+        if state.places is None:
+            row_ids = state.held.row_ids
+            places = np.empty_like(row_ids)
+            places[row_ids] = np.arange(len(row_ids), dtype=np.int32)
+            state.places = places
+        return state.places
 
     def _structure(self, held: Cells, n: int, originals: Any) -> Lists:
         return Lists(

@@ -13,15 +13,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ann import filters, parallel, validation
+from ann import exact, filters, parallel, validation
 from ann.codecs import Codec, Float32
-from ann.filters import Filter
+from ann.filters import Filter, Prepared
 from ann.kernels import answer
 from ann.kernels._jit import direct
 from ann.kernels.tricks import on
 from ann.memory import aligned
 from ann.metrics import LONGEST, Metric
-from ann.state import Desk, Floats, Outcome, State
+from ann.names import Names
+from ann.state import Desk, Floats, Outcome, Ready, State
 from ann.traces import Nodes
 
 METRICS = ("l2", "ip", "cosine", "l1")  # as the kernels number them
@@ -53,9 +54,12 @@ class Searching(ABC):
 
     @abstractmethod
     def _filtered(
-        self, state: State, selected: Filter, effort: Any
+        self, state: State, selected: Filter, effort: Any, nq: int
     ) -> tuple[State, Any]:
-        """Return the state that finds only what is selected, and what it takes."""
+        """Return the state that finds only what is selected, and what it takes.
+
+        There are at least ``nq`` queries.
+        """
 
     @abstractmethod
     def _scratch(self, state: State, effort: Any) -> Any:
@@ -82,12 +86,16 @@ class Searching(ABC):
     ) -> tuple[NDArray[np.int64], Floats]:
         state, most = self._state, self._state.names.count
         one = threads is None or (type(threads) is int and threads == 1)
-        if one and distance_computations is None and wanted is None and most:
+        if one and distance_computations is None and most:
             lone = self._lone(Q)
             if lone is not None:
-                ids, distances = self._answer_one(state, lone, k, effort)
-                if ids is not None:
-                    return (ids[0], distances[0]) if lone is Q else (ids, distances)
+                inside, way = state, effort
+                if wanted is not None:
+                    most, inside, way = self._among(state, wanted, effort, 1)
+                if most:
+                    ids, distances = self._answer_one(inside, lone, k, way)
+                    if ids is not None:
+                        return (ids[0], distances[0]) if lone is Q else (ids, distances)
         queries, single = validation.queries(Q, self._d)
         workers = validation.threads(threads, 1 if single else parallel.available())
         scored = _counts(distance_computations, len(queries))
@@ -95,15 +103,9 @@ class Searching(ABC):
         ids = np.full((len(queries), k), -1, np.int64)
         distances = np.full((len(queries), k), np.inf, np.float32)
         if wanted is not None:
-            names = state.names
-            selected = filters.resolve(
-                wanted, names.n, names.ids, names.alive, names.find
-            )
-            most = len(selected)
-            if most < names.count:
-                state, effort = self._filtered(state, selected, effort)
+            most, state, effort = self._among(state, wanted, effort, len(queries))
         if most and len(queries):
-            found = min(self._candidates(k), most)
+            found = min(self._sought(state, k), most)
             keys, positions = self._nearest(
                 state, prepared, found, workers, scored, effort
             )
@@ -120,6 +122,70 @@ class Searching(ABC):
         else:
             scored[:] = 0
         return (ids[0], distances[0]) if single else (ids, distances)
+
+    # --- filters ----------------------------------------------------------------------
+
+    def prepare_filter(self, filter: filters.Given) -> Prepared:
+        """Return a filter that ``search`` can use time and again, made ready once.
+
+        To go through a mask takes longer than to search among the few that it lets
+        pass.
+
+        Parameters
+        ----------
+        filter : array or callable
+            As ``search`` takes it: ids, a mask or a function. Later changes of an array
+            have no effect.
+
+        Returns
+        -------
+        filters.Prepared
+            To be given to ``search`` as its ``filter``. After a change of the index the
+            next search makes it ready anew, so what was added since may pass.
+
+        Raises
+        ------
+        ValueError
+            It is neither of these.
+
+        Examples
+        --------
+        >>> red = index.prepare_filter(colours == "red")
+        >>> ids, distances = index.search(q, k=10, filter=red)
+        """
+        prepared = Prepared(filter)
+        self._ready(self._state, prepared)
+        return prepared
+
+    def _among(
+        self, state: State, wanted: filters.Wanted, effort: Any, nq: int
+    ) -> tuple[int, State, Any]:
+        """Return how many pass, the state that finds only these, and what it takes."""
+        if not isinstance(wanted, Prepared):
+            return self._way(state, _resolved(state.names, wanted), effort, nq)
+        selected, ways = self._ready(state, wanted)
+        asked = effort, nq.bit_length()
+        way: tuple[int, State, Any] | None = ways.get(asked)
+        if way is None:
+            least = 1 << nq.bit_length() >> 1
+            way = ways[asked] = self._way(state, selected, effort, least)
+        return way
+
+    def _ready(self, state: State, wanted: Prepared) -> Ready:
+        """Return what a prepared filter is in a state."""
+        ready = state.prepared.get(wanted)
+        if ready is None:
+            ready = Ready(_resolved(state.names, wanted.given), {})
+            state.prepared[wanted] = ready
+        return ready
+
+    def _way(
+        self, state: State, selected: Filter, effort: Any, nq: int
+    ) -> tuple[int, State, Any]:
+        some = len(selected)
+        if not 0 < some < state.names.count:
+            return some, state, effort
+        return some, *self._filtered(state, selected, effort, nq)
 
     @abstractmethod
     def search(
@@ -194,7 +260,9 @@ class Searching(ABC):
 
     def _answer_one(self, state: State, q: Floats, k: int, effort: Any) -> Any:
         """Return ids and distances (1, k), or None for a query to be refused."""
-        desk = self._borrow(state, min(self._candidates(k), state.names.count), effort)
+        desk = self._borrow(
+            state, min(self._sought(state, k), state.names.count), effort
+        )
         query, keys, found, scored, scratch = desk
         ids, distances = np.empty((1, k), np.int64), np.empty((1, k), np.float32)
         if state.direct is None:
@@ -213,17 +281,16 @@ class Searching(ABC):
         """Return the kernels' machine code for one query, and what it works on."""
         metric, structure = METRICS.index(self._metric.name), state.structure
         final, (query, keys, found, scored, scratch) = state.final, desk
-        results = keys, found, scored
-        return (
-            direct(answer.prepare, metric, LONGEST, q, query),
-            direct(answer.search, structure, query, effort, scratch, *results),
-            direct(
-                answer.finish_all, final, query, keys, found, distances, ids, scored
-            ),
-            metric,
-            structure,
-            final,
-        )
+        results, kind = (keys, found, scored), type(structure)
+        if kind not in state.codes:
+            state.codes[kind] = (
+                direct(answer.prepare, metric, LONGEST, q, query),
+                direct(answer.search, structure, query, effort, scratch, *results),
+                direct(
+                    answer.finish_all, final, query, keys, found, distances, ids, scored
+                ),
+            )
+        return *state.codes[kind], metric, structure, final
 
     def _borrow(self, state: State, found: int, effort: Any) -> Desk:
         """Return working memory for one thread; the caller puts it back when done."""
@@ -256,7 +323,9 @@ class Searching(ABC):
         state = self._state
         if not state.names.count:
             return Outcome(ids[0], distances[0], 0, 0, None)
-        desk = self._borrow(state, min(self._candidates(k), state.names.count), effort)
+        desk = self._borrow(
+            state, min(self._sought(state, k), state.names.count), effort
+        )
         query, keys, found, scored, _ = desk
         query[0] = q
         record = self._record(state, desk, effort)
@@ -294,9 +363,28 @@ class Searching(ABC):
             return places
         return np.where(places < 0, -1, ids[places])
 
+    def _row_cost(self, nq: int) -> float:
+        """Return what scoring one of those that pass costs beside a lone query."""
+        return filters.row_cost(nq) if self._shares(nq) else 1.0
+
+    def _shares(self, nq: int) -> bool:
+        """Whether so many queries among few vectors share the reading of rows."""
+        rows = isinstance(self._codec, Float32) or self._refine is not None
+        batch = nq >= exact.FEWEST_FOR_BYTES
+        return rows and batch and self._metric.key != "l1"
+
+    def _sought(self, state: State, k: int) -> int:
+        """Return how many a state's structure has to find for ``k`` results."""
+        refined = state.final.originals is not None
+        return min(self._candidates(k) if refined else k, state.names.count)
+
     def _candidates(self, k: int) -> int:
         """Return how many a structure has to find for ``k`` results."""
         return k if self._refine is None else math.ceil(k * self._refine)
+
+
+def _resolved(names: Names, given: filters.Given) -> Filter:
+    return filters.resolve(given, names.n, names.ids, names.alive, names.find)
 
 
 def _counts(out: NDArray[np.int64] | None, nq: int) -> NDArray[np.int64]:

@@ -1,16 +1,18 @@
 """What an index holds at a moment, and what a search of it works on."""
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple
+from weakref import WeakKeyDictionary
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ann.filters import Filter
+from ann.filters import Filter, Positions, Prepared
 from ann.kernels.answer import Final
 from ann.names import Names
 
 Floats = NDArray[np.float32]
+_NONE: "WeakKeyDictionary[Prepared, Ready]" = WeakKeyDictionary()
 
 
 class Desk(NamedTuple):
@@ -21,6 +23,13 @@ class Desk(NamedTuple):
     ids: NDArray[np.int32]  #: (1, candidates)
     scored: NDArray[np.int64]  #: (1,)
     scratch: Any  #: what the structure needs
+
+
+class Ready(NamedTuple):
+    """What a prepared filter is in a state."""
+
+    selected: Filter
+    ways: dict[Any, Any]  #: by effort: the state and effort that find only these
 
 
 @dataclass(eq=False)
@@ -44,15 +53,41 @@ class State:
     direct: Any = None  #: code and arguments that answer one query
     selected: Filter | None = None  #: what a filtered search may find
     spare: list[Desk] = field(default_factory=list)  #: not in use; list.pop is atomic
+    # What filtered searches share, by the class of their structure …
+    codes: dict[type, Any] = field(default_factory=dict)
+    spares: dict[type, list[Desk]] = field(default_factory=dict)
+    # … and what else they leave for the next.
+    prepared: "WeakKeyDictionary[Prepared, Ready]" = field(
+        default_factory=WeakKeyDictionary
+    )
+    places: Positions | None = None  #: where a structure has each position
 
     def __getstate__(self) -> dict[str, Any]:
         """Return what a copy or a pickle holds: no machine code, no working memory."""
-        return {**self.__dict__, "direct": None, "spare": []}
+        made: dict[str, Any] = {"direct": None, "spare": [], "codes": {}, "spares": {}}
+        return {**self.__dict__, **made, "prepared": None, "places": None}
 
-    def among(self, selected: Filter, structure: Any) -> "State":
-        """Return the same for a search among some of its vectors."""
-        return replace(
-            self, structure=structure, selected=selected, direct=None, spare=[]
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Take over what ``__getstate__`` returned."""
+        self.__dict__.update(state, prepared=WeakKeyDictionary())
+
+    def among(self, selected: Filter, structure: Any, final: bool = False) -> "State":
+        """Return the same for a search among some of its vectors.
+
+        ``final`` tells that its keys are those of the originals already.
+        """
+        of = self.final
+        return State(
+            self.names,
+            self.originals,
+            self.held,
+            structure,
+            Final(of.metric, of.n, None, of.names) if final else of,
+            self.capacity,
+            selected=selected,
+            spare=self.spares.setdefault(type(structure), []),
+            codes=self.codes,
+            prepared=_NONE,
         )
 
 

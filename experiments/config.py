@@ -151,8 +151,8 @@ class Filters(Strict):
     """The ``[filters]`` table: what ``shares`` of the vectors pass, and which.
 
     Those of a shape lie anywhere ("random"), or in the cells nearest to the queries or
-    farthest from them. Ours get a filter as a mask, and in the other ``forms`` where
-    what passes is random.
+    farthest from them. A filter is made ready before it is searched by; where what
+    passes is random, ours get it in the ``forms`` that users have too.
     """
 
     shares: list[Share] = Field([0.5, 0.1, 0.01, 0.001], min_length=1)

@@ -21,7 +21,7 @@ from ann.kernels.graph import (
     new_search,
 )
 from ann.kernels.listed import ListedInLists, score_listed
-from ann.kernels.pool import EXPANDED, INFINITY, clear, insert, package
+from ann.kernels.pool import EXPANDED, INFINITY, clear, insert, package, passes
 from ann.kernels.rows import project
 from ann.kernels.scan import Lists
 from ann.kernels.stores import begin, fetch, score
@@ -150,7 +150,7 @@ def enter(filtered, query, node, ef, epoch, scratch):
             n_found += 1
     size, _ = take_in(filtered, query, n_found, INFINITY, 0, ef, scratch)
     scored, m = n_found, filtered.positions.size
-    seeds = min(m, SEEDS if met >= filtered.degree else MORE_SEEDS)
+    seeds = min(m, SEEDS if met >= filtered.degree // 2 else MORE_SEEDS)
     n_found = 0
     for s in range(seeds):
         other = filtered.positions[(2 * s + 1) * m // (2 * seeds)]
@@ -244,8 +244,7 @@ class FilteredLists(NamedTuple):
     """What a filtered search of an inverted file needs."""
 
     lists: Lists  #: with ``allowed``
-    passing: np.ndarray  #: (nlist,) int64, how many vectors of a list pass
-    enough: int  #: of these, in the lists that are scanned; else all that pass are
+    enough: int  #: that pass in the lists that are scanned; else all that pass are
     listed: ListedInLists  #: all that pass
 
 
@@ -256,9 +255,19 @@ def _nearest_in_filtered_lists(filtered, q, effort, scratch, keys, ids):
     Where what passes lies far from the query, the nearest lists have little of it.
     """
     scored = nearest(filtered.lists, q, effort, scratch, keys, ids)
-    met = 0
-    for p in range(effort[0]):
-        met += filtered.passing[scratch.probes[p]]
-    if met >= filtered.enough:
+    if meet(filtered.lists, scratch.probes[: effort[0]], filtered.enough):
         return scored
     return scored + nearest(filtered.listed, q, effort, scratch, keys, ids)
+
+
+@kernel
+def meet(lists, probes, enough):
+    """Whether so many vectors of some lists pass; mostly a few lists tell."""
+    met, last = 0, len(probes)
+    for p in range(last):
+        which = probes[p]
+        for i in range(lists.offsets[which], lists.offsets[which + 1]):
+            met += passes(lists.allowed, lists.row_ids[i])
+        if met >= enough:
+            return True
+    return met >= enough

@@ -29,7 +29,8 @@ def score_listed(
     ----------
     store : NamedTuple          read-only
     query : float32             what ``begin`` wrote; the scratch in it is overwritten
-    rows : (m,) int32           their numbers, ascending, in ``[first, end)``
+    rows : (m,) int32           their numbers in ``[first, end)``, ascending for a store
+                                that scores a block at a time
     first, end : int            a list's vectors, which begin a block
     shift : int                 vector i is in slot ``i + shift``
     bias : float32              added to every key
@@ -114,7 +115,7 @@ class ListedInLists(NamedTuple):
     """Some vectors of an inverted file."""
 
     lists: Lists  #: ``allowed`` is as ``score_listed`` wants it
-    rows: np.ndarray  #: (m,) int32, which of the vectors in list order, ascending
+    rows: np.ndarray  #: (m,) int32, which of the vectors in list order, list by list
     owners: np.ndarray  #: (u,) int32, the lists that have some, ascending
     starts: np.ndarray  #: (u + 1,) int64, where each one's begin among ``rows``
 

@@ -14,7 +14,8 @@ from experiments.plots.scene import GOAL, METRICS, in_words, origin
 from experiments.plots.sheet import End, Heading, Sheet
 from experiments.plots.style import SOFT, Style, look, styles
 from experiments.trust import churn, filters, hostile
-from experiments.trust.filters import EXACT, MASK, RANDOM
+from experiments.trust.filtering import PREPARED
+from experiments.trust.filters import EXACT, RANDOM
 from experiments.trust.hostile import SHUFFLED
 
 if TYPE_CHECKING:
@@ -122,7 +123,7 @@ def draw_filters(
     """Draw recall and latency over selectivity, a figure for each shape."""
     paths = []
     for shape in dict.fromkeys(line.shape for line in lines):
-        own = [x for x in lines if (x.shape, x.form) == (shape, MASK) and x.p50_us]
+        own = [x for x in lines if (x.shape, x.form) == (shape, PREPARED) and x.p50_us]
         paths += _draw_shape(own, shape, provenance, stem)
     return paths
 

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     Mask = NDArray[np.bool_]
 
+PREPARED = "prepared"
 _TIMES = 30  # that a filter is resolved, to time it
 
 
@@ -34,7 +35,8 @@ class Filtering(Adapter):
         Parameters
         ----------
         mask : (n,) bool
-        form : what the library is given: "mask", "ids" or "function"
+        form : what ours is given: PREPARED, "mask", "ids" or "function"; the others
+            make ready what they can
 
         Returns
         -------
@@ -45,14 +47,17 @@ class Filtering(Adapter):
 
 
 class _Ours(Filtering):
-    """A search is given the filter as its user has it, and makes its own of it."""
+    """A search is given a filter made ready, or as its user has it."""
 
     _index: Any
     _wanted: Any = None
 
-    def among(self, mask: Mask, form: str) -> float:
+    def among(self, mask: Mask, form: str) -> float | None:
         from ann.filters import resolve
 
+        if form == PREPARED:
+            self._wanted = self._index.prepare_filter(mask)
+            return None
         self._wanted = wanted = given(mask, form)
         seconds = []
         for _ in range(_TIMES):

@@ -24,6 +24,7 @@ from experiments.recall import KS, recall
 from experiments.trust import filtering
 from experiments.trust.bench import TrustBench, TrustJob, TrustWorker
 from experiments.trust.cells import cells
+from experiments.trust.filtering import PREPARED
 from experiments.trust.subject import Subject
 from experiments.worker import WorkerError
 
@@ -40,7 +41,7 @@ if TYPE_CHECKING:
     Ids = NDArray[np.int64]
     Mask = NDArray[np.bool_]
 
-RANDOM, MASK = "random", "mask"
+RANDOM = "random"
 EXACT = "exact, of what passes"
 YARDSTICK = IndexEntry(kind="Flat", label=EXACT)
 
@@ -52,9 +53,10 @@ class Line(Subject):
     ``passing`` vectors pass, a ``share`` of all. Latency is one query at a time on one
     thread, each query's median over rounds, the whole call; ``p50_us_low`` and
     ``p50_us_high`` are the least and the greatest p50 of a round. ``times`` is the p50
-    over that of the yardstick, with the least and the greatest of single rounds.
-    ``resolve_us`` is what of a call of ours goes into making positions of the filter,
-    given in a ``form``. ``qps`` is a batch on ``threads`` threads.
+    over that of the yardstick, with the least and the greatest of single rounds. A
+    filter in the ``form`` "prepared" was made ready before; of a call of ours with one
+    in another, ``resolve_us`` goes into making positions of it. ``qps`` is a batch on
+    ``threads`` threads.
     """
 
     share: float
@@ -199,11 +201,10 @@ def _records(trial: Trial, filters: Filters, cases: Sequence[Case]) -> Iterator[
         ours = build.adapter.library == "ann" and build.label != EXACT
         for case in cases:
             for point in build.points:
-                yield Record(build, point.search, case, MASK)
+                yield Record(build, point.search, case, PREPARED)
             if ours and case.shape == RANDOM:
                 for form in filters.forms:
-                    if form != MASK:
-                        yield Record(build, build.points[0].search, case, form)
+                    yield Record(build, build.points[0].search, case, form)
 
 
 def _start(

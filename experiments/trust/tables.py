@@ -12,7 +12,8 @@ from rich.table import Table
 from rich.text import Text
 
 from experiments.trust import churn, hostile
-from experiments.trust.filters import EXACT, MASK, RANDOM
+from experiments.trust.filtering import PREPARED
+from experiments.trust.filters import EXACT, RANDOM
 from experiments.trust.hostile import SHUFFLED
 from experiments.trust.subject import Subject
 
@@ -33,8 +34,8 @@ _FILTERS = (
     "is: the ratio of medians over rounds measured in turns."
 )
 _FORMS = (
-    "filter µs: what of the call goes into making positions of the filter. An array of "
-    "ids, or a function of all ids, as a mask is."
+    "As users have them, not made ready before: a mask, ids, a function of all ids. × "
+    "exact: as above; filter µs: what of the call goes into making positions of it."
 )
 _HOSTILE = (
     "In each cell: recall@10, by distance, and its change in points from the shuffled "
@@ -92,10 +93,10 @@ def _audits(lines: Sequence[churn.Line] | Sequence[hostile.Line]) -> Text:
 def filtered(lines: Sequence[filters.Line]) -> Iterator[Stack]:
     """Yield the tables of one data set's filters: one a shape, and one of forms."""
     for shape, own in _by(lines, lambda line: line.shape):
-        usual = [line for line in own if line.form == MASK]
+        usual = [line for line in own if line.form == PREPARED]
         title = _title(usual[0], f"what passes: {_shape(shape)}")
         yield Stack(title, _cases(usual), Text(_FILTERS), _worst(usual))
-    if any(line.form != MASK for line in lines):
+    if any(line.form != PREPARED for line in lines):
         yield Stack(_title(lines[0], "forms of a filter"), _forms(lines), Text(_FORMS))
 
 
@@ -139,7 +140,7 @@ def _case(line: filters.Line) -> str:
 
 def _forms(lines: Sequence[filters.Line]) -> Table:
     table = _table("index, setting: form, share")
-    for head in ("p50\nµs", "filter\nµs", "share\nof it"):
+    for head in ("p50\nµs", "×\nexact", "filter\nµs", "share\nof it"):
         table.add_column(head, justify="right", no_wrap=True)
     for line in lines:
         own = line.shape == RANDOM and line.resolve_us is not None
@@ -147,6 +148,7 @@ def _forms(lines: Sequence[filters.Line]) -> Table:
             table.add_row(
                 f"{line.name}: {line.form}, {line.share:.3g}",
                 f"{line.p50_us:,.0f}",
+                _fixed(line.times, 2),
                 f"{line.resolve_us:,.0f}",
                 f"{line.resolve_us / line.p50_us:.0%}",
             )
