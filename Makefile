@@ -7,8 +7,8 @@ BIN := .venv/bin
 quick: .venv/ready ## the first look: 50,000 real vectors, every index, figures in results/quick
 	$(BIN)/ann run experiments/configs/quick.toml --out results/quick
 
-test: .venv/ready ## the whole test suite
-	$(BIN)/python -m pytest
+test: .venv/ready ## the whole test suite, a file at a time on every core
+	$(BIN)/python -m pytest --numprocesses logical --dist loadfile
 
 check: .venv/ready ## style, types and the layering of the rooms
 	$(BIN)/ruff check .

@@ -60,6 +60,16 @@ ForceOption = Annotated[
         "--force", "Use a directory that holds another run; that moves to previous/."
     ),
 ]
+MeasureOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        help="p50_us (the default), p99_us, qps, qps_1thread, "
+        "distance_computations, index_bytes or build_s; may be repeated."
+    ),
+]
+ThresholdOption = Annotated[
+    float, typer.Option(help="A regression is worse by more than this share.")
+]
 
 
 def _version(wanted: bool) -> None:
@@ -122,6 +132,39 @@ def run(
         console.print(table)
     _ratios(out, console, [])
     _finish(rows, out, lambda: _drawn(out), f"ann plot {out}; ann report {out}")
+
+
+@app.command(rich_help_panel=MEASURE)
+def race(
+    config: ConfigFile,
+    against: Annotated[
+        str,
+        typer.Argument(help="A commit of this repository, or a folder with an ann."),
+    ],
+    out: OutOption = None,
+    force: ForceOption = False,
+    measure: MeasureOption = None,
+    threshold: ThresholdOption = 0.05,
+) -> None:
+    """Measure another version of the library and this one in turns, and compare.
+
+    Both are ordinary runs, in the folders before and after of --out, that met the same
+    machine: a change that two runs one after the other would hide shows. Exits as ann
+    compare does.
+    """
+    from rich.console import Console
+
+    from experiments import config as configs
+    from experiments import plan as plans
+    from experiments import race as races
+
+    plan = _planned(config, configs.Config, plans.make)
+    out = out or Path("results") / f"{plan.config.name}-race"
+    try:
+        before, after = races.against(plan, config, against, out, force)
+    except (OSError, RuntimeError, ValueError) as error:
+        _stop(str(error))
+    _compared(before, after, measure or ["p50_us"], threshold, None, Console())
 
 
 @app.command(rich_help_panel=MEASURE)
@@ -380,16 +423,8 @@ def ratios(
 def compare(
     before: Annotated[Path, typer.Argument(help="A result directory.")],
     after: Annotated[Path, typer.Argument(help="Another, of the same data.")],
-    measure: Annotated[
-        list[str] | None,
-        typer.Option(
-            help="p50_us (the default), p99_us, qps, qps_1thread, "
-            "distance_computations, index_bytes or build_s; may be repeated."
-        ),
-    ] = None,
-    threshold: Annotated[
-        float, typer.Option(help="A regression is worse by more than this share.")
-    ] = 0.05,
+    measure: MeasureOption = None,
+    threshold: ThresholdOption = 0.05,
     out: Annotated[
         Path | None, typer.Option(help="Where to draw the curves of the differences.")
     ] = None,
@@ -402,10 +437,21 @@ def compare(
     """
     from rich.console import Console
 
+    _compared(before, after, measure or ["p50_us"], threshold, out, Console())
+
+
+def _compared(
+    before: Path,
+    after: Path,
+    measures: list[str],
+    threshold: float,
+    out: Path | None,
+    console: Console,
+) -> None:
+    """Print what has changed, draw it where it is wanted, and exit by the verdict."""
     from experiments import compare as comparing
     from experiments import report
 
-    console, measures = Console(), measure or ["p50_us"]
     try:
         runs = comparing.Measured(before), comparing.Measured(after)
         changes = comparing.compare(*runs, measures, threshold)

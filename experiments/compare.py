@@ -8,11 +8,16 @@ after over the greatest before to the greatest over the least, since rounds of t
 share no machine's mood. A regression is an interval that lies beyond the threshold as a
 whole: every round after must be that much slower than every round before.
 
-Runs follow each other, and the machine may be slower in the second. What a clock
+Where runs follow each other, the machine may be slower in the second. What a clock
 measured is divided by how much longer the yardstick took in that run
 (:mod:`experiments.yardstick`). It is not a search, and answers to its own part of what
 slows one, so the interval also holds what it would be without: a regression is one
 either way.
+
+Runs of one race (:mod:`experiments.race`) took turns, so their rounds come in pairs
+that met the same machine. There the ratio is the median over pairs, its interval that
+of a median over so many (the least to the greatest for fewer than six), and no
+yardstick is asked.
 """
 
 from __future__ import annotations
@@ -32,7 +37,7 @@ from experiments.plots.curves import Curve, curves
 from experiments.plots.rows import NAN, Group, Point, Run, read_run
 from experiments.ratios import TARGETS, Rounds, of_point, over, read_rounds
 from experiments.results import PER_QUERY, YARDSTICK
-from experiments.statistics import Interval, paired_ratio
+from experiments.statistics import Interval, paired_ratio, percentile
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -121,8 +126,19 @@ def regressions(changes: Sequence[Change]) -> list[Change]:
     return [change for change in changes if change.verdict in ("worse", "lost")]
 
 
+def raced(before: Run, after: Run) -> bool:
+    """Return whether two runs took turns in one race."""
+    name = before.provenance.get("race")
+    return name is not None and name == after.provenance.get("race")
+
+
 def drift(before: Run, after: Run, group: Group) -> float:
-    """Return how much longer the yardstick took in the second run; 1 if unknown."""
+    """Return how much longer the yardstick took in the second run.
+
+    1 where that is not known, and for runs of one race, which met the same machine.
+    """
+    if raced(before, after):
+        return 1.0
     medians = []
     for run in (before, after):
         cells = [p.cells.get(YARDSTICK) for p in run.points if p.group == group]
@@ -265,18 +281,32 @@ def _interval(
     measure: str,
     ratio: float,
 ) -> Interval:
-    low = high = ratio
+    found = Interval(ratio, ratio, ratio)
     column = {"p50_us": "latency_us"}.get(measure, measure)
     a, b = before.queries(column, at), after.queries(column, now)
     if a is not None and b is not None and len(a) == len(b):
-        by_queries = paired_ratio(a, b)
-        low, high = min(low, by_queries.low), max(high, by_queries.high)
+        found = _wider(found, paired_ratio(a, b))
     if measure in CLOCKED:
         a_rounds, b_rounds = before.rounds(measure, at), after.rounds(measure, now)
-        if a_rounds and b_rounds:
-            low = min(low, min(b_rounds) / max(a_rounds))
-            high = max(high, max(b_rounds) / min(a_rounds))
-    return Interval(ratio, low, high)
+        if raced(before.run, after.run) and len(a_rounds) == len(b_rounds) > 0:
+            in_pairs = _of_pairs(np.divide(b_rounds, a_rounds))
+            found = _wider(in_pairs, found)
+        elif a_rounds and b_rounds:
+            low = min(b_rounds) / max(a_rounds)
+            high = max(b_rounds) / min(a_rounds)
+            found = _wider(found, Interval(ratio, low, high))
+    return found
+
+
+def _of_pairs(ratios: NDArray[np.float64]) -> Interval:
+    """Return the median over pairs of rounds, with its interval or their span."""
+    ends = float(ratios.min()), float(ratios.max())
+    return percentile(ratios, 50) or Interval(float(np.median(ratios)), *ends)
+
+
+def _wider(a: Interval, b: Interval) -> Interval:
+    """Return the first with ends that hold both."""
+    return Interval(a.value, min(a.low, b.low), max(a.high, b.high))
 
 
 def _verdict(ratio: Interval, threshold: float) -> str:

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import matplotlib as mpl
 
-from experiments.compare import Measured, common, compare_curves
+from experiments.compare import Measured, common, compare_curves, raced
 from experiments.plots.curves import Curve
 from experiments.plots.rows import Group
 from experiments.plots.scales import RecallAxis
@@ -31,6 +31,12 @@ _NOTE = (
     "frontier that surround it: above 0 % is worse. Times are divided by how much "
     "slower the machine was. Bands: the wider of a paired bootstrap over queries and "
     "the span of rounds, with that correction and without. Dotted: the threshold."
+)
+_RACED = (
+    "After over before at equal recall, each read between the two settings of its own "
+    "frontier that surround it: above 0 % is worse. The runs took turns: the median "
+    "over pairs of rounds. Bands: the wider of its interval and of a paired bootstrap "
+    "over queries. Dotted: the threshold."
 )
 
 
@@ -56,6 +62,8 @@ def draw(
     if measure not in NAMES:
         return []
     out.mkdir(parents=True, exist_ok=True)
+    note = _RACED if raced(before.run, after.run) else _NOTE
+    title = f"What has changed: {NAMES[measure]} at equal recall@10"
     pairs: dict[Group, list[tuple[Curve, Curve]]] = {}
     for group, a, b in common(before.run, after.run):
         pairs.setdefault(group, []).append((a, b))
@@ -73,7 +81,8 @@ def draw(
             if shown:
                 facts = Scene.of([before.run, after.run], group).facts([1])
                 name = f"{stem}-{measure.replace('_', '-')}-change"
-                paths += _draw(shown, facts, measure, threshold, out / name)
+                heading = Heading(title, facts, note)
+                paths += _draw(shown, heading, threshold, out / name)
     return paths
 
 
@@ -97,13 +106,11 @@ def _line(
 
 def _draw(
     lines: Sequence[_Line],
-    facts: Sequence[str],
-    measure: str,
+    heading: Heading,
     threshold: float,
     stem: Path,
 ) -> list[Path]:
-    title = f"What has changed: {NAMES[measure]} at equal recall@10"
-    sheet = Sheet(Heading(title, facts, _NOTE), [""], [line.label for line in lines])
+    sheet = Sheet(heading, [""], [line.label for line in lines])
     recalls = [recall for line in lines for recall in line.recalls]
     axis = RecallAxis(recalls, 1e-4)
     sheet.recall_axes(axis, 10)
@@ -132,4 +139,5 @@ def _draw(
         told.append(f"{line.label}: {middle - 1:+.1%} in the middle.")
     sheet.name(ends)
     panel.better("lower right")
-    return sheet.canvas.save(stem, title, in_words(title, facts, told))
+    words = in_words(heading.title, heading.facts, told)
+    return sheet.canvas.save(stem, heading.title, words)

@@ -1,18 +1,16 @@
 """Whether ``ann compare`` finds a slow-down that was planted, and none where none was.
 
-``python -m experiments.planted CONFIG --out DIR`` measures three runs, one after
-another, each in a process of its own as those of a user are, and repeats that: a plain
-one, the same once more, and one in which every search of ours goes on for so much
-longer than it took. What the comparison says of the second and of the third against the
-first is printed, and kept in ``planted.csv``.
+``python -m experiments.planted CONFIG --out DIR`` races three runs, as ``ann race``
+does, and repeats that: a plain one, the same once more, and one in which every search
+of ours goes on for so much longer than it took. What the comparison says of the second
+and of the third against the first, and of the first against that of the repetition
+before, which took no turns with it, is printed, and kept in ``planted.csv``.
 """
 
 from __future__ import annotations
 
 import json
 import os
-import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,7 +19,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from experiments import compare, indexes, ours, results
+from experiments import compare, indexes, ours, race, results
 from experiments.adapter import Params
 
 if TYPE_CHECKING:
@@ -29,7 +27,7 @@ if TYPE_CHECKING:
 
 VARIABLE = "PLANTED"  # of the environment: the share that searches take longer
 TABLE = "planted.csv"
-_CHILD = "import sys; from experiments import planted; planted.measure(*sys.argv[1:])"
+_RUNNER = "import sys; from experiments import planted; planted.ride(*sys.argv[1:])"
 
 
 class _Slowed(ours._Ours):
@@ -67,10 +65,11 @@ class HNSW(_Slowed, ours.HNSW):
 
 @dataclass(frozen=True)
 class Line:
-    """What a comparison with the plain run said; the columns of ``planted.csv``.
+    """What a comparison with a plain run said; the columns of ``planted.csv``.
 
-    ``worse`` of so many ``readings`` were called worse; ``ratio`` is that of a reading,
-    the median, the least and the greatest, and ``drift`` that of the yardstick.
+    ``run`` is "again" or "slowed", in one race with it, or "apart", a plain run after
+    it. ``worse`` of so many ``readings`` were called worse; ``ratio`` is that of a
+    reading, the median, the least and the greatest, and ``drift`` the yardstick's.
     """
 
     repetition: int
@@ -89,47 +88,46 @@ class Line:
         )
 
 
-def measure(config: str, out: str) -> None:
-    """Run a config with searches that may be slowed; in a process of its own."""
-    from rich.console import Console
-
-    from experiments import config as configs
-    from experiments import plan as plans
-    from experiments import runner
-    from experiments.provenance import command_line, config_table
-
+def ride(*arguments: str) -> None:
+    """Be one side of a race, with searches that may be slowed."""
     for adapter in (Flat, IVF, HNSW):
         indexes.KINDS[adapter.library, adapter.kind] = adapter
-    plan = plans.make(configs.load(Path(config), configs.Config))
-    results.claim(Path(out), config_table(plan.config))
-    runner.run(plan, Path(out), Console(quiet=True), command_line())
+    race.ride(*arguments)
 
 
 def lines(
     config: Path, out: Path, repetitions: int, share: float, threshold: float
 ) -> Iterator[Line]:
-    """Measure, and yield what every comparison says; finished runs are kept."""
+    """Measure, and yield what every comparison says; finished races are kept."""
     for repetition in range(repetitions):
-        runs = {"plain": 0.0, "again": 0.0, "slowed": share}
         home = out / str(repetition)
-        for name, longer in runs.items():
-            _run(config, home / name, longer)
+        _race(config, home, share)
         for name in ("again", "slowed"):
-            yield _compared(repetition, home / "plain", home / name, threshold)
+            yield _compared(repetition, name, home / "plain", home / name, threshold)
+        if repetition:
+            earlier = out / str(repetition - 1) / "plain"
+            yield _compared(repetition, "apart", earlier, home / "plain", threshold)
 
 
-def _run(config: Path, out: Path, share: float) -> None:
-    stamp = out / results.PROVENANCE
-    if stamp.exists() and json.loads(stamp.read_text())["status"] == "finished":
+def _race(config: Path, home: Path, share: float) -> None:
+    longer = {"plain": 0.0, "again": 0.0, "slowed": share}
+    if all(_finished(home / name) for name in longer):
         return
-    subprocess.run(
-        [sys.executable, "-c", _CHILD, str(config), str(out)],
-        env=os.environ | {VARIABLE: str(share)},
-        check=True,
-    )
+    sides = [
+        race.Side(home / name, _RUNNER, {VARIABLE: str(each)})
+        for name, each in longer.items()
+    ]
+    race.run(config, sides)
 
 
-def _compared(repetition: int, before: Path, after: Path, threshold: float) -> Line:
+def _finished(out: Path) -> bool:
+    stamp = out / results.PROVENANCE
+    return stamp.exists() and json.loads(stamp.read_text())["status"] == "finished"
+
+
+def _compared(
+    repetition: int, name: str, before: Path, after: Path, threshold: float
+) -> Line:
     import numpy as np
 
     runs = compare.Measured(before), compare.Measured(after)
@@ -137,7 +135,7 @@ def _compared(repetition: int, before: Path, after: Path, threshold: float) -> L
     ratios = [change.ratio.value for change in changes]
     return Line(
         repetition,
-        after.name,
+        name,
         readings=len(changes),
         worse=len(compare.regressions(changes)),
         ratio=(float(np.nanmedian(ratios)), np.nanmin(ratios), np.nanmax(ratios)),
@@ -162,10 +160,15 @@ def main(
         said.append(line)
         print(line, flush=True)
         results.write_table(out / TABLE, said)
-    silent = sum(not line.worse for line in said if line.run == "again")
-    found = sum(line.worse > 0 for line in said if line.run == "slowed")
-    print(f"the same code: no regression in {silent} of {repetitions}")
-    print(f"{share:.0%} slower: a regression in {found} of {repetitions}")
+    for name, what in (
+        ("again", "the same code, in turns: no regression"),
+        ("apart", "the same code, one after another: no regression"),
+        ("slowed", f"{share:.0%} slower, in turns: a regression"),
+    ):
+        right = [
+            (line.worse > 0) == (name == "slowed") for line in said if line.run == name
+        ]
+        print(f"{what} in {sum(right)} of {len(right)}")
 
 
 if __name__ == "__main__":

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import psutil
 
+import ann
 from ann import parallel
 from experiments.config import Study
 from experiments.measure import clock_us
@@ -105,7 +106,7 @@ def _git(*arguments: str) -> str | None:
     try:
         done = subprocess.run(
             ["git", *arguments],
-            cwd=Path(__file__).parent,
+            cwd=Path(ann.__file__).resolve().parent,
             capture_output=True,
             text=True,
             check=True,

@@ -8,7 +8,7 @@ import uuid
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 from rich.console import Console
@@ -37,12 +37,22 @@ if TYPE_CHECKING:
     from experiments.datasets import Dataset
 
 
+class Race(Protocol):
+    """Runs that take turns, by one name; see :mod:`experiments.race`."""
+
+    name: str
+
+    def hand_over(self) -> None:
+        """Let the others act, and wait."""
+
+
 def run(
     plan: Plan,
     out: Path,
     console: Console,
     command: str,
     budget_s: float | None = None,
+    race: Race | None = None,
 ) -> list[Row]:
     """Measure everything in a plan; what is done is on disk even when killed.
 
@@ -55,6 +65,7 @@ def run(
     command : what the user typed, for the provenance
     budget_s : stop building after six tenths of so many seconds, and measuring after
         all of them; what was left out says so, and the run can be gone on with
+    race : what this run hands over to after every build and every measurement
 
     Returns
     -------
@@ -65,6 +76,8 @@ def run(
     loads: list[under_load.Line] = []
     stamp = provenance.collect(plan.config, plan.threads, command)
     stamp |= {"datasets": [], "status": "unfinished"}
+    if race is not None:
+        stamp["race"] = race.name
     budget = Budget(budget_s)
 
     def save() -> None:
@@ -76,7 +89,7 @@ def run(
     try:
         with Progress(console, plan.steps) as progress:
             for experiment in plan.experiments:
-                trial = Trial(experiment, plan, out, progress, budget)
+                trial = Trial(experiment, plan, out, progress, budget, race)
                 records += trial.records
                 data = trial.load()
                 if data is None:
@@ -145,6 +158,7 @@ class Trial:
     out : where the run keeps what it has, and whatever a failing worker had to say
     progress : where to say how it goes
     budget : when to stop
+    race : whom to take turns with
     """
 
     def __init__(
@@ -154,8 +168,9 @@ class Trial:
         out: Path,
         progress: Progress,
         budget: Budget,
+        race: Race | None = None,
     ) -> None:
-        self._experiment, self._plan = experiment, plan
+        self._experiment, self._plan, self._race = experiment, plan, race
         self._out, self._progress, self._budget = out, progress, budget
         self._store: Store | None = None
         self._workers: dict[str, Worker] = {}
@@ -247,6 +262,7 @@ class Trial:
                 self._build(build, worker)
                 worker.timeout_s = config.timeout_s
             self._progress.done()
+            self._hand_over()
 
     def _build(self, build: Build, worker: Worker) -> None:
         try:
@@ -279,17 +295,25 @@ class Trial:
         rng = np.random.default_rng((config.seed, number))
         for i in _turns([record.recall_at_10 for record in self.records], rng):
             record, seed = self.records[i], int(rng.integers(2**32))
-            if record.failure or len(record.samples) > number:
-                continue
-            if self._budget.left() <= 0:
-                if not record.samples:
-                    self._give_up([record], self._budget.spent, record.build.label)
-                continue
-            self._progress.doing(
-                f"round {number + 1}/{config.rounds} {record.build.label}"
-            )
+            if not (record.failure or len(record.samples) > number):
+                self._measure_within_budget(record, data, number, seed)
+            self._hand_over()
+
+    def _measure_within_budget(
+        self, record: Record, data: Dataset, number: int, seed: int
+    ) -> None:
+        label = record.build.label
+        if self._budget.left() > 0:
+            rounds = self._plan.config.rounds
+            self._progress.doing(f"round {number + 1}/{rounds} {label}")
             self._measure(record, data, seed)
             self._progress.done()
+        elif not record.samples:
+            self._give_up([record], self._budget.spent, label)
+
+    def _hand_over(self) -> None:
+        if self._race is not None:
+            self._race.hand_over()
 
     def load_up(self) -> list[under_load.Line]:
         """Offer queries at the config's loads to the best setting of every build."""

@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+import ann
 from experiments.datasets.cache import atomic
 from experiments.measure import Built, Sample
 from experiments.results import Found
@@ -40,13 +41,13 @@ _MEASURING = (
 
 def code_hash() -> str:
     """Return the hash of all sources that a measurement depends on."""
-    home = Path(__file__).parent
-    library = sorted((home.parent / "ann").rglob("*.py"))
+    home, library = Path(__file__).parent, Path(ann.__file__).parent
     harness = [home / f"{name}.py" for name in _MEASURING]
     peers = sorted((home / "peers").glob("*.py"))
     digest = hashlib.sha256()
-    for path in (*library, *harness, *peers):
-        digest.update(f"{path.relative_to(home.parent)}\0".encode())
+    for path in (*sorted(library.rglob("*.py")), *harness, *peers):
+        root = home if path.is_relative_to(home) else library
+        digest.update(f"{root.name}/{path.relative_to(root)}\0".encode())
         digest.update(path.read_bytes())
     return digest.hexdigest()
 

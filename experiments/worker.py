@@ -144,7 +144,7 @@ def _environment(variables: Mapping[str, str]) -> Iterator[None]:
 def _serve(pipe: Connection, job: Job, log: str) -> None:
     """Answer calls until the parent closes the pipe or is gone."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle
-    _die_with_parent()
+    die_with_parent()
     _redirect_output(log)
     bench = None
     while True:
@@ -162,7 +162,7 @@ def _serve(pipe: Connection, job: Job, log: str) -> None:
         pipe.send(answer)
 
 
-def _die_with_parent() -> None:
+def die_with_parent() -> None:
     """Ask Linux to end this process with its parent, even while it builds."""
     if sys.platform == "linux":
         import ctypes

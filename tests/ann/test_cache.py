@@ -116,7 +116,7 @@ digest = hashlib.sha256()
 for metric in ("l2", "ip", "cosine", "l1"):
     for bits in (8, 4):
         digest.update(np.array(ann.Flat(metric, codec=ann.SQ(bits)).add(X).search(Q)))
-for metric, bits in [("l2", 8), ("cosine", 4), ("l1", 8)]:
+for metric, bits in [("cosine", 4), ("l1", 8)]:
     index = ann.HNSW(metric, M=6, ef_construction=30, codec=ann.SQ(bits))
     index.add(X[:600]).add(X[600:])
     digest.update(index._held.graph.base[:700])

@@ -221,3 +221,37 @@ def test_the_command_s_status_tells(tmp_path):
     assert ann(a, c, "--threshold", "0.5").exit_code == 0
     assert ann(a, tmp_path / "absent").exit_code == 2
     assert ann(a, b, "--measure", "speed").exit_code == 2
+
+
+def in_a_race(directory, name, **differences):
+    measured = write(directory, **differences)
+    measured.run.provenance["race"] = name
+    return measured
+
+
+def test_rounds_of_a_race_are_taken_in_pairs(tmp_path):
+    moods = (0.9, 1.0, 1.3)
+    before = in_a_race(tmp_path / "a", "x", noise=moods)
+    after = in_a_race(tmp_path / "b", "x", factor=1.12, noise=moods)
+    apart = in_a_race(tmp_path / "c", "y", factor=1.12, noise=moods)
+    assert set(verdicts(before, after)) == {"worse"}
+    assert set(verdicts(before, apart)) == {""}
+    (change, *_) = compare.compare(before, after)
+    assert change.ratio.value == pytest.approx(1.12, rel=1e-3)
+
+
+def test_a_yardstick_is_not_asked_in_a_race(tmp_path):
+    before = in_a_race(tmp_path / "a", "x")
+    after = in_a_race(tmp_path / "b", "x", factor=1.15, yard=1.15)
+    changes = compare.compare(before, after)
+    assert {change.verdict for change in changes} == {"worse"}
+    assert {change.drift for change in changes} == {1.0}
+
+
+def test_many_pairs_outvote_one_that_was_disturbed(tmp_path):
+    quiet = np.ones(9)
+    before = in_a_race(tmp_path / "a", "x", noise=quiet)
+    disturbed = quiet.copy()
+    disturbed[4] = 0.5
+    after = in_a_race(tmp_path / "b", "x", factor=1.15, noise=disturbed)
+    assert set(verdicts(before, after)) == {"worse"}

@@ -1,10 +1,11 @@
 import csv
+import json
 
 import pytest
 from test_compare import write
 from typer.testing import CliRunner
 
-from experiments import config, indexes, ours, plan, planted
+from experiments import config, indexes, ours, plan, planted, race
 
 CONFIG = """
 name = "tiny"
@@ -69,31 +70,38 @@ def test_rows_are_those_of_the_index_itself(tmp_path, monkeypatch):
     assert slowed.points[0].row_id == own.points[0].row_id
 
 
-def test_what_was_said_is_counted_and_finished_runs_are_kept(
+def test_what_was_said_is_counted_and_finished_races_are_kept(
     ann, tmp_path, monkeypatch
 ):
     factors, measured = {"plain": 1.0, "again": 1.02, "slowed": 1.15}, []
 
-    def run(config, out, share):
-        if out.exists():
-            return
-        measured.append((out.parent.name, out.name, share))
-        out.parent.mkdir(parents=True, exist_ok=True)
-        unlucky = 1.2 if (out.parent.name, out.name) == ("1", "again") else 1.0
-        write(out, factors[out.name] * unlucky)
+    def run(config, sides):
+        measured.append([(side.out.name, side.environment) for side in sides])
+        home = sides[0].out.parent
+        home.mkdir(parents=True)
+        for name, factor in factors.items():
+            unlucky = 1.2 if (home.name, name) == ("1", "again") else 1.0
+            write(home / name, factor * unlucky)
+            stamp = json.dumps({"status": "finished", "race": home.name})
+            (home / name / "provenance.json").write_text(stamp)
 
-    monkeypatch.setattr(planted, "_run", run)
+    monkeypatch.setattr(race, "run", run)
     for _ in range(2):
         done = ann("--repetitions", "3", "--share", "0.1")
         assert done.exit_code == 0, done.output
-        assert "the same code: no regression in 2 of 3" in done.stdout
-        assert "10% slower: a regression in 3 of 3" in done.stdout
+        assert "the same code, in turns: no regression in 2 of 3" in done.stdout
+        assert "one after another: no regression in 2 of 2" in done.stdout
+        assert "10% slower, in turns: a regression in 3 of 3" in done.stdout
         assert "2, again: 3 worse of 3 readings; p50 +22.4% (" in done.stdout
-    runs = [(name, 0.1 if name == "slowed" else 0) for name in factors]
-    assert measured == [(str(i), *each) for i in range(3) for each in runs]
+    shares = {"plain": "0.0", "again": "0.0", "slowed": "0.1"}
+    sides = [(name, {"PLANTED": share}) for name, share in shares.items()]
+    assert measured == [sides] * 3
     with (tmp_path / "out" / "planted.csv").open(newline="") as file:
         lines = list(csv.DictReader(file))
-    assert [line["worse"] for line in lines] == ["0", "3", "3", "3", "0", "3"]
+    worse = {(line["run"], line["repetition"]): line["worse"] for line in lines}
+    assert [worse["again", i] for i in "012"] == ["0", "3", "0"]
+    assert [worse["slowed", i] for i in "012"] == ["3", "3", "3"]
+    assert [worse["apart", i] for i in "12"] == ["0", "0"]
     assert float(lines[1]["ratio"]) == pytest.approx(1.15)
 
 
