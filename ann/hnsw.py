@@ -362,8 +362,8 @@ class HNSW(Index):
     ) -> tuple[State, Effort]:
         walk: Walk = state.structure
         n, M0 = state.names.count, walk.graph.base.shape[1]
-        # Under ip the longest lead everywhere: a walk without them finds 0.88 to 0.98 of
-        # the best 10 among half or nine tenths of all, whatever its pool.
+        # Under ip the longest lead everywhere: without them a walk finds 0.88 to 0.98
+        # of the best 10 among half or nine tenths of all, whatever its pool.
         lost = self._metric.name == "ip" and 20 * len(selected) < 19 * n
         row = self._row_cost(nq)
         if lost or not filters.walk_pays(n, len(selected), effort[0], M0, row):
