@@ -1,8 +1,10 @@
 """Vectors that come and go: every structure, codec and metric against a dictionary.
 
 Efforts are such that every search is exact, but for what codes alone can tell.
+ANN_STEPS=100000 lets indexes live for as many steps, other ones each time.
 """
 
+import os
 import tempfile
 from pathlib import Path
 
@@ -380,9 +382,9 @@ class Life(RuleBasedStateMachine):
 
 TestLife = Life.TestCase
 TestLife.settings = settings(
-    max_examples=40,
+    max_examples=int(os.environ.get("ANN_STEPS", "2400")) // 60,
     stateful_step_count=60,
     deadline=None,
-    derandomize=True,
+    derandomize="ANN_STEPS" not in os.environ,
     suppress_health_check=list(HealthCheck),
 )

@@ -14,7 +14,7 @@ from tests.ann.data import gaussian
 from tests.ann.process import python
 
 X, Q = gaussian(400, 64, seed=1), gaussian(20, 64, seed=2)
-FEW = int(os.environ.get("ANN_CORRUPTIONS", 120))  # of each kind of index
+CORRUPTIONS = int(os.environ.get("ANN_CORRUPTIONS", "1440"))  # of all kinds
 KINDS = {
     "Flat": lambda m: ann.Flat(m),
     "Flat SQ4": lambda m: ann.Flat(m, codec=ann.SQ(4), refine=2),
@@ -154,8 +154,8 @@ def test_no_corruption_does_harm(kind, tmp_path):
     path, other = tmp_path / "index", tmp_path / "corrupt"
     index.save(path)
     data, rng = path.read_bytes(), np.random.default_rng(sum(map(ord, kind)))
-    outcomes = {"damage": [], "forged": []}
-    for name, bad in islice(corruptions(data, rng), FEW):
+    outcomes, few = {"damage": [], "forged": []}, -(-CORRUPTIONS // len(KINDS))
+    for name, bad in islice(corruptions(data, rng), few):
         other.write_bytes(bad)
         outcomes[name.split(":")[0]].append((name, harmless(other, mmap=False)))
         harmless(other, mmap=True)
