@@ -16,6 +16,7 @@ from ann._version import __version__ as __version__
 if TYPE_CHECKING:
     from ann.codecs import PQ, SQ
     from ann.flat import Flat
+    from ann.guard import NormWarning
     from ann.hnsw import HNSW
     from ann.index import Index
     from ann.ivf import IVF
@@ -32,6 +33,7 @@ __all__ = [
     "ANNTransformer",
     "Flat",
     "Index",
+    "NormWarning",
     "StorageError",
     "load",
     "similarity",
@@ -44,6 +46,7 @@ _HOMES = {
     "SQ": "ann.codecs",
     "Flat": "ann.flat",
     "Index": "ann.index",
+    "NormWarning": "ann.guard",
     "StorageError": "ann.storage",
     "load": "ann.saving",
     "similarity": "ann.metrics",

@@ -36,7 +36,7 @@ class Flat(Index):
 
     Parameters
     ----------
-    metric, codec, refine
+    metric, codec, refine, norm_check
         See :class:`ann.Index`.
 
     Examples
@@ -52,8 +52,9 @@ class Flat(Index):
         *,
         codec: Codec | None = None,
         refine: float | None = None,
+        norm_check: str = "warn",
     ) -> None:
-        super().__init__(metric, codec, refine)
+        super().__init__(metric, codec, refine, norm_check)
 
     @property
     def _build_params(self) -> dict[str, Any]:

@@ -65,7 +65,7 @@ class HNSW(Index):
 
     Parameters
     ----------
-    metric, codec, refine
+    metric, codec, refine, norm_check
         See :class:`ann.Index`. With a codec the walk scores codes; the graph is built
         on the vectors themselves (on what the codes decode to, for vectors of an
         earlier ``add`` whose originals were not kept).
@@ -114,8 +114,9 @@ class HNSW(Index):
         codec: Codec | None = None,
         refine: float | None = None,
         seed: int = 0,
+        norm_check: str = "warn",
     ) -> None:
-        super().__init__(metric, codec, refine)
+        super().__init__(metric, codec, refine, norm_check)
         self._seen: Seen | None = None  # all equal vectors, while they keep coming
         self._M = validation.integer(M, "M", 2, 1024)
         self._ef_construction = validation.integer(

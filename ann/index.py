@@ -16,9 +16,10 @@ from typing import Any, ClassVar, Self
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ann import parallel, storage, validation
+from ann import guard, parallel, storage, validation
 from ann._version import __version__
 from ann.codecs import Codec, Float32
+from ann.guard import Norms
 from ann.health import Health
 from ann.kernels import answer
 from ann.kernels.stores import ROWS
@@ -49,11 +50,24 @@ class Index(Searching):
     refine : float, optional
         With a codec: keep the original vectors too, and score the best ``refine * k``
         with them; at least 1. None keeps only codes.
+    norm_check : str
+        What to do where vectors to be added, or queries, have norms unlike those that
+        the index holds: "raise" an error, "warn" (:class:`ann.guard.NormWarning`) and
+        go on, or take any ("off"). Where all that is held is normalised, these are
+        norms outside of [0.98, 1.02], else norms above ten times the longest. Queries
+        under ``ip`` are looked at in the first case only; under ``cosine``, which sees
+        directions, nothing is.
     """
 
     _kind: ClassVar[str]  # what files call the structure
 
-    def __init__(self, metric: str, codec: Codec | None, refine: float | None) -> None:
+    def __init__(
+        self,
+        metric: str,
+        codec: Codec | None,
+        refine: float | None,
+        norm_check: str = "warn",
+    ) -> None:
         self._metric = metric_named(metric)
         if codec is not None and not isinstance(codec, Codec):
             raise ValueError(
@@ -69,6 +83,7 @@ class Index(Searching):
         self._codec = Float32() if codec is None else codec.copy()
         self._codec.check_metric(self._metric)
         self._refine = refine
+        self._norm_check, self._norms = guard.checked(norm_check), Norms()
         self._d: int | None = None
         self._state = self._make_state(Names(), np.empty((0, 0), np.float32), None, 0)
         self._writer = threading.RLock()  # held by whoever changes the index
@@ -143,6 +158,23 @@ class Index(Searching):
         return self._metric.name
 
     @property
+    def norms(self) -> Norms:
+        """Statistics of the norms of all vectors taken in, removed ones included."""
+        return self._norms
+
+    @property
+    def norm_check(self) -> str:
+        """What to do where norms are strange: "raise", "warn" or "off"; may be set."""
+        return self._norm_check
+
+    @norm_check.setter
+    def norm_check(self, how: str) -> None:
+        with self._writer:
+            self._norm_check = guard.checked(how)
+            state = self._state
+            self._publish(state.names, state.originals, state.held, state.capacity)
+
+    @property
     def nbytes(self) -> int:
         """Bytes of all arrays that the index holds, the codec's included."""
         state = self._state
@@ -155,7 +187,7 @@ class Index(Searching):
         """The parameters in force, as plain values."""
         codec = None if isinstance(self._codec, Float32) else self._codec.params
         shared = {"metric": self.metric, "codec": codec, "refine": self._refine}
-        return {**shared, **self._build_params}
+        return {**shared, **self._build_params, "norm_check": self._norm_check}
 
     def __getstate__(self) -> dict[str, Any]:
         """Return what a copy or a pickle holds: no machine code, no working memory."""
@@ -212,8 +244,13 @@ class Index(Searching):
         ------
         ValueError
             Wrong shape or width, a value that is not finite in float32, a zero vector
-            under ``cosine``, a norm above 1e18 under the others, an id given twice. The
-            index is then unchanged.
+            under ``cosine``, a norm above 1e18 under the others, an id given twice;
+            with ``norm_check="raise"`` a strange norm. The index is then unchanged.
+
+        Warns
+        -----
+        ann.NormWarning
+            With ``norm_check="warn"``, where there are strange norms.
 
         Notes
         -----
@@ -240,6 +277,9 @@ class Index(Searching):
             if len(prepared) == 0:
                 return self
             self._codec.check_width(prepared.shape[1])
+            self._norms = guard.absorb(
+                self._norms, vectors, self.metric, self._norm_check
+            )
             self._absorb(prepared, new, workers, progress or _unheeded)
         return self
 
@@ -304,6 +344,8 @@ class Index(Searching):
             self._state.names.positions(ids)
             names = validation.ids(ids, len(vectors))
             self._metric.prepare(vectors, "X")
+            if self._norm_check == "raise":
+                guard.absorb(self._norms, vectors, self.metric, self._norm_check)
             return self.remove(names, threads=threads).add(
                 vectors, names, threads=threads
             )
@@ -523,7 +565,10 @@ class Index(Searching):
             structure = self._structure(held, names.n, refined)
         metric = METRICS.index(self._metric.name)
         final = answer.Final(metric, names.n, refined, names.ids)
-        return State(names, originals, held, structure, final, capacity)
+        bounds = guard.ANY
+        if self._norm_check != "off":
+            bounds = self._norms.of_queries(self.metric)
+        return State(names, originals, held, structure, final, capacity, bounds)
 
     # --- the steps between ------------------------------------------------------------
 

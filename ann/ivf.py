@@ -68,7 +68,7 @@ class IVF(Index):
 
     Parameters
     ----------
-    metric, codec, refine
+    metric, codec, refine, norm_check
         See :class:`ann.Index`.
     nlist : int, optional
         Lists. By default ``4 sqrt(n)`` of the first ``add``, but at least 39 vectors a
@@ -121,8 +121,9 @@ class IVF(Index):
         codec: Codec | None = None,
         refine: float | None = None,
         seed: int = 0,
+        norm_check: str = "warn",
     ) -> None:
-        super().__init__(metric, codec, refine)
+        super().__init__(metric, codec, refine, norm_check)
         self._nlist = None if nlist is None else validation.integer(nlist, "nlist", 1)
         self._seed = validation.integer(seed, "seed", 0)
         self._residual = (

@@ -13,14 +13,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ann import exact, filters, parallel, validation
+from ann import exact, filters, guard, parallel, validation
 from ann.codecs import Codec, Float32
 from ann.filters import Filter, Prepared
 from ann.kernels import answer
 from ann.kernels._jit import direct
 from ann.kernels.tricks import on
 from ann.memory import aligned
-from ann.metrics import LONGEST, Metric
+from ann.metrics import Metric
 from ann.names import Names
 from ann.state import Desk, Floats, Outcome, Ready, State
 from ann.traces import Nodes
@@ -40,6 +40,8 @@ class Searching(ABC):
     _metric: Metric
     _codec: Codec
     _refine: float | None
+    _norm_check: str
+    _norms: guard.Norms
     _d: int | None
     _state: State
 
@@ -100,6 +102,7 @@ class Searching(ABC):
         workers = validation.threads(threads, 1 if single else parallel.available())
         scored = _counts(distance_computations, len(queries))
         prepared = self._metric.prepare(queries, "Q")
+        guard.look_at_queries(queries, state.bounds, self._norms, self._norm_check)
         ids = np.full((len(queries), k), -1, np.int64)
         distances = np.full((len(queries), k), np.inf, np.float32)
         if wanted is not None:
@@ -267,8 +270,8 @@ class Searching(ABC):
         ids, distances = np.empty((1, k), np.int64), np.empty((1, k), np.float32)
         if state.direct is None:
             state.direct = self._make_direct(state, q, effort, desk, ids, distances)
-        prepare, search, finish, metric, structure, final = state.direct
-        status = prepare(metric, LONGEST, q, query)
+        prepare, search, finish, metric, bounds, structure, final = state.direct
+        status = prepare(metric, bounds, q, query)
         if status == answer.FINE:
             search(structure, query, effort, scratch, keys, found, scored)
             finish(final, query, keys, found, distances, ids, scored)
@@ -279,18 +282,19 @@ class Searching(ABC):
         self, state: State, q: Floats, effort: Any, desk: Desk, ids: Any, distances: Any
     ) -> Any:
         """Return the kernels' machine code for one query, and what it works on."""
-        metric, structure = METRICS.index(self._metric.name), state.structure
+        metric, bounds = METRICS.index(self._metric.name), state.bounds
+        structure = state.structure
         final, (query, keys, found, scored, scratch) = state.final, desk
         results, kind = (keys, found, scored), type(structure)
         if kind not in state.codes:
             state.codes[kind] = (
-                direct(answer.prepare, metric, LONGEST, q, query),
+                direct(answer.prepare, metric, bounds, q, query),
                 direct(answer.search, structure, query, effort, scratch, *results),
                 direct(
                     answer.finish_all, final, query, keys, found, distances, ids, scored
                 ),
             )
-        return *state.codes[kind], metric, structure, final
+        return *state.codes[kind], metric, bounds, structure, final
 
     def _borrow(self, state: State, found: int, effort: Any) -> Desk:
         """Return working memory for one thread; the caller puts it back when done."""

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ann.filters import Filter, Positions, Prepared
+from ann.guard import Bounds
 from ann.kernels.answer import Final
 from ann.names import Names
 
@@ -41,7 +42,7 @@ class State:
     comes is written to. A graph's rows are rewritten in place, and may lead a search
     that is still at work on an earlier state there; so whatever it reads by
     position has ``capacity`` rows in every state that shares the graph, and
-    ``final.room`` keeps what it finds there out of its answer.
+    ``final.n`` keeps what it finds there out of its answer.
     """
 
     names: Names
@@ -50,6 +51,7 @@ class State:
     structure: Any  #: all that the kernels need to search (see ``answer.nearest``)
     final: Final
     capacity: int  #: positions that there is room for
+    bounds: Bounds  #: norms that queries are expected to have
     direct: Any = None  #: code and arguments that answer one query
     selected: Filter | None = None  #: what a filtered search may find
     spare: list[Desk] = field(default_factory=list)  #: not in use; list.pop is atomic
@@ -84,6 +86,7 @@ class State:
             structure,
             Final(of.metric, of.n, None, of.names) if final else of,
             self.capacity,
+            self.bounds,
             selected=selected,
             spare=self.spares.setdefault(type(structure), []),
             codes=self.codes,

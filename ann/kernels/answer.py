@@ -58,15 +58,16 @@ def search_recorded(structure, q, effort, scratch, keys, ids, recorder):
 
 
 @kernel
-def prepare(metric, longest, q, out):
+def prepare(metric, bounds, q, out):
     """Write a query (d,) float32 to ``out`` (1, d) as ``Metric.prepare`` would.
 
     Returns
     -------
-    status : int                FINE, or REFUSED for one that the metric cannot take
+    status : int                FINE, or REFUSED for one that the metric cannot take or
+                                whose norm is not within ``bounds`` (low, high)
     """
-    square = square_norm(q)
-    if not square <= longest * longest:  # NaN and infinity come here too
+    square, (low, high) = square_norm(q), bounds
+    if not low * low <= square <= high * high:  # NaN and infinity come here too
         return REFUSED
     if metric == COSINE:
         if square == 0.0:
