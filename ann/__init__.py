@@ -15,6 +15,7 @@ from ann._version import __version__ as __version__
 
 if TYPE_CHECKING:
     from ann.codecs import PQ, SQ
+    from ann.diagnosis import audit
     from ann.flat import Flat
     from ann.hnsw import HNSW
     from ann.index import Index
@@ -33,6 +34,7 @@ __all__ = [
     "Flat",
     "Index",
     "StorageError",
+    "audit",
     "load",
     "similarity",
 ]
@@ -45,6 +47,7 @@ _HOMES = {
     "Flat": "ann.flat",
     "Index": "ann.index",
     "StorageError": "ann.storage",
+    "audit": "ann.diagnosis",
     "load": "ann.saving",
     "similarity": "ann.metrics",
     "ANNTransformer": "ann.neighbors",

@@ -555,6 +555,49 @@ def trace(
 
 
 @app.command(rich_help_panel=FILES)
+def audit(
+    file: Annotated[
+        str, typer.Argument(help="A file, or a name that 'ann datasets' lists.")
+    ],
+    queries: Annotated[
+        str | None,
+        typer.Option(help="A file of queries; those in FILE by default, if any."),
+    ] = None,
+    metric: Annotated[
+        str | None,
+        typer.Option(help="To be used; by default what FILE states, if it does."),
+    ] = None,
+    sample: Annotated[
+        int | None, typer.Option(help="Rows that distances are measured among.")
+    ] = None,
+    seed: Annotated[int, typer.Option(help="Of the samples.")] = 0,
+    out: Annotated[Path, typer.Option(help="Where to write letter and sheet.")] = Path(
+        "audits"
+    ),
+) -> None:
+    """Examine vectors before they are indexed: what is wrong, and which metric fits.
+
+    Prints tables, and writes a letter and a sheet of plots. Exits with 1 where there is
+    an error, such as a NaN or rows of which only some are normalised.
+    """
+    from rich.console import Console
+
+    from experiments import auditing
+
+    console = Console()
+    try:
+        made = auditing.audit(file, queries, metric=metric, sample=sample, seed=seed)
+        for table in auditing.tables(made):
+            console.print(table)
+        for path in auditing.write(made, out):
+            print(path)
+    except (OSError, ValueError) as error:
+        _stop(str(error))
+    if any(finding.severity == "error" for finding in made.found.findings):
+        raise SystemExit(1)
+
+
+@app.command(rich_help_panel=FILES)
 def datasets() -> None:
     """List the datasets that a config can name, their vectors and dimensions.
 
