@@ -7,9 +7,12 @@ import sys
 from collections.abc import Callable
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, NoReturn, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
+
+from experiments import cli_data
+from experiments.exits import stop as _stop
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -34,6 +37,8 @@ app = typer.Typer(
     no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False
 )
 MEASURE, LOOK, FILES = "Measure", "Look at what was measured", "Data and files"
+app.add_typer(cli_data.datasets, name="datasets", rich_help_panel=FILES)
+app.command(rich_help_panel=FILES)(cli_data.ask)
 
 
 def _flag(name: str, text: str) -> Any:
@@ -597,21 +602,6 @@ def audit(
         raise SystemExit(1)
 
 
-@app.command(rich_help_panel=FILES)
-def datasets() -> None:
-    """List the datasets that a config can name, their vectors and dimensions.
-
-    A file is named by its path: HDF5 of ann-benchmarks or VIBE, npy, fvecs, parquet and
-    others; a synthetic one by synthetic-FAMILY-(d)d-(i)i-(n) of any size.
-    """
-    from experiments.datasets import names
-    from experiments.datasets.sizes import size
-
-    for name in names():
-        of = size(name)
-        print(f"{name:32}{of.n:>11,} × {of.d}" if of else name)
-
-
 def main() -> None:
     """Run the command; the entry point of the console script."""
     app()
@@ -754,8 +744,3 @@ def _draw(dirs: list[Path], out: Path) -> None:
     from experiments import plots
 
     print(f"{len(plots.draw(dirs, out))} figures in {out}")
-
-
-def _stop(text: str, code: int = 2) -> NoReturn:
-    print(text, file=sys.stderr)
-    raise SystemExit(code)
