@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from ann.index import Index
     from ann.ivf import IVF
     from ann.metrics import similarity
+    from ann.monitor import Monitor
     from ann.neighbors import ANNTransformer
     from ann.saving import load
     from ann.storage import StorageError
@@ -32,6 +33,7 @@ __all__ = [
     "ANNTransformer",
     "Flat",
     "Index",
+    "Monitor",
     "StorageError",
     "load",
     "similarity",
@@ -44,6 +46,7 @@ _HOMES = {
     "SQ": "ann.codecs",
     "Flat": "ann.flat",
     "Index": "ann.index",
+    "Monitor": "ann.monitor",
     "StorageError": "ann.storage",
     "load": "ann.saving",
     "similarity": "ann.metrics",
