@@ -65,8 +65,10 @@ class Stream:
     """Norms, or top-1 scores: learnt first, then held against what was learnt.
 
     A value counts by its rank among those learnt, after it was moved half the allowed
-    shift towards them: so neither outliers nor rounding are evidence of a change, but
-    any change of the mean by the whole shift is, whatever the distribution.
+    shift towards them: so neither outliers nor rounding are evidence of a change, and
+    nothing is assumed of the distribution. A wide one hides more: all values have to
+    move by half the shift and about an eighth of their standard deviation, with 1,000
+    that were learnt, until ranks show it.
 
     Parameters
     ----------
@@ -90,13 +92,14 @@ class Stream:
         step = max(1, -(-len(values) // LEARNT))
         self.learnt, self._waiting = np.sort(values[::step]), list[float]()
         self.alarm, self.allowed = Alarm(), math.nan
+        self._detectors: list[Detector] = []  # of a rise, and of a fall
         if not len(self.learnt):
             return
         size = 1.0 if self._absolute else float(np.abs(self.learnt).mean())
         self.allowed = self._settings.shift * (size or 1.0)
         null = 0.5 + math.sqrt(math.log(2 / _DELTA) / (6 * len(self.learnt)))
-        self._up = Detector(null, self._settings.run_length)
-        self._down = Detector(null, self._settings.run_length)
+        length = self._settings.run_length
+        self._detectors = [Detector(null, length), Detector(null, length)]
 
     @property
     def baseline(self) -> float:
@@ -106,9 +109,7 @@ class Stream:
     @property
     def evidence(self) -> float:
         """Of a change either way, from 0 to 1."""
-        if not len(self.learnt):
-            return 0.0
-        return max(self._up.evidence, self._down.evidence)
+        return max((each.evidence for each in self._detectors), default=0.0)
 
     def take(self, values: Floats) -> Move | None:
         """Take the values of a few queries; return the change if there surely is one.
@@ -134,7 +135,7 @@ class Stream:
         learnt, n = self.learnt, len(self.learnt)
         above = np.searchsorted(learnt, values - self.allowed / 2, "left") / n
         below = 1 - np.searchsorted(learnt, values + self.allowed / 2, "right") / n
-        for detector, ranks in ((self._up, above), (self._down, below)):
+        for detector, ranks in zip(self._detectors, (above, below), strict=True):
             segment = detector.take(ranks, values)
             if segment is not None:
                 move = Move(self.baseline, segment.mean, segment.size)
@@ -151,9 +152,7 @@ class Stream:
             "count": self.count,
             "total": self.total,
             "alarm": self.alarm.saved(),
-            "detectors": [d.saved() for d in (self._up, self._down)]
-            if len(self.learnt)
-            else [],
+            "detectors": [each.saved() for each in self._detectors],
         }
 
     def restore(self, saved: dict[str, Any]) -> None:
@@ -163,11 +162,8 @@ class Stream:
         self.recent.extend(float(value) for value in saved["recent"])
         self.count, self.total = int(saved["count"]), float(saved["total"])
         self.alarm.restore(saved["alarm"])
-        if len(self.learnt):
-            for detector, state in zip(
-                (self._up, self._down), saved["detectors"], strict=True
-            ):
-                detector.restore(state)
+        for each, state in zip(self._detectors, saved["detectors"], strict=True):
+            each.restore(state)
 
 
 class Recall:

@@ -286,6 +286,20 @@ def test_a_detector_is_a_cusum_of_the_capital_of_bets():
             assert saved["sums"][i] == pytest.approx(sum(segment), abs=1e-9)
 
 
+def test_a_detector_goes_on_where_it_was_saved():
+    rng = np.random.default_rng(12)
+    values = 0.4 + 0.6 * rng.random(400)
+    whole, alarms = evidence.Detector(0.6, 1e5), []
+    for a in range(0, 400, 20):
+        after = evidence.Detector(0.6, 1e5)
+        after.restore(json.loads(json.dumps(whole.saved())))
+        piece = values[a : a + 20]
+        alarms.append(whole.take(piece, piece))
+        assert after.take(piece, piece) == alarms[-1]
+        assert after.evidence == whole.evidence
+    assert any(alarms)
+
+
 @pytest.mark.parametrize(("draw", "least"), [("random", 0), ("coin", 1)])
 def test_false_alarms_are_as_rare_as_promised(draw, least):
     rng, null, length = np.random.default_rng(9), 0.5, 500.0
