@@ -65,3 +65,15 @@ def test_exact_of_nothing_and_of_few(kind):
     assert index.exact(Q[0], 3)[0].tolist() == [-1] * 3
     with pytest.raises(ValueError, match="k must be in"):
         index.exact(Q, 0)
+
+
+@pytest.mark.parametrize("kind", MAKE)
+def test_exact_and_filtered_searches_do_not_mix_up_their_code(kind):
+    index = MAKE[kind]("l2", codec=ann.SQ(8), refine=1).add(X)
+    few = np.arange(40)
+    exact, filtered = index.exact(Q), index.search(Q, filter=few)
+    for row, q in enumerate(Q):
+        for _ in range(2):
+            np.testing.assert_array_equal(index.exact(q)[0], exact[0][row])
+            found = index.search(q, filter=few)
+            np.testing.assert_array_equal(found[0], filtered[0][row])
