@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from ann.index import Index
     from ann.ivf import IVF
     from ann.metrics import similarity
+    from ann.monitor import Monitor
     from ann.neighbors import ANNTransformer
     from ann.saving import load
     from ann.storage import StorageError
@@ -33,6 +34,7 @@ __all__ = [
     "ANNTransformer",
     "Flat",
     "Index",
+    "Monitor",
     "StorageError",
     "audit",
     "load",
@@ -46,6 +48,7 @@ _HOMES = {
     "SQ": "ann.codecs",
     "Flat": "ann.flat",
     "Index": "ann.index",
+    "Monitor": "ann.monitor",
     "StorageError": "ann.storage",
     "audit": "ann.diagnosis",
     "load": "ann.saving",

@@ -559,6 +559,22 @@ def trace(
         print(path)
 
 
+@app.command(rich_help_panel=LOOK)
+def monitor(
+    state: Annotated[Path, typer.Argument(help="The path of an ann.Monitor.")],
+    once: Annotated[bool, _flag("--once", "Print it and end.")] = False,
+) -> None:
+    """Show what a monitor of an index at work has seen: recall, queries, alerts."""
+    from rich.console import Console
+
+    from experiments import watching
+
+    try:
+        watching.watch(state, Console(), once)
+    except (OSError, ValueError) as error:
+        _stop(str(error))
+
+
 @app.command(rich_help_panel=FILES)
 def audit(
     file: Annotated[
