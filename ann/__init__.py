@@ -15,12 +15,14 @@ from ann._version import __version__ as __version__
 
 if TYPE_CHECKING:
     from ann.codecs import PQ, SQ
+    from ann.diagnosis import audit
     from ann.flat import Flat
     from ann.guard import NormWarning
     from ann.hnsw import HNSW
     from ann.index import Index
     from ann.ivf import IVF
     from ann.metrics import similarity
+    from ann.monitor import Monitor
     from ann.neighbors import ANNTransformer
     from ann.saving import load
     from ann.storage import StorageError
@@ -33,8 +35,10 @@ __all__ = [
     "ANNTransformer",
     "Flat",
     "Index",
+    "Monitor",
     "NormWarning",
     "StorageError",
+    "audit",
     "load",
     "similarity",
 ]
@@ -46,8 +50,10 @@ _HOMES = {
     "SQ": "ann.codecs",
     "Flat": "ann.flat",
     "Index": "ann.index",
+    "Monitor": "ann.monitor",
     "NormWarning": "ann.guard",
     "StorageError": "ann.storage",
+    "audit": "ann.diagnosis",
     "load": "ann.saving",
     "similarity": "ann.metrics",
     "ANNTransformer": "ann.neighbors",

@@ -210,6 +210,11 @@ def _by_ids(
     return _where(mask, n)
 
 
+def everything(ids: Ids) -> Bools:
+    """Let all pass: what exact search is asked for by (``Searching.exact``)."""
+    return np.ones(len(ids), np.bool_)
+
+
 # --- graphs ---------------------------------------------------------------------------
 
 

@@ -1,6 +1,7 @@
 """Exact search: every vector is looked at."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -179,16 +180,14 @@ class Flat(Index):
         effort: Any,
     ) -> tuple[Floats, NDArray[np.int32]]:  # fmt: skip
         n, key, (packed, norms) = state.names.n, self._metric.key, state.held
-        size, plain = (
-            self._codec.scan_query_size(Q.shape[1]),
-            isinstance(self._codec, Float32),
-        )
+        d, plain = Q.shape[1], isinstance(self._codec, Float32)
+        size = self._codec.scan_query_size(d)
         if state.selected is not None:
             scored[:] = len(state.selected)
             some = state.selected.positions
             if plain:
                 return exact.search_among(key, packed, some, Q, k, threads)
-            return exact.search_listed(state.structure, Q, k, threads, size)
+            return exact.search_listed(state.structure, Q, k, threads, max(d, size))
         scored[:] = n
         if plain:
             return exact.search(key, packed[:n], Q, k, threads, norms[:n])
@@ -199,6 +198,14 @@ class Flat(Index):
         self, state: State, selected: Filter, effort: Any, nq: int
     ) -> tuple[State, Any]:
         return state.among(selected, filters.listed(state.structure, selected)), effort
+
+    def _listed(self, state: State, selected: Filter) -> tuple[State, Any]:
+        if self._refine is None:
+            return self._filtered(state, selected, None, 1)
+        every = Everything(state.final.originals, state.names.n, None)
+        among = state.among(selected, filters.listed(every, selected), True)
+        # Machine code goes by the class, and that of a filter's is for codes.
+        return replace(among, codes={}, spare=[]), None
 
     def _structure(self, held: Rows, n: int, originals: Any) -> Everything:
         codec = self._codec

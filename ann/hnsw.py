@@ -368,18 +368,22 @@ class HNSW(Index):
         lost = self._metric.name == "ip" and 20 * len(selected) < 19 * n
         row = self._row_cost(nq)
         if lost or not filters.walk_pays(n, len(selected), effort[0], M0, row):
-            every = Everything(walk.store, state.names.n, walk.columns)
-            refined = self._refine is not None
-            if refined:
-                every = Everything(walk.originals, state.names.n, None)
-            structure = filters.listed(every, selected)
-            return state.among(selected, structure, refined), effort
+            return self._listed(state, selected)[0], effort
         lead = None
         if walk.same.size:
             lead = duplicates.leaders(walk.same, state.names.n)
         walked = filters.filtered_walk(walk, selected, lead)
         ef = filters.pool(effort[0], n, len(selected))
         return state.among(selected, walked), (ef, *effort[1:])
+
+    def _listed(self, state: State, selected: Filter) -> tuple[State, Effort]:
+        walk: Walk = state.structure
+        every = Everything(walk.store, state.names.n, walk.columns)
+        refined = self._refine is not None
+        if refined:
+            every = Everything(walk.originals, state.names.n, None)
+        listed = filters.listed(every, selected)
+        return state.among(selected, listed, refined), (1, *_NEVER)
 
     def _structure(self, held: Nodes, n: int, originals: Any) -> Walk:
         store = self._codec.store(held.packed, self._metric.key)

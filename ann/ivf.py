@@ -41,6 +41,7 @@ _QUERY_BYTES = 1 << 22  # of prepared queries that share the reading of lists
 # whose tables take 48 KiB, 80 lists took 305 us a query together, 187 alone.
 _MOST_QUERY_BYTES = 1 << 15
 _NOTHING = np.empty(0, np.float32)
+_LEAST = 1, 1  # effort, where it is not asked for
 
 Results = tuple[Floats, NDArray[np.int32], NDArray[np.int64]]
 
@@ -406,12 +407,16 @@ class IVF(Index):
             structure = filters.filtered_lists(lists, selected, nprobe, places)
             more = filters.probes(nprobe, nlist, n, some)
             effort = more, more if patience >= nprobe else patience
-        elif self._refine is not None:
-            every = Everything(state.final.originals, n, None)
-            return state.among(selected, filters.listed(every, selected), True), effort
-        else:
-            structure = filters.listed_in_lists(lists, selected, self._places(state))
-        return state.among(selected, structure), effort
+            return state.among(selected, structure), effort
+        return self._listed(state, selected)[0], effort
+
+    def _listed(self, state: State, selected: Filter) -> tuple[State, tuple[int, int]]:
+        if self._refine is not None:
+            every = Everything(state.final.originals, state.names.n, None)
+            return state.among(selected, filters.listed(every, selected), True), _LEAST
+        places = self._places(state)
+        structure = filters.listed_in_lists(state.structure, selected, places)
+        return state.among(selected, structure), _LEAST
 
     def _places(self, state: State) -> filters.Positions:
         """Return where in the lists each position is (n,)."""

@@ -64,6 +64,14 @@ class Searching(ABC):
         """
 
     @abstractmethod
+    def _listed(self, state: State, selected: Filter) -> tuple[State, Any]:
+        """Return the state that scores all that is selected, and what it takes.
+
+        By the vectors themselves, where the index has them; nothing else is looked at,
+        such as links.
+        """
+
+    @abstractmethod
     def _scratch(self, state: State, effort: Any) -> Any:
         """Return working memory for one thread that searches."""
 
@@ -164,6 +172,9 @@ class Searching(ABC):
         self, state: State, wanted: filters.Wanted, effort: Any, nq: int
     ) -> tuple[int, State, Any]:
         """Return how many pass, the state that finds only these, and what it takes."""
+        if wanted is filters.everything and state.names.count:
+            every = _resolved(state.names, wanted)
+            return len(every), *self._listed(state, every)
         if not isinstance(wanted, Prepared):
             return self._way(state, _resolved(state.names, wanted), effort, nq)
         selected, ways = self._ready(state, wanted)
@@ -195,6 +206,35 @@ class Searching(ABC):
         self, Q: ArrayLike, k: int = 10, *args: Any, **effort: Any
     ) -> tuple[NDArray[np.int64], Floats]:
         """Return about the ``k`` nearest neighbours of each query."""
+
+    def exact(
+        self, Q: ArrayLike, k: int = 10, *, threads: int | None = None
+    ) -> tuple[NDArray[np.int64], Floats]:
+        """Return the ``k`` nearest of all vectors inside: what ``search`` may miss.
+
+        All are scored, by the vectors themselves where the index has them (float32, or
+        ``refine``), else by their codes. Nothing depends on links or on which lists
+        are near.
+
+        Parameters
+        ----------
+        Q : (nq, d) or (d,) array
+        k : int
+        threads : int, optional
+            All cores for a batch, 1 for a single query by default.
+
+        Returns
+        -------
+        ids, distances
+            As ``search``.
+
+        Raises
+        ------
+        ValueError
+            As ``search``.
+        """
+        k = validation.integer(k, "k", 1, MOST)
+        return self._search(Q, k, threads, None, filters.everything)
 
     def range_search(
         self, Q: ArrayLike, radius: float, **effort: Any

@@ -7,9 +7,12 @@ import sys
 from collections.abc import Callable
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, NoReturn, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
+
+from experiments import cli_data
+from experiments.exits import stop as _stop
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -34,6 +37,8 @@ app = typer.Typer(
     no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False
 )
 MEASURE, LOOK, FILES = "Measure", "Look at what was measured", "Data and files"
+app.add_typer(cli_data.datasets, name="datasets", rich_help_panel=FILES)
+app.command(rich_help_panel=FILES)(cli_data.ask)
 
 
 def _flag(name: str, text: str) -> Any:
@@ -554,19 +559,63 @@ def trace(
         print(path)
 
 
+@app.command(rich_help_panel=LOOK)
+def monitor(
+    state: Annotated[Path, typer.Argument(help="The path of an ann.Monitor.")],
+    once: Annotated[bool, _flag("--once", "Print it and end.")] = False,
+) -> None:
+    """Show what a monitor of an index at work has seen: recall, queries, alerts."""
+    from rich.console import Console
+
+    from experiments import watching
+
+    try:
+        watching.watch(state, Console(), once)
+    except (OSError, ValueError) as error:
+        _stop(str(error))
+
+
 @app.command(rich_help_panel=FILES)
-def datasets() -> None:
-    """List the datasets that a config can name, their vectors and dimensions.
+def audit(
+    file: Annotated[
+        str, typer.Argument(help="A file, or a name that 'ann datasets' lists.")
+    ],
+    queries: Annotated[
+        str | None,
+        typer.Option(help="A file of queries; those in FILE by default, if any."),
+    ] = None,
+    metric: Annotated[
+        str | None,
+        typer.Option(help="To be used; by default what FILE states, if it does."),
+    ] = None,
+    sample: Annotated[
+        int | None, typer.Option(help="Rows that distances are measured among.")
+    ] = None,
+    seed: Annotated[int, typer.Option(help="Of the samples.")] = 0,
+    out: Annotated[Path, typer.Option(help="Where to write letter and sheet.")] = Path(
+        "audits"
+    ),
+) -> None:
+    """Examine vectors before they are indexed: what is wrong, and which metric fits.
 
-    A file is named by its path: HDF5 of ann-benchmarks or VIBE, npy, fvecs, parquet and
-    others; a synthetic one by synthetic-FAMILY-(d)d-(i)i-(n) of any size.
+    Prints tables, and writes a letter and a sheet of plots. Exits with 1 where there is
+    an error, such as a NaN or rows of which only some are normalised.
     """
-    from experiments.datasets import names
-    from experiments.datasets.sizes import size
+    from rich.console import Console
 
-    for name in names():
-        of = size(name)
-        print(f"{name:32}{of.n:>11,} × {of.d}" if of else name)
+    from experiments import auditing
+
+    console = Console()
+    try:
+        made = auditing.audit(file, queries, metric=metric, sample=sample, seed=seed)
+        for table in auditing.tables(made):
+            console.print(table)
+        for path in auditing.write(made, out):
+            print(path)
+    except (OSError, ValueError) as error:
+        _stop(str(error))
+    if any(finding.severity == "error" for finding in made.found.findings):
+        raise SystemExit(1)
 
 
 def main() -> None:
@@ -711,8 +760,3 @@ def _draw(dirs: list[Path], out: Path) -> None:
     from experiments import plots
 
     print(f"{len(plots.draw(dirs, out))} figures in {out}")
-
-
-def _stop(text: str, code: int = 2) -> NoReturn:
-    print(text, file=sys.stderr)
-    raise SystemExit(code)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from experiments.datasets.lid import local_intrinsic_dimension
+from ann.dimension import local_intrinsic_dimension
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -29,7 +29,7 @@ from experiments.datasets.vectors import (
 if TYPE_CHECKING:
     from rich.progress import Progress
 
-__all__ = ["Dataset", "load", "locate", "names"]
+__all__ = ["Dataset", "Vectors", "find", "load", "locate", "names"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -109,7 +109,7 @@ def load(
         A file that is missing, a download that fails.
     """
     cache = default_cache() if cache is None else cache
-    vectors = _find(name, nq, seed, cache, progress)
+    vectors = find(name, nq, seed=seed, cache=cache, progress=progress)
     chosen = _metric(metric, vectors)
     check_matrix(vectors.train, vectors.source)
     train_rows, test_rows = sample_rows(vectors, n, nq, seed)
@@ -146,13 +146,20 @@ def load(
     return Dataset(title, chosen, train, test, neighbors, distances, source, key)
 
 
-def _find(
+def find(
     name: str | Path,
-    nq: int | None,
-    seed: int,
-    cache: Path,
-    progress: "Progress | None",
+    nq: int | None = None,
+    *,
+    seed: int = 0,
+    cache: Path | None = None,
+    progress: "Progress | None" = None,
 ) -> Vectors:
+    """Return vectors as their source has them, neither sampled nor looked at.
+
+    The parameters are those of `load`; so is what is raised, but for what `load` checks
+    in the vectors.
+    """
+    cache = default_cache() if cache is None else cache
     if isinstance(name, str):
         if name in embedded.NAMES:
             return embedded.load(name, cache)

@@ -12,10 +12,14 @@ from numpy.typing import NDArray
 from experiments.datasets.vectors import (
     DataError,
     Vectors,
+    canonical_metric,
     check_expansion,
     check_matrix,
     parsing,
 )
+
+METRIC = b"ann.metric"
+"""The key of the schema's metadata under which a file may state its metric."""
 
 _USUAL = ("emb", "embedding", "embeddings", "vector")
 
@@ -26,6 +30,8 @@ def read(path: Path) -> Vectors:
         file = pq.ParquetFile(path)
         name = _embedding_column(file.schema_arrow, path)
         _check_size(file, name, path)
+        stated = (file.schema_arrow.metadata or {}).get(METRIC)
+        metric = stated and canonical_metric(stated.decode(), str(path))
         column = file.read(columns=[name]).column(name)
     where = f"{path}: column {name!r}"
     blocks = [_matrix(chunk, where) for chunk in column.chunks if len(chunk)]
@@ -34,7 +40,7 @@ def read(path: Path) -> Vectors:
         raise DataError(f"{where}: rows must have one width d, got {sorted(widths)}")
     vectors = np.concatenate(blocks)
     check_matrix(vectors, where)
-    return Vectors(vectors, None, None, str(path))
+    return Vectors(vectors, None, metric, str(path))
 
 
 def _embedding_column(schema: Any, path: Path) -> str:

@@ -1,5 +1,6 @@
 """Indexes in files: the same when they come back, and refused if they cannot be."""
 
+import json
 import os
 import pickle
 from contextlib import suppress
@@ -11,6 +12,7 @@ import pytest
 import ann
 from tests.ann.corruptions import corruptions, put_together, take_apart
 from tests.ann.data import gaussian
+from tests.ann.kept import HOME, answers, vectors
 from tests.ann.process import python
 
 X, Q = gaussian(400, 64, seed=1), gaussian(20, 64, seed=2)
@@ -264,3 +266,21 @@ def test_what_others_are_compared_with_must_be_finite(kind, name, tmp_path):
     forged(KINDS[kind]("l2").add(X), tmp_path / "index", **{name: lambda a: a * np.nan})
     with pytest.raises(ann.StorageError, match=f"array '{name}' must be finite"):
         ann.load(tmp_path / "index")
+
+
+# --- earlier versions -----------------------------------------------------------------
+
+
+@pytest.mark.parametrize("mmap", [False, True])
+@pytest.mark.parametrize("kept", sorted(p.stem for p in HOME.glob("index-*.json")))
+def test_an_index_of_any_format_loads_for_ever(kept, mmap):
+    for kind, expected in json.loads((HOME / f"{kept}.json").read_text()).items():
+        index = ann.load(HOME / f"{kept}-{kind}.ann", mmap=mmap)
+        found = answers(index)
+        assert found["ids"] == expected["ids"], kind
+        np.testing.assert_allclose(
+            found["distances"], expected["distances"], rtol=1e-5, atol=1e-5
+        )
+        assert index.check().ok, kind
+        index.add(vectors(3, seed=3), ids=[5001, 5002, 5003]).remove([5001]).compact()
+        assert index.ntotal == 69

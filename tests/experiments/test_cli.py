@@ -7,6 +7,8 @@ from typer.testing import CliRunner
 import ann as library
 from experiments import compare
 from experiments.cli import app
+from experiments.text.stdlib import Library
+from tests.experiments.fakes_text import Hashing
 
 CONFIG = """
 name = "tiny"
@@ -155,3 +157,53 @@ def test_a_run_writes_its_report_where_it_can(ann, tmp_path, monkeypatch):
     assert "digits-64-euclidean" in report.read_text()
     assert ann("run", "tiny.toml").exit_code == 0
     assert (report.parent / "previous" / "report.html").exists()
+
+
+@pytest.fixture(name="fruit")
+def _fruit(tmp_path, monkeypatch):
+    monkeypatch.setattr("experiments.text.encoders.load", Hashing)
+    (tmp_path / "fruit.txt").write_text("a\tred apples\nb\tgreen pears\nc\tgrey seas\n")
+
+
+def test_text_is_embedded_and_asked(ann, fruit):
+    done = ann("datasets", "embed", "fruit.txt", "--labels", "--model", "mine")
+    assert done.stdout == "3 passages × 64 in fruit.parquet\n", done.output
+    asked = ann("ask", "fruit.parquet", "what is a pear?", "-k", "1", "--keywords")
+    assert asked.exit_code == 0, asked.output
+    rows = [line for line in asked.stdout.splitlines() if "pears" in line]
+    assert len(rows) == 2  # by meaning and by words
+    assert all("b" in row.split() for row in rows)
+    assert "apples" not in asked.stdout
+    unknown = ann("ask", "fruit.parquet", "what is a kiwi?", "--keywords")
+    assert unknown.stdout.splitlines()[-1] == "words: no passage has any of kiwi"
+    assert "no passage" not in ann("ask", "fruit.parquet", "what is a kiwi?").stdout
+
+
+def test_a_dataset_is_replaced_only_by_force(ann, fruit, tmp_path):
+    (tmp_path / "fruit.parquet").write_text("precious")
+    done = ann("datasets", "embed", "fruit.txt")
+    assert (done.exit_code, done.stdout) == (2, "")
+    assert done.stderr == "fruit.parquet must not exist yet; --force replaces it\n"
+    assert ann("datasets", "embed", "fruit.txt", "--force").exit_code == 0
+    assert ann("ask", "fruit.parquet", "pears").exit_code == 0
+
+
+def test_mistakes_about_text_are_one_clear_line(ann, fruit, tmp_path):
+    for arguments, told in (
+        (("datasets", "embed", "fruit.txt", "--out", "a.hdf5"), "must end in .parquet"),
+        (("datasets", "embed", "none.txt"), "No such file"),
+        (("ask", "none.parquet", "pears"), "no such file"),
+    ):
+        done = ann(*arguments)
+        assert (done.exit_code, done.stdout) == (2, ""), done.output
+        assert told in done.stderr
+        assert len(done.stderr.splitlines()) == 1
+
+
+def test_the_standard_library_s_summaries_are_written(ann, tmp_path, monkeypatch):
+    library = Library({"a": "First.", "b": "Second."}, ["c"])
+    monkeypatch.setattr("experiments.text.stdlib.gather", lambda: library)
+    done = ann("datasets", "stdlib", "a.txt")
+    assert done.stdout == "2 summaries in a.txt; 1 modules have none\n"
+    assert (tmp_path / "a.txt").read_text() == "a\tFirst.\nb\tSecond.\n"
+    assert ann("datasets", "stdlib", ".").exit_code == 2

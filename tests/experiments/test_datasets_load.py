@@ -66,6 +66,17 @@ def test_a_file_without_queries(load, npy):
     assert load(str(npy), metric="cosine").fingerprint == found.fingerprint
 
 
+def test_what_is_found_is_as_its_source_has_it(tmp_path):
+    X = np.array([[1.0, np.nan], [0.0, np.inf]])
+    np.save(tmp_path / "raw.npy", X)
+    found = datasets.find(tmp_path / "raw.npy")
+    np.testing.assert_array_equal(found.train, X)
+    assert found.train.dtype == X.dtype
+    assert (found.test, found.metric) == (None, None)
+    drawn = datasets.find("synthetic-cube-2d-2i-50", 7, seed=3)
+    assert (len(drawn.train), len(drawn.test)) == (50, 7)
+
+
 def test_a_file_with_truth(load, hdf5, monkeypatch):
     searched = []
     search = truth.exact_search

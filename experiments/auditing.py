@@ -1,0 +1,148 @@
+"""``ann audit``: a file of vectors examined, told as tables, drawn as a sheet."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rich import box
+from rich.table import Table
+from rich.text import Text
+
+import ann
+from ann.diagnosis.letter import measures
+from experiments import datasets
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+    from ann.diagnosis import Diagnosis
+    from experiments.datasets import Vectors
+
+MARKS = {"error": "✖", "warning": "▲", "note": "·"}
+_STYLES = {"error": "bold red", "warning": "yellow", "note": "dim"}
+
+
+@dataclass(frozen=True)
+class Report:
+    """What ``ann audit`` shows."""
+
+    name: str
+    source: str  #: one line: where rows and queries are from
+    found: Diagnosis
+
+
+def audit(
+    name: str,
+    queries: str | None = None,
+    *,
+    metric: str | None = None,
+    sample: int | None = None,
+    seed: int = 0,
+) -> Report:
+    """Examine a file, or a dataset by its name.
+
+    Parameters
+    ----------
+    name : str
+        What `datasets.find` knows.
+    queries : str, optional
+        Another: its queries, or its vectors if it has none apart. Default those that
+        ``name`` has.
+    metric : str, optional
+        The one to be used; default what the file states, or what the audit recommends.
+    sample, seed
+        See `ann.audit`.
+
+    Raises
+    ------
+    ValueError, OSError
+        As `datasets.find` and `ann.audit`.
+    """
+    vectors = datasets.find(name, seed=seed)
+    asked, also = vectors.test, ""
+    if queries is not None:
+        other = datasets.find(queries, seed=seed)
+        asked = other.train if other.test is None else other.test
+        also = f"; queries: {_short(other)}"
+    found = ann.audit(
+        vectors.train,
+        asked,
+        metric=metric or vectors.metric,
+        seed=seed,
+        **({} if sample is None else {"sample": sample}),
+    )
+    stem = Path(name).stem if Path(name).suffix else name
+    return Report(stem, _short(vectors) + also, found)
+
+
+def _short(vectors: Vectors) -> str:
+    """Return a source without the folder it lies in."""
+    whole = vectors.source
+    return Path(whole).name if Path(whole).is_file() else whole
+
+
+def tables(report: Report) -> Iterator[RenderableType]:
+    """Yield findings, measures and advice, to be printed one after another."""
+    yield _findings(report)
+    yield _measures(report.found)
+    yield ""
+    yield _advice(report.found)
+    yield ""
+
+
+def _findings(report: Report) -> Table | Text:
+    found = report.found
+    rows, asked = found.rows, found.queries
+    also = f", {asked.n:,} queries" if asked is not None else ""
+    title = f"{report.name}: {rows.n:,} × {rows.d:,} {rows.dtype}{also}"
+    if not found.findings:
+        return Text.assemble((title, "bold"), "\nNothing found that is wrong.\n")
+    table = Table(
+        title=title, title_style="bold", title_justify="left", box=box.SIMPLE_HEAD,
+        padding=(0, 1, 0, 0), show_edge=False,
+    )  # fmt: skip
+    table.add_column("finding", no_wrap=True)
+    table.add_column("what was found, and what to do", ratio=1)
+    for each in found.findings:
+        head = Text(f"{MARKS[each.severity]} {each.code}\n", _STYLES[each.severity])
+        head.append(f"  {each.severity}", "dim")
+        body = Text(f"{each.sentence[0].upper()}{each.sentence[1:]}.\n")
+        body.append(f"{each.advice}\n", "italic")
+        table.add_row(head, body)
+    return table
+
+
+def _measures(found: Diagnosis) -> Table:
+    table = Table(box=box.SIMPLE_HEAD, show_edge=False)
+    for name in ("measure", "value", "meaning"):
+        table.add_column(name, no_wrap=name == "measure")
+    for row in measures(found):
+        table.add_row(*row)
+    return table
+
+
+def _advice(found: Diagnosis) -> Table:
+    advice = found.recommendation
+    table = Table.grid(padding=(0, 1))
+    head = f"Advice: metric={advice.metric!r}{', normalised' * advice.normalise}"
+    table.title, table.title_justify, table.title_style = head, "left", "bold"
+    for line in advice.reasons:
+        table.add_row("-", Text(line))
+    table.add_row()
+    for line in found.sampled:
+        table.add_row("-", Text(line), style="dim")
+    return table
+
+
+def write(report: Report, out: Path) -> list[Path]:
+    """Write the letter and draw the sheet; return the files."""
+    from experiments.plots import anatomy
+
+    out.mkdir(parents=True, exist_ok=True)
+    stem = out / f"{report.name}-audit"
+    letter = stem.with_name(f"{stem.name}.txt")
+    letter.write_text(f"{report.found}\n", encoding="utf-8")
+    return [letter, *anatomy.draw(report.found, report.name, report.source, stem)]
