@@ -8,16 +8,15 @@ remembers the norms of what it took in, and says when what comes is not like tha
 
 import math
 import warnings
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass, replace
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ann.metrics import LONGEST, row_norms
+from ann.metrics import LONGEST, UNIT, row_norms
 
 CHECKS = ("raise", "warn", "off")
-UNIT = 0.98, 1.02  # norms that count as 1
 _UNIT_ENOUGH, _ENOUGH = 10, 1000  # vectors whose norms tell what to expect
 _MOSTLY = 0.9  # share of unit vectors in a first ``add`` that was meant to be of them
 _LONGER = 10.0  # a norm of more than so many times the longest is strange
@@ -63,11 +62,21 @@ class Norms:
         within = UNIT[0] <= self.low and self.high <= UNIT[1]
         return self.count >= _UNIT_ENOUGH and within
 
+    def saved(self) -> NDArray[np.float64]:
+        """Return them as (6,) numbers, to be kept in a file."""
+        return np.array(astuple(self), np.float64)
+
+    @classmethod
+    def restored(cls, saved: NDArray[np.float64]) -> "Norms":
+        """Return what ``saved`` returned."""
+        count, low, high, mean, variance, strange = saved.tolist()
+        return cls(int(count), low, high, mean, variance, int(strange))
+
     def joined(self, norms: NDArray[np.float64], strange: int) -> "Norms":
         """Return the statistics with more norms (n,) (Chan, Golub & LeVeque 1983)."""
         n, m = self.count, len(norms)
         if m == 0:
-            return self if not strange else _replaced(self, strange)
+            return replace(self, strange=self.strange + strange)
         mean, share = float(norms.mean()), m / (n + m)
         apart = mean - self.mean
         inner = (1 - share) * self.variance + share * float(norms.var())
@@ -99,13 +108,6 @@ class Norms:
         return ANY if metric == "ip" and not self.unit else self.of_rows(metric)
 
 
-def _replaced(norms: Norms, strange: int) -> Norms:
-    return Norms(
-        norms.count, norms.low, norms.high, norms.mean, norms.variance,
-        norms.strange + strange,
-    )  # fmt: skip
-
-
 def checked(how: Any) -> str:
     """Return a ``norm_check``, or raise ValueError."""
     if not isinstance(how, str) or how not in CHECKS:
@@ -128,6 +130,8 @@ def absorb(norms: Norms, X: NDArray[np.float32], metric: str, how: str) -> Norms
         With ``how`` "warn".
     """
     lengths = row_norms(X)
+    if how == "off":
+        return norms.joined(lengths, strange=0)
     bounds = norms.of_rows(metric)
     if norms.count == 0 and metric != "cosine" and len(X) >= _UNIT_ENOUGH:
         unit = (lengths >= UNIT[0]) & (lengths <= UNIT[1])

@@ -16,8 +16,9 @@ from typing import Any, ClassVar, Self
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ann import guard, parallel, storage, validation
+from ann import canary, guard, parallel, storage, validation
 from ann._version import __version__
+from ann.canary import Canary
 from ann.codecs import Codec, Float32
 from ann.guard import Norms
 from ann.health import Health
@@ -25,6 +26,7 @@ from ann.kernels import answer
 from ann.kernels.stores import ROWS
 from ann.memory import grown, roomy, taken
 from ann.metrics import metric as metric_named
+from ann.metrics import row_norms
 from ann.names import Names
 from ann.searching import METRICS, MOST, Searching
 from ann.state import Floats, State, Stopped
@@ -84,6 +86,8 @@ class Index(Searching):
         self._codec.check_metric(self._metric)
         self._refine = refine
         self._norm_check, self._norms = guard.checked(norm_check), Norms()
+        self._probes: Floats | None = None  # queries of the next canary
+        self._canary: Canary | None = None  # of what is inside now, once it was saved
         self._d: int | None = None
         self._state = self._make_state(Names(), np.empty((0, 0), np.float32), None, 0)
         self._writer = threading.RLock()  # held by whoever changes the index
@@ -170,9 +174,10 @@ class Index(Searching):
     @norm_check.setter
     def norm_check(self, how: str) -> None:
         with self._writer:
-            self._norm_check = guard.checked(how)
-            state = self._state
-            self._publish(state.names, state.originals, state.held, state.capacity)
+            self._norm_check, now = guard.checked(how), self._state
+            self._state = self._make_state(
+                now.names, now.originals, now.held, now.capacity
+            )
 
     @property
     def nbytes(self) -> int:
@@ -280,6 +285,8 @@ class Index(Searching):
             self._norms = guard.absorb(
                 self._norms, vectors, self.metric, self._norm_check
             )
+            if self._probes is None:
+                self._probes = canary.chosen(self._usual(vectors))
             self._absorb(prepared, new, workers, progress or _unheeded)
         return self
 
@@ -373,7 +380,8 @@ class Index(Searching):
             Its ``problems`` name damaged arrays of a mapped file; ids given twice;
             vectors that are in no list, or in several; links of a graph that lead
             nowhere, and vectors that no link leads to (but not under ``ip``, where
-            some are nobody's answer). It prints well.
+            some are nobody's answer); strange norms that were let in; known queries
+            that do not find what they found when this was saved. It prints well.
         """
         with self._writer:
             state, problems = self._state, []
@@ -386,6 +394,9 @@ class Index(Searching):
             if twice:
                 problems.append(f"{twice} ids given to more than one vector")
             problems += self._audited()
+            if strange := self._norms.strange:
+                problems.append(f"{strange} vectors of strange norms were let in")
+            problems += filter(None, [self._sung()])
             n = state.names.count
             return Health(tuple(problems), n, state.names.n - n)
 
@@ -430,6 +441,7 @@ class Index(Searching):
         """
         with self._writer:
             self._require_sound()
+            self._canary = self._new_canary()
             storage.write(path, *self._saved())
 
     def _saved(self) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
@@ -447,6 +459,10 @@ class Index(Searching):
             "filled": state.held is not None,
         }
         arrays = self._codec.saved()
+        if self._norms.count:
+            arrays["norms"] = self._norms.saved()
+        if self._canary is not None:
+            arrays |= self._canary.saved()
         if names.ids is not None:
             arrays["ids"] = names.ids[: names.n]
         if names.alive is not None:
@@ -478,8 +494,14 @@ class Index(Searching):
             self._d = d
         elif n:
             raise StorageError(f"n must be 0 where nothing is filled, got {n}")
+        if stored.has("norms"):
+            self._norms = Norms.restored(stored.finite("norms", (6,), np.float64))
         self._publish(Names(n, arrived, ids, alive), originals, held, n)
         self._foreign = True
+        if held is not None:
+            self._canary = canary.restored(stored, d)
+        if self._canary is not None:
+            self._probes = self._canary.queries
 
     def _require_sound(self) -> None:
         """Raise StorageError if what was mapped unread is not what was saved."""
@@ -553,6 +575,28 @@ class Index(Searching):
         self, names: Names, originals: Floats, held: Any, capacity: int
     ) -> None:
         self._state = self._make_state(names, originals, held, capacity)
+        self._canary = None
+
+    # --- what should come out ---------------------------------------------------------
+
+    def _usual(self, X: Floats) -> Floats:
+        """Return those of the vectors (n, d) whose norms a query may have."""
+        low, high = self._norms.of_queries(self.metric)
+        norms = row_norms(X)
+        return X[(norms >= low) & (norms <= high)]
+
+    def _new_canary(self) -> Canary | None:
+        """Return known queries with what they find now."""
+        if self._probes is None or not len(self._probes):
+            return None
+        return Canary(self._probes, *self.search(self._probes, canary.K))
+
+    def _sung(self) -> str | None:
+        """Return what is wrong with the answers to known queries, or None."""
+        known = self._canary
+        if known is None:
+            return None
+        return known.fault(*self.search(known.queries, known.ids.shape[1]))
 
     def _make_state(
         self, names: Names, originals: Floats, held: Any, capacity: int

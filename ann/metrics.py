@@ -31,6 +31,7 @@ _ALIASES = {
     "manhattan": "l1",
     "cityblock": "l1",
 }
+UNIT = 0.98, 1.02  # norms that count as 1
 LONGEST = 1e18  # norm of a vector: the square of twice that fits into float32
 
 

@@ -13,6 +13,7 @@ from ann.flat import Flat
 from ann.hnsw import HNSW
 from ann.index import Index
 from ann.ivf import IVF
+from ann.metrics import metric as metric_named
 from ann.storage import StorageError
 from ann.stored import Stored
 
@@ -21,7 +22,11 @@ CODECS: dict[str, type[Codec]] = {"PQ": PQ, "SQ": SQ}
 
 
 def load(
-    path: str | os.PathLike[str], *, mmap: bool = False, verify: bool | None = None
+    path: str | os.PathLike[str],
+    *,
+    mmap: bool = False,
+    verify: bool | None = None,
+    metric: str | None = None,
 ) -> Any:
     """Return an index that was saved.
 
@@ -36,7 +41,10 @@ def load(
     verify : bool, optional
         Compare all arrays with their checksums. By default all of them, but of mapped
         ones only those of at most 1 MiB; what is not compared may give wrong
-        results, but not a crash, and is compared before the index is changed.
+        results, but not a crash, and is compared before the index is changed. What is
+        not mapped is also asked a few known queries, unless this is False.
+    metric : str, optional
+        The one that you are going to think in: an error if the index has another.
 
     Returns
     -------
@@ -47,7 +55,7 @@ def load(
     StorageError
         Not an index, damaged, or of a newer version; a ``ValueError``.
     ValueError
-        ``mmap`` or ``verify`` is no boolean.
+        ``mmap`` or ``verify`` is no boolean; ``metric`` is not that of the index.
     OSError
         The file cannot be read.
     """
@@ -59,8 +67,15 @@ def load(
         index = _made(stored)
         index._restore(stored)
         stored.finish()
+        if not (mmap or verify is False) and (fault := index._sung()):
+            raise StorageError(fault)
     except ValueError as error:
         raise StorageError(f"{os.fsdecode(path)}: {error}") from None
+    if metric is not None and metric_named(metric).name != index.metric:
+        raise ValueError(
+            f"metric must be that of the index in {os.fsdecode(path)}, "
+            f"{index.metric!r}, got {metric!r}"
+        )
     if mmap and not verify:
         index._unverified = compare
     return index

@@ -85,9 +85,11 @@ class Stored:
             )
         return array
 
-    def finite(self, name: str, shape: tuple[int | None, ...]) -> NDArray[np.float32]:
-        """Return an array of finite float32."""
-        array = self.array(name, np.float32, shape)
+    def finite(
+        self, name: str, shape: tuple[int | None, ...], dtype: DTypeLike = np.float32
+    ) -> NDArray[Any]:
+        """Return an array of finite numbers."""
+        array = self.array(name, dtype, shape)
         if not np.isfinite(array).all():
             raise StorageError(f"array {name!r} must be finite, got others")
         return array

@@ -6,8 +6,9 @@ import numpy as np
 
 from ann.diagnosis.finding import SHOWN, Finding
 from ann.diagnosis.nearness import Gap, Nearness
-from ann.diagnosis.survey import UNIT, Survey
+from ann.diagnosis.survey import Survey
 from ann.diagnosis.words import first, number, part, percent
+from ann.metrics import UNIT
 
 ALIKE = 2.0  # between the median norms of rows and queries
 NEAR = 1.1  # the same, where one side was normalised

@@ -15,9 +15,9 @@ from ann.diagnosis.column_rules import column_findings
 from ann.diagnosis.finding import SHOWN, Finding, Severity
 from ann.diagnosis.nearness import Gap, Nearness
 from ann.diagnosis.query_rules import query_findings
-from ann.diagnosis.survey import UNIT, Survey
+from ann.diagnosis.survey import Survey
 from ann.diagnosis.words import first, listed, number, part, percent
-from ann.metrics import LONGEST
+from ann.metrics import LONGEST, UNIT
 
 MANY = 0.01  # share of equal rows from which they are more than a note
 FEW = 1000  # rows

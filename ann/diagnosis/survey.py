@@ -12,13 +12,12 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ann import validation
-from ann.metrics import row_norms
+from ann.metrics import UNIT, row_norms
 
 Floats = NDArray[np.float32]
 Doubles = NDArray[np.float64]
 Rows = NDArray[np.int64]
 
-UNIT = (0.98, 1.02)
 """Norms that count as 1: what rounding to float16 or 8 bits leaves of unit vectors."""
 
 _EXACT = 2e-3  # norms so near to 1 that they were made so, and not met by chance

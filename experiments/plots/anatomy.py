@@ -11,7 +11,7 @@ import numpy as np
 from matplotlib.ticker import FuncFormatter, MaxNLocator, NullLocator, PercentFormatter
 
 from ann.diagnosis.nearness import TOP
-from ann.diagnosis.survey import UNIT
+from ann.metrics import UNIT
 from experiments.plots.canvas import BODY, LEADING, SMALL, TICK, TITLE, Canvas
 from experiments.plots.panel import Panel
 from experiments.plots.placement import Box, wrap
