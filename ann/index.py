@@ -460,7 +460,7 @@ class Index(Searching):
         }
         arrays = self._codec.saved()
         if self._norms.count:
-            arrays["norms"] = self._norms.saved()
+            arrays["norm_statistics"] = self._norms.saved()
         if self._canary is not None:
             arrays |= self._canary.saved()
         if names.ids is not None:
@@ -494,8 +494,10 @@ class Index(Searching):
             self._d = d
         elif n:
             raise StorageError(f"n must be 0 where nothing is filled, got {n}")
-        if stored.has("norms"):
-            self._norms = Norms.restored(stored.finite("norms", (6,), np.float64))
+        if stored.has("norm_statistics"):
+            self._norms = Norms.restored(
+                stored.finite("norm_statistics", (6,), np.float64)
+            )
         self._publish(Names(n, arrived, ids, alive), originals, held, n)
         self._foreign = True
         if held is not None:
