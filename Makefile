@@ -2,13 +2,18 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: quick test check counters compare-check peers ablation clean
+.PHONY: quick test thorough check counters compare-check peers ablation churn filters hostile clean
 
 quick: .venv/ready ## the first look: 50,000 real vectors, every index, figures in results/quick
 	$(BIN)/ann run experiments/configs/quick.toml --out results/quick
 
 test: .venv/ready ## the whole test suite, a file at a time on every core
 	$(BIN)/python -m pytest --numprocesses logical --dist loadfile
+
+thorough: .venv/ready ## what shows in long runs only: life, damaged files, kills, threads
+	ANN_STEPS=100000 ANN_CORRUPTIONS=20000 ANN_KILLS=300 ANN_CHURN_SECONDS=60 \
+	  $(BIN)/python -m pytest --numprocesses logical --dist loadfile \
+	  $(addprefix tests/ann/test_,change.py concurrency.py saving.py storage.py)
 
 check: .venv/ready ## style, types and the layering of the rooms
 	$(BIN)/ruff check .
@@ -36,6 +41,9 @@ ablation: .venv/ready ## what each trick pays
 
 bulk-%: peers ## exact search of a batch, and k-means: bulk-wordnet, bulk-patches, bulk-synthetic
 	$(BIN)/ann bulk experiments/configs/$@.toml
+
+churn filters hostile: peers ## trust: changes, filters, data that is not kind
+	$(BIN)/ann trust experiments/configs/$@-wordnet.toml
 
 .venv/ready: pyproject.toml
 	$(PYTHON) -m venv .venv

@@ -11,6 +11,8 @@ The names below are loaded when they are first used: importing ``ann`` costs not
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from ann._version import __version__ as __version__
+
 if TYPE_CHECKING:
     from ann.codecs import PQ, SQ
     from ann.flat import Flat
@@ -18,9 +20,22 @@ if TYPE_CHECKING:
     from ann.index import Index
     from ann.ivf import IVF
     from ann.metrics import similarity
+    from ann.neighbors import ANNTransformer
+    from ann.saving import load
+    from ann.storage import StorageError
 
-__version__ = "0.1.0"
-__all__ = ["HNSW", "IVF", "PQ", "SQ", "Flat", "Index", "similarity"]
+__all__ = [
+    "HNSW",
+    "IVF",
+    "PQ",
+    "SQ",
+    "ANNTransformer",
+    "Flat",
+    "Index",
+    "StorageError",
+    "load",
+    "similarity",
+]
 
 _HOMES = {
     "HNSW": "ann.hnsw",
@@ -29,7 +44,10 @@ _HOMES = {
     "SQ": "ann.codecs",
     "Flat": "ann.flat",
     "Index": "ann.index",
+    "StorageError": "ann.storage",
+    "load": "ann.saving",
     "similarity": "ann.metrics",
+    "ANNTransformer": "ann.neighbors",
 }
 
 

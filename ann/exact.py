@@ -12,7 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ann import parallel
-from ann.kernels import products, scan
+from ann.kernels import answer, products, scan
+from ann.kernels.listed import Listed
+from ann.kernels.scan import Everything, FlatScratch
 from ann.kernels.stores import ROWS
 from ann.memory import aligned, query_buffers
 from ann.metrics import row_norms
@@ -33,6 +35,7 @@ SCAN_BLOCK = 16  # queries that share a tile of vectors
 # 50,000 x 192 and 0.37 instead of 0.47 ms among 1,360 x 384; by float32 products, 24 is
 # where they begin to pay. One thread.
 FEWEST_FOR_BYTES, FEWEST_FOR_BLAS = 12, 24
+GATHERED = 2**24  # float32 of chosen rows that lie side by side at a time: 64 MiB
 
 Floats = NDArray[np.float32]
 Norms = NDArray[np.float64]
@@ -91,6 +94,63 @@ def scan_rows(
         buffers = query_buffers(min(SCAN_BLOCK, len(Q)), query_size)
         for a, b in ranges:
             scan.scan_all(store, n, Q[a:b], buffers, keys[a:b], ids[a:b])
+
+    parallel.run(work, len(Q), SCAN_BLOCK, threads)
+    return keys, ids
+
+
+def search_among(
+    key: str,
+    rows: Floats,
+    positions: Positions,
+    Q: Floats,
+    k: int,
+    threads: int,
+    names: Positions | None = None,
+) -> Pools:
+    """As ``search``, among the rows at some positions (m,) int32, which ascend.
+
+    With ``names`` (m,) int32, which ascend, positions are in any order, and these are
+    found instead. For a batch the rows are first laid side by side, which costs about
+    as much as to scan them for two queries, and then searched as any rows. Where there
+    are fewer than ``k``, the rest is (+inf, −1).
+    """
+    d = Q.shape[1]
+    if names is None and (len(Q) < FEWEST_FOR_BYTES or key == "l1"):
+        everything = Everything(ROWS[key](rows), len(rows), None)
+        return search_listed(Listed(everything, positions), Q, k, threads, d)
+    keys, ids = _empty_pools(len(Q), k)
+    step = max(1, GATHERED // d)
+    for a in range(0, len(positions), step):
+        part = positions[a : a + step]
+        own = aligned((len(part), d), np.float32)
+        np.take(rows, part, axis=0, out=own, mode="clip")
+        best, found = search(key, own, Q, min(k, len(part)), threads)
+        some_keys, some_ids = _empty_pools(len(Q), k)
+        some_keys[:, : best.shape[1]] = best
+        called = part if names is None else names[a : a + step]
+        some_ids[:, : best.shape[1]] = called[found]
+        products.merge_pools(some_keys, some_ids, keys, ids)
+    return keys, ids
+
+
+def _empty_pools(nq: int, k: int) -> Pools:
+    return np.full((nq, k), np.inf, np.float32), np.full((nq, k), -1, np.int32)
+
+
+def search_listed(
+    listed: Listed, Q: Floats, k: int, threads: int, query_size: int
+) -> Pools:
+    """Score chosen vectors of any store for each query; else as ``search_among``."""
+    keys, ids = np.empty((len(Q), k), np.float32), np.empty((len(Q), k), np.int32)
+    scored = np.empty(len(Q), np.int64)
+
+    def work(ranges: parallel.Ranges) -> None:
+        room = aligned((2 * Q.shape[1],), np.float32)
+        scratch = FlatScratch(aligned((query_size,), np.float32), room)
+        for a, b in ranges:
+            part = keys[a:b], ids[a:b], scored[a:b]
+            answer.search(listed, Q[a:b], None, scratch, *part)
 
     parallel.run(work, len(Q), SCAN_BLOCK, threads)
     return keys, ids

@@ -1,18 +1,30 @@
 """Exact search: every vector is looked at."""
 
-from typing import Any
+from collections.abc import Iterator
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ann import exact, validation
+from ann import exact, filters, validation
 from ann.codecs import Codec, Float32
-from ann.index import Desk, Floats, Index
+from ann.filters import Filter
+from ann.index import Index, Kept, Progress
 from ann.kernels import answer
 from ann.kernels.scan import Everything, FlatScratch
-from ann.memory import aligned, grown
+from ann.memory import aligned, grown, taken
 from ann.metrics import row_norms
+from ann.searching import MOST
+from ann.state import Desk, Floats, State
+from ann.stored import Stored
 from ann.traces import Trace
+
+
+class Rows(NamedTuple):
+    """What ``Flat`` holds."""
+
+    packed: NDArray[Any]  #: the codec's stored form, in blocks if it has them
+    norms: NDArray[np.float64]  #: Euclidean, of float32 rows
 
 
 class Flat(Index):
@@ -32,6 +44,8 @@ class Flat(Index):
     >>> ids, distances = Flat("l2").add(X).search(Q, k=10)
     """
 
+    _kind = "Flat"
+
     def __init__(
         self,
         metric: str = "l2",
@@ -40,36 +54,67 @@ class Flat(Index):
         refine: float | None = None,
     ) -> None:
         super().__init__(metric, codec, refine)
-        self._packed = np.empty((0, 0), np.float32)  # the codec's stored form
-        self._norms = np.empty(0)  # Euclidean, of float32 rows
 
     @property
     def _build_params(self) -> dict[str, Any]:
         return {}
 
     def _arrays(self) -> list[NDArray[Any]]:
-        return [self._packed, self._norms]
+        return list(self._held or ())
 
-    def _insert(self, X: Floats, threads: int) -> None:
-        self._append(self._codec.pack(self._codes(X, threads)))
+    def _insert(
+        self, X: Floats, originals: Floats, capacity: int, threads: int,
+        progress: Progress,
+    ) -> Rows:  # fmt: skip
+        n, norms = self._state.names.n, np.empty(0)
+        packed = self._appended(self._codec.pack(self._codes(X, threads)))
         if isinstance(self._codec, Float32):
-            self._norms = grown(self._norms, self._ntotal, row_norms(X))
+            before = norms if self._held is None else self._held.norms
+            norms = grown(before, n, row_norms(X))
+        progress(len(X), len(X))
+        return Rows(packed, norms)
 
-    def _append(self, packed: NDArray[Any]) -> None:
-        """Store packed vectors behind the others, in blocks if the codec has them."""
-        n, codec = self._ntotal, self._codec
+    def _appended(self, packed: NDArray[Any]) -> NDArray[Any]:
+        """Return packed vectors behind the others, in blocks if the codec has them."""
+        n, codec = self._state.names.n, self._codec
+        before = np.empty((0, 0)) if self._held is None else self._held.packed
         last = n % codec.block  # vectors in a block that is not full
         if last:
-            tail = self._packed[n // codec.block : n // codec.block + 1]
+            tail = before[n // codec.block : n // codec.block + 1]
             packed = np.concatenate([codec.disarrange(tail, np.array([last])), packed])
         arranged = codec.arrange(packed, np.array([len(packed)]))
-        self._packed = grown(self._packed, n // codec.block, arranged)
+        return grown(before, n // codec.block, arranged)
+
+    def _select(self, held: Rows, kept: Kept, threads: int) -> Rows:
+        places, codec, n = np.flatnonzero(kept), self._codec, len(kept)
+        blocks = held.packed[: -(-n // codec.block)]
+        packed = taken(codec.disarrange(blocks, np.array([n])), places)
+        arranged = codec.arrange(packed, np.array([len(places)]))
+        norms = held.norms[places] if len(held.norms) else held.norms
+        return Rows(arranged, norms)
+
+    def _saved_held(self, held: Rows, n: int) -> dict[str, NDArray[Any]]:
+        blocks = -(-n // self._codec.block)
+        return {"packed": held.packed[:blocks], "norms": held.norms[:n]}
+
+    def _restored(self, stored: Stored, n: int, d: int) -> Rows:
+        one = self._codec.arrange(self._codec.row(d), np.array([1]))
+        shape = (-(-n // self._codec.block), *one.shape[1:])
+        norms = n if isinstance(self._codec, Float32) else 0
+        return Rows(
+            stored.array("packed", one.dtype, shape),
+            stored.array("norms", np.float64, (norms,)),
+        )
+
+    def _audited(self) -> Iterator[str]:
+        return iter(())
 
     def search(
         self,
         Q: ArrayLike,
         k: int = 10,
         *,
+        filter: filters.Wanted | None = None,
         threads: int | None = None,
         distance_computations: NDArray[np.int64] | None = None,
     ) -> tuple[NDArray[np.int64], Floats]:
@@ -79,6 +124,11 @@ class Flat(Index):
         ----------
         Q : (nq, d) or (d,) array
         k : int
+        filter : array, callable or Prepared, optional
+            Which vectors may be found: their ids; or a mask (m,) of bool, where id i
+            passes if ``i < m`` and ``mask[i]``; or a function that is given all ids
+            (ntotal,) int64 and returns a mask of them; or what ``prepare_filter`` made
+            of one, which saves the time that this takes.
         threads : int, optional
             All cores for a batch, 1 for a single query by default.
         distance_computations : (nq,) int64 array, optional
@@ -95,8 +145,8 @@ class Flat(Index):
         ValueError
             Wrong shape or width, not finite, a zero vector under ``cosine``, ``k < 1``.
         """
-        k = validation.integer(k, "k", 1)
-        return self._search(Q, k, threads, distance_computations)
+        k = validation.integer(k, "k", 1, MOST)
+        return self._search(Q, k, threads, distance_computations, filter)
 
     def trace(self, Q: ArrayLike, k: int = 10) -> list[Trace]:
         """Return what ``search`` does for each query: how many vectors it scores.
@@ -116,30 +166,45 @@ class Flat(Index):
         ValueError
             As ``search``.
         """
-        k = validation.integer(k, "k", 1)
+        k = validation.integer(k, "k", 1, MOST)
         return [Trace(**self._counted(outcome)) for outcome in self._trace(Q, k)]
 
-    def _record(self, desk: Desk, effort: Any) -> None:
+    def _record(self, state: State, desk: Desk, effort: Any) -> None:
         query, keys, ids, scored, scratch = desk
-        answer.search(self._structure(), query, effort, scratch, keys, ids, scored)
+        answer.search(state.structure, query, effort, scratch, keys, ids, scored)
 
     def _nearest(
-        self, Q: Floats, k: int, threads: int, scored: NDArray[np.int64], effort: int
-    ) -> tuple[Floats, NDArray[np.int32]]:
-        n, key = self._ntotal, self._metric.key
+        self, state: State, Q: Floats, k: int, threads: int, scored: NDArray[np.int64],
+        effort: Any,
+    ) -> tuple[Floats, NDArray[np.int32]]:  # fmt: skip
+        n, key, (packed, norms) = state.names.n, self._metric.key, state.held
+        size, plain = (
+            self._codec.scan_query_size(Q.shape[1]),
+            isinstance(self._codec, Float32),
+        )
+        if state.selected is not None:
+            scored[:] = len(state.selected)
+            some = state.selected.positions
+            if plain:
+                return exact.search_among(key, packed, some, Q, k, threads)
+            return exact.search_listed(state.structure, Q, k, threads, size)
         scored[:] = n
-        if isinstance(self._codec, Float32):
-            return exact.search(key, self._packed[:n], Q, k, threads, self._norms[:n])
-        size = self._codec.scan_query_size(Q.shape[1])
-        store, projected = self._structure().store, self._codec.project(Q)
+        if plain:
+            return exact.search(key, packed[:n], Q, k, threads, norms[:n])
+        store, projected = state.structure.store, self._codec.project(Q)
         return exact.scan_rows(store, n, projected, k, threads, size)
 
-    def _structure(self) -> Everything:
-        n, codec = self._ntotal, self._codec
-        store = codec.scan_store(self._packed[: -(-n // codec.block)], self._metric.key)
+    def _filtered(
+        self, state: State, selected: Filter, effort: Any, nq: int
+    ) -> tuple[State, Any]:
+        return state.among(selected, filters.listed(state.structure, selected)), effort
+
+    def _structure(self, held: Rows, n: int, originals: Any) -> Everything:
+        codec = self._codec
+        store = codec.scan_store(held.packed[: -(-n // codec.block)], self._metric.key)
         return Everything(store, n, codec.columns)
 
-    def _scratch(self, effort: Any) -> FlatScratch:
+    def _scratch(self, state: State, effort: Any) -> FlatScratch:
         d = self._d or 0
         size = max(d, self._codec.scan_query_size(d))
         return FlatScratch(aligned((size,), np.float32), aligned((2 * d,), np.float32))

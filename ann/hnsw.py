@@ -5,31 +5,59 @@ hierarchical navigable small world graphs", IEEE TPAMI 2018.
 """
 
 import math
-from typing import Any
+from collections.abc import Iterator
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ann import parallel, traces, validation
+from ann import duplicates, exact, filters, parallel, traces, validation
 from ann.codecs import SQ, Codec, Float32
-from ann.index import Desk, Floats, Index, Outcome
+from ann.duplicates import Seen
+from ann.filters import Filter
+from ann.index import Index, Kept, Progress
 from ann.insertion import Insertion, new_scratch
 from ann.kernels.answer import search, search_recorded
+from ann.kernels.filtered import THROUGH, FilteredScratch, FilteredWalk
 from ann.kernels.graph import Graph, Scratch, Walk
+from ann.kernels.listed import Listed
 from ann.kernels.pool import ID_MASK
 from ann.kernels.record import Walked
+from ann.kernels.scan import Everything, FlatScratch
 from ann.kernels.stores import ROWS
 from ann.kernels.tricks import on
-from ann.memory import grown
+from ann.memory import aligned, aligned_copy, grown, taken
+from ann.names import Names
+from ann.searching import MOST
+from ann.soundness import audit, faults
+from ann.state import Desk, Floats, Outcome, State, Stopped
+from ann.storage import StorageError
+from ann.stored import Stored
 from ann.traces import WalkTrace
+from ann.upkeep import Upkeep, compact
 
 _SEARCH_CHUNK = 16
 _STEPS, _SCORED = 256, 4096  # what a trace has room for at first
 _NOBODY, _NOTHING = np.empty(0, np.int32), np.empty(0, np.float32)
+_HIGHEST = 31  # layer
+_POOL = 64  # by default
+_RARELY = 16  # an add of one vector in so many looks for any that are out of reach
 _CEILING = 1000  # of a pool whose size is not what ends a search
+_FARTHEST = 1e6  # epsilon whose square float32 can hold
 _NEVER = (-1.0, -1.0)  # as ``search_layer`` has it
 
 Effort = tuple[int, float, float]  # ef, stretch, shift
+Working = Scratch | FilteredScratch | FlatScratch
+
+
+class Nodes(NamedTuple):
+    """What ``HNSW`` holds; arrays have ``State.capacity`` rows, ``upper`` its own."""
+
+    packed: NDArray[Any]  #: the codec's stored form
+    squares: Floats  #: of norms: for the builder
+    levels: NDArray[np.uint8]  #: highest layer of each vector
+    graph: Graph
+    same: NDArray[np.int32]  #: see ``kernels.duplicates``; (0,) while there are none
 
 
 class HNSW(Index):
@@ -75,6 +103,8 @@ class HNSW(Index):
     >>> ids, distances = index.search(Q, k=10, ef_search=64)
     """
 
+    _kind = "HNSW"
+
     def __init__(
         self,
         metric: str = "l2",
@@ -86,22 +116,12 @@ class HNSW(Index):
         seed: int = 0,
     ) -> None:
         super().__init__(metric, codec, refine)
+        self._seen: Seen | None = None  # all equal vectors, while they keep coming
         self._M = validation.integer(M, "M", 2, 1024)
         self._ef_construction = validation.integer(
             ef_construction, "ef_construction", 1
         )
         self._seed = validation.integer(seed, "seed", 0)
-        self._packed = np.empty((0, 0), np.float32)  # the codec's stored form
-        self._squares = np.empty(0, np.float32)  # of norms: for the builder
-        self._levels = np.empty(0, np.uint8)
-        self._graph = Graph(
-            base=np.empty((0, 2 * self._M), np.int32),
-            upper=np.empty((0, self._M), np.int32),
-            upper_row=np.empty(0, np.int32),
-            entry_point=-1,
-            top=-1,
-        )
-        self._walk: Any = None  # what a search sees of all this
 
     @property
     def _build_params(self) -> dict[str, Any]:
@@ -112,8 +132,55 @@ class HNSW(Index):
         }
 
     def _arrays(self) -> list[NDArray[Any]]:
-        links = [self._graph.base, self._graph.upper, self._graph.upper_row]
-        return [self._packed, self._squares, self._levels, *links]
+        if self._held is None:
+            return []
+        *arrays, graph, same = self._held
+        return [*arrays, graph.base, graph.upper, graph.upper_row, same]
+
+    def _saved_held(self, held: Nodes, n: int) -> dict[str, NDArray[Any]]:
+        graph, used = held.graph, int(held.levels[:n].sum())
+        arrays = {
+            "packed": held.packed[:n],
+            "levels": held.levels[:n],
+            "base": graph.base[:n],
+            "upper": graph.upper[:used],
+            "upper_row": graph.upper_row[:n],
+            "entry": np.array([graph.entry_point, graph.top], np.int32),
+        }
+        return {**arrays, "same": held.same[:n]} if len(held.same) else arrays
+
+    def _restored(self, stored: Stored, n: int, d: int) -> Nodes:
+        one = self._codec.row(d)
+        levels = stored.within("levels", np.uint8, (n,), 0, _HIGHEST)
+        above = int(levels.sum())
+        upper = stored.array("upper", np.int32, (above, self._M))
+        row = stored.within("upper_row", np.int32, (n,), 0, 2**31 - 1)
+        if ((row.astype(np.int64) + levels)[levels > 0] > above).any():
+            raise StorageError(f"upper_row must leave each level a row of {above}")
+        entry, top = stored.within("entry", np.int32, (2,), -1, max(n - 1, -1)).tolist()
+        if top != (levels[entry] if entry >= 0 else -1):
+            raise StorageError(
+                f"entry must be a point and its level, got {entry}, {top}"
+            )
+        same = np.empty(0, np.int32)
+        if stored.has("same"):
+            same = stored.within("same", np.int32, (n,), -1, n - 1)
+            if (np.bincount(same[same >= 0]) > 1).any():  # or a group had no end
+                raise StorageError("same must lead to a vector once")
+        graph = Graph(
+            base=stored.array("base", np.int32, (n, 2 * self._M)),
+            upper=upper,
+            upper_row=row,
+            entry_point=entry,
+            top=top,
+        )
+        packed = stored.array("packed", one.dtype, (n, *one.shape[1:]))
+        return Nodes(packed, np.empty(0, np.float32), levels, graph, same)
+
+    def _wider(self, effort: dict[str, Any], k: int) -> dict[str, Any]:
+        given, stop = effort.get("ef_search"), effort.get("epsilon")
+        pool = given or (_POOL if stop is None else _CEILING)
+        return {**effort, "ef_search": max(pool, self._candidates(k))}
 
     def search(
         self,
@@ -122,6 +189,7 @@ class HNSW(Index):
         *,
         ef_search: int | None = None,
         epsilon: float | None = None,
+        filter: filters.Wanted | None = None,
         threads: int | None = None,
         distance_computations: NDArray[np.int64] | None = None,
     ) -> tuple[NDArray[np.int64], Floats]:
@@ -140,6 +208,11 @@ class HNSW(Index):
             k-th best (the ``refine * k``-th, with refinement); at least 0. Each query
             then takes the effort that it needs, and ``ef_search``, 1,000 by default, is
             but a ceiling (see Notes). Not under ``ip``, which has no distances.
+        filter : array, callable or Prepared, optional
+            Which vectors may be found: their ids; or a mask (m,) of bool, where id i
+            passes if ``i < m`` and ``mask[i]``; or a function that is given all ids
+            (ntotal,) int64 and returns a mask of them; or what ``prepare_filter`` made
+            of one, which saves the time that this takes.
         threads : int, optional
             All cores for a batch, 1 for a single query by default.
         distance_computations : (nq,) int64 array, optional
@@ -163,19 +236,19 @@ class HNSW(Index):
         saves most: on 530,611 image patches recall@10 0.988 took 760 scores a query
         instead of 2,400, the median query 275 instead of 2,040.
         """
-        k = validation.integer(k, "k", 1)
+        k = validation.integer(k, "k", 1, MOST)
         effort = self._effort(k, ef_search, epsilon)
-        return self._search(Q, k, threads, distance_computations, effort)
+        return self._search(Q, k, threads, distance_computations, filter, effort)
 
     def _effort(self, k: int, ef_search: int | None, epsilon: float | None) -> Effort:
         """Return what a walk takes; raise ValueError where it is out of range."""
         if ef_search is None:
-            ef = max(64 if epsilon is None else _CEILING, self._candidates(k))
+            ef = max(_POOL if epsilon is None else _CEILING, self._candidates(k))
         else:
             ef = validation.integer(ef_search, "ef_search", 1)
             if ef < k:
                 raise ValueError(f"ef_search must be >= k={k}, got {ef}")
-        return min(ef, max(1, self._ntotal)), *self._stop(epsilon)
+        return min(ef, max(1, self.ntotal)), *self._stop(epsilon)
 
     def _stop(self, epsilon: float | None) -> tuple[float, float]:
         """Return how far keys may stretch, and what makes them distances (or squares).
@@ -185,7 +258,10 @@ class HNSW(Index):
         """
         if epsilon is None:
             return _NEVER
-        epsilon, name = validation.real(epsilon, "epsilon", 0.0), self._metric.name
+        epsilon, name = (
+            validation.real(epsilon, "epsilon", 0.0, _FARTHEST),
+            self._metric.name,
+        )
         if name == "ip":
             rule = "epsilon needs l2, cosine or l1"
             raise ValueError(f"{rule}, got {epsilon:g} under ip")
@@ -222,26 +298,19 @@ class HNSW(Index):
         >>> [trace] = index.trace(q, ef_search=64)
         >>> [(step.id, step.distance) for step in trace.entry + trace.steps]
         """
-        k = validation.integer(k, "k", 1)
+        k = validation.integer(k, "k", 1, MOST)
         effort = self._effort(k, ef_search, epsilon)
         return [self._told(outcome) for outcome in self._trace(Q, k, effort)]
 
     def _record(
-        self, desk: Desk, effort: Effort
+        self, state: State, desk: Desk, effort: Effort
     ) -> tuple[Walked, NDArray[np.int32], Floats]:
-        walked = self._walk_once(desk, effort, _room(_STEPS, _SCORED))
+        walked = _walk_once(state, desk, effort, _room(_STEPS, _SCORED))
         steps, scored, size = walked.used.tolist()
         if steps > _STEPS or scored > _SCORED:  # the same walk, with room for all of it
-            walked = self._walk_once(desk, effort, _room(steps, scored))
+            walked = _walk_once(state, desk, effort, _room(steps, scored))
         scratch = desk.scratch
         return walked, scratch.ids[:size] & ID_MASK, scratch.keys[:size].copy()
-
-    def _walk_once(self, desk: Desk, effort: Effort, walked: Walked) -> Walked:
-        desk.scored[0] = search_recorded(
-            self._structure(), desk.query[0], effort, desk.scratch, desk.keys[0],
-            desk.ids[0], walked,
-        )  # fmt: skip
-        return walked
 
     def _told(self, outcome: Outcome) -> WalkTrace:
         walked, ids, keys = outcome.record or (_room(0, 0), _NOBODY, _NOTHING)
@@ -256,107 +325,335 @@ class HNSW(Index):
         )
 
     def _nearest(
-        self, Q: Floats, k: int, threads: int, scored: NDArray[np.int64], effort: Effort
-    ) -> tuple[Floats, NDArray[np.int32]]:
+        self, state: State, Q: Floats, k: int, threads: int, scored: NDArray[np.int64],
+        effort: Effort,
+    ) -> tuple[Floats, NDArray[np.int32]]:  # fmt: skip
+        if isinstance(state.structure, Listed):
+            scored[:] = len(state.structure.rows)
+            return self._score_all(state, Q, k, threads)
         keys, ids = np.empty((len(Q), k), np.float32), np.empty((len(Q), k), np.int32)
-        walk = self._structure()
 
         def work(ranges: parallel.Ranges) -> None:
-            desk = self._borrow(k, effort)
+            desk = self._borrow(state, k, effort)
             for a, b in ranges:
                 search(
-                    walk, Q[a:b], effort, desk.scratch, keys[a:b], ids[a:b],
+                    state.structure, Q[a:b], effort, desk.scratch, keys[a:b], ids[a:b],
                     scored[a:b],
                 )  # fmt: skip
-            self._spare.append(desk)
+            state.spare.append(desk)
 
         parallel.run(work, len(Q), _SEARCH_CHUNK, threads)
         return keys, ids
 
-    def _structure(self) -> Walk:
-        walk: Walk = self._walk
-        return walk
+    def _score_all(
+        self, state: State, Q: Floats, k: int, threads: int
+    ) -> tuple[Floats, NDArray[np.int32]]:
+        """Score all that a filter lets pass, by the vectors themselves if they are."""
+        key, some = self._metric.key, state.structure.rows
+        if isinstance(self._codec, Float32):
+            return exact.search_among(key, state.held.packed, some, Q, k, threads)
+        if self._refine is not None:
+            return exact.search_among(key, state.originals, some, Q, k, threads)
+        size = self._query_size(Q.shape[1])
+        return exact.search_listed(state.structure, Q, k, threads, size)
 
-    def _scratch(self, effort: Effort) -> Scratch:
-        (n, width), d = self._graph.base.shape, self._d or 0
-        return new_scratch(n, effort[0], width, self._query_size(d), d)
+    def _filtered(
+        self, state: State, selected: Filter, effort: Effort, nq: int
+    ) -> tuple[State, Effort]:
+        walk: Walk = state.structure
+        n, M0 = state.names.count, walk.graph.base.shape[1]
+        # Under ip the longest lead everywhere: without them a walk finds 0.88 to 0.98
+        # of the best 10 among half or nine tenths of all, whatever its pool.
+        lost = self._metric.name == "ip" and 20 * len(selected) < 19 * n
+        row = self._row_cost(nq)
+        if lost or not filters.walk_pays(n, len(selected), effort[0], M0, row):
+            every = Everything(walk.store, state.names.n, walk.columns)
+            refined = self._refine is not None
+            if refined:
+                every = Everything(walk.originals, state.names.n, None)
+            structure = filters.listed(every, selected)
+            return state.among(selected, structure, refined), effort
+        lead = None
+        if walk.same.size:
+            lead = duplicates.leaders(walk.same, state.names.n)
+        walked = filters.filtered_walk(walk, selected, lead)
+        ef = filters.pool(effort[0], n, len(selected))
+        return state.among(selected, walked), (ef, *effort[1:])
+
+    def _structure(self, held: Nodes, n: int, originals: Any) -> Walk:
+        store = self._codec.store(held.packed, self._metric.key)
+        return Walk(held.graph, store, self._codec.columns, originals, held.same)
+
+    def _scratch(self, state: State, effort: Effort) -> Working:
+        width, d, size = state.held.graph.base.shape[1], self._d or 0, effort[0]
+        if isinstance(state.structure, Listed):
+            room = aligned((2 * d,), np.float32)
+            return FlatScratch(aligned((self._query_size(d),), np.float32), room)
+        if isinstance(state.structure, FilteredWalk):
+            width *= 2
+        own = new_scratch(state.capacity, size, width, self._query_size(d), d)
+        if isinstance(state.structure, FilteredWalk):
+            through = np.empty(THROUGH + state.held.graph.base.shape[1], np.int32)
+            return FilteredScratch(own, through)
+        return own
 
     def _query_size(self, d: int) -> int:
         """Return the room for a query's prepared form, and to decode a vector."""
         return d + self._codec.query_size(d)
 
-    def _fits(self, scratch: Scratch, effort: Effort) -> bool:
-        return len(scratch.keys) >= effort[0]
+    def _fits(self, scratch: Working, effort: Effort) -> bool:
+        if isinstance(scratch, FlatScratch):
+            return True
+        own = scratch.walk if isinstance(scratch, FilteredScratch) else scratch
+        return len(own.keys) >= effort[0]
 
     # --- building ---------------------------------------------------------------------
 
-    def _insert(self, X: Floats, threads: int) -> None:
-        first, d = self._ntotal, X.shape[1]
-        store = self._store_to_build_on(X, threads)
+    def _insert(
+        self, X: Floats, originals: Floats, capacity: int, threads: int,
+        progress: Progress,
+    ) -> Nodes:  # fmt: skip
+        first, before = self._state.names.n, self._held or self._no_nodes()
+        codes = self._codes(X, threads)
+        packed = grown(before.packed, first, self._codec.pack(codes), capacity)
+        seen, self._seen = self._seen or self._all_seen(), None
+        rows = packed if self._refine is None else originals
+        leaders = seen.leaders(rows, np.full(len(X), -1, np.int32))
         rng = np.random.default_rng([self._seed, first])
         levels = self._draw_levels(rng, len(X))
+        levels[leaders >= 0] = 0
         order = rng.permutation(len(X)).astype(np.int32)
-        highest_first = np.argsort(-levels[order].astype(np.int64), kind="stable")
-        self._incomplete = True  # from here on, links may lead to what is not yet there
-        self._make_room(levels)
+        order = order[np.argsort(-levels[order].astype(np.int64), kind="stable")]
+        order = first + order[leaders[order] < 0]
+        nodes = self._with_room(before, packed, levels, capacity)
+        n = first + len(X)
+        nodes, store = self._store_to_build_on(nodes, n, X, originals, threads)
         insertion = Insertion(
-            self._graph,
+            nodes.graph,
             store,
-            self._levels[: first + len(X)],
+            nodes.levels[: first + len(X)],
+            self._M,
+            self._ef_construction,
+            self._query_size(X.shape[1]),
+            threads,
+        )
+        try:
+            insertion.insert(order, progress)
+        except BaseException as cause:
+            absent = np.ones(len(X), bool)
+            absent[order[: insertion.inserted] - first] = False
+            out = first + np.flatnonzero(absent)
+            alive = np.ones(first + len(X), bool)
+            alive[:first] = self._lead(self._state.names, before.same)
+            alive[out] = False
+            nodes = nodes._replace(graph=insertion.graph)
+            graph = self._upkeep(nodes, store, alive, X.shape[1], threads).remove()
+            raise Stopped(cause, nodes._replace(graph=graph), out) from cause
+        self._seen = seen if first else None  # one large ``add`` does not need it again
+        nodes = self._led(nodes._replace(graph=insertion.graph), first, leaders)
+        if self._metric.name != "ip" and len(X) >= n // _RARELY:
+            names = self._state.names.extended(None, len(X))
+            lead = self._lead(names, nodes.same)
+            linked = self._upkeep(nodes, store, lead, X.shape[1], threads).connect()
+            nodes = nodes._replace(graph=linked)
+        return nodes
+
+    def _all_seen(self) -> Seen:
+        """Return a table of all leaders in the index."""
+        state = self._state
+        if not state.names.n:
+            return Seen(np.empty((0, 4), np.uint8), np.empty(0, bool))
+        rows = state.held.packed if self._refine is None else state.originals
+        return Seen(rows, self._lead(state.names, state.held.same))
+
+    def _lead(self, names: Names, same: NDArray[np.int32]) -> Kept:
+        """Return which positions (n,) have a place in the graph."""
+        lead, links = np.zeros(names.n, bool), same[: names.n]
+        lead[names.here] = True
+        lead[links[links >= 0]] = False
+        return lead
+
+    def _led(self, nodes: Nodes, first: int, leaders: NDArray[np.int32]) -> Nodes:
+        """Return the nodes with those new ones that equal another behind it."""
+        if not (len(nodes.same) or (leaders >= 0).any()):
+            return nodes
+        more, capacity = np.full(len(leaders), -1, np.int32), len(nodes.packed)
+        before = nodes.same
+        if not len(before):
+            before = np.full(first, -1, np.int32)
+        same = grown(before, first, more, capacity)
+        same[first + len(more) :] = -1  # a search may get there before their vectors do
+        duplicates.follow(same, first, leaders)
+        return nodes._replace(same=same)
+
+    def _with_room(
+        self, before: Nodes, packed: NDArray[Any], levels: NDArray[np.uint8],
+        capacity: int,
+    ) -> Nodes:  # fmt: skip
+        """Return the nodes with new ones behind them, which nothing links to."""
+        first, more = self._state.names.n, int(levels.sum())
+        graph, links = before.graph, _no_links(more, self._M)
+        used = int(before.levels[:first].sum())
+        above = np.cumsum(levels, dtype=np.int64) - levels + used
+        base = _no_links(len(levels), 2 * self._M)
+        upper = grown(graph.upper, used, links)
+        if capacity != self._state.capacity and upper is graph.upper:
+            upper = aligned_copy(upper)  # or searches found what their vectors lack
+        return before._replace(
+            packed=packed,
+            levels=grown(before.levels, first, levels, capacity),
+            graph=graph._replace(
+                base=grown(graph.base, first, base, capacity),
+                upper=upper,
+                upper_row=grown(
+                    graph.upper_row, first, above.astype(np.int32), capacity
+                ),
+            ),
+        )
+
+    def _no_nodes(self) -> Nodes:
+        """Return nodes of which there are none."""
+        graph = Graph(
+            base=_no_links(0, 2 * self._M),
+            upper=_no_links(0, self._M),
+            upper_row=np.empty(0, np.int32),
+            entry_point=-1,
+            top=-1,
+        )
+        nothing, levels = np.empty(0, np.float32), np.empty(0, np.uint8)
+        return Nodes(nothing, nothing, levels, graph, np.empty(0, np.int32))
+
+    def _store_to_build_on(
+        self, nodes: Nodes, n: int, X: Floats, originals: Floats, threads: int
+    ) -> tuple[Nodes, Any]:
+        """Return all ``n`` vectors as the graph's builder compares them.
+
+        These are the stored ones, where the codec can compare two of them. ``X`` are
+        the last, which have just come.
+        """
+        known, key = n - len(X), self._metric.key
+        if isinstance(self._codec, SQ) and on("build-on-codes"):
+            store = self._codec.store(nodes.packed, key)
+            if key != "dot":
+                return nodes, store
+            kept = known if len(nodes.squares) >= known else 0  # files have none
+            new = self._codec.unpack(nodes.packed[kept:n])
+            squares = self._codec.square_norms(new)
+            squares = grown(nodes.squares, kept, squares, len(nodes.packed))
+            return nodes._replace(squares=squares), store._replace(squares=squares)
+        if isinstance(self._codec, Float32):
+            rows = nodes.packed
+        elif known == 0:
+            rows = X
+        elif self._refine is not None:
+            rows = originals
+        else:
+            before = self._codec.unpack(nodes.packed[:known])
+            decoded = self._codec.decode(before, threads=threads)
+            rows = np.concatenate([decoded, X])
+        return nodes, ROWS[key](rows)
+
+    # --- upkeep -----------------------------------------------------------------------
+
+    def _upkeep(
+        self, nodes: Nodes, store: Any, lead: Kept, d: int, threads: int
+    ) -> Upkeep:
+        return Upkeep(
+            nodes.graph,
+            store,
+            nodes.levels[: len(lead)],
+            lead,
             self._M,
             self._ef_construction,
             self._query_size(d),
             threads,
         )
-        self._graph = insertion.insert(first + order[highest_first])
-        searched = self._codec.store(self._packed, self._metric.key)
-        self._walk = Walk(
-            self._graph, searched, self._codec.columns, self._rows_to_refine_by()
+
+    def _take_out(self, positions: NDArray[np.int64], threads: int) -> None:
+        state, nodes, names = self._state, self._held, self._state.names
+        dead, same = np.zeros(names.n, bool), nodes.same
+        dead[positions] = True
+        if len(same):
+            same = same.copy()
+            leaders, successors = duplicates.taken_out(same, dead)
+            names = names.exchanged(leaders, successors)
+            dead[leaders], dead[successors] = False, True
+        names, self._seen = names.without(np.flatnonzero(dead)), None
+        self._publish(names, state.originals, nodes._replace(same=same), state.capacity)
+        try:
+            self._unlink(threads)
+        except BaseException:  # Ctrl-C: names are gone, so links go too
+            self._unlink(threads)
+            raise
+
+    def _unlink(self, threads: int) -> None:
+        """Lead all links past what was removed."""
+        state = self._state
+        nodes, upkeep = self._under_upkeep(state, threads)
+        held = nodes._replace(graph=upkeep.remove())
+        self._publish(state.names, state.originals, held, state.capacity)
+
+    def _under_upkeep(self, state: State, threads: int) -> tuple[Nodes, Upkeep]:
+        d = self._d or 0
+        nothing = np.empty((0, d), np.float32)
+        nodes, store = self._store_to_build_on(
+            state.held, state.names.n, nothing, state.originals, threads
         )
-        self._incomplete = False
+        lead = self._lead(state.names, nodes.same)
+        return nodes, self._upkeep(nodes, store, lead, d, threads)
 
-    def _store_to_build_on(self, X: Floats, threads: int) -> Any:
-        """Take ``X`` in, and return all vectors as the graph's builder compares them.
+    def _faults(self) -> Iterator[str]:
+        return map(str, faults(*self._looked_at()) if self._held else ())
 
-        These are the stored ones, where the codec can compare two of them.
-        """
-        first, key = self._ntotal, self._metric.key
-        codes = self._codes(X, threads)
-        before = self._packed[:first]
-        self._packed = grown(self._packed, first, self._codec.pack(codes))
-        if isinstance(self._codec, SQ) and on("build-on-codes"):
-            store = self._codec.store(self._packed, key)
-            if key != "dot":
-                return store
-            squares = self._codec.square_norms(codes)
-            self._squares = grown(self._squares, first, squares)
-            return store._replace(squares=self._squares)
-        if isinstance(self._codec, Float32):
-            rows = self._packed
-        elif first == 0:
-            rows = X
-        elif self._refine is not None:
-            rows = self._originals
-        else:
-            decoded = self._codec.decode(self._codec.unpack(before), threads=threads)
-            rows = np.concatenate([decoded, X])
-        return ROWS[key](rows)
+    def _looked_at(self) -> tuple[Graph, NDArray[np.uint8], Kept]:
+        names, held = self._state.names, self._held
+        lead = self._lead(names, held.same)
+        return held.graph, held.levels[: names.n], lead
+
+    def _audited(self) -> Iterator[str]:
+        if self._held is None:
+            return
+        found = audit(*self._looked_at())
+        yield from map(str, found.faults)
+        for health in found.layers:
+            if health.unreachable and self._metric.name != "ip":
+                yield (
+                    f"layer {health.layer}: {health.unreachable} vectors out of reach, "
+                    f"the first at position {health.first_unreachable}"
+                )
+
+    def _repair(self, threads: int) -> None:
+        state, n = self._state, self._state.names.n
+        nodes, upkeep = self._under_upkeep(state, threads)
+        graph, levels = upkeep.repair()
+        graph = graph._replace(base=graph.base[:n], upper_row=graph.upper_row[:n])
+        held = Nodes(
+            nodes.packed[:n], nodes.squares[:n], levels[:n], graph, nodes.same[:n]
+        )
+        self._publish(state.names, state.originals[:n], held, n)
+
+    def _select(self, held: Nodes, kept: Kept, threads: int) -> Nodes:
+        graph, levels, now = compact(
+            held.graph, held.levels[: len(kept)], kept, threads
+        )
+        same = held.same[: len(kept)][kept] if len(held.same) else held.same
+        same = np.where(same >= 0, now[same], -1).astype(np.int32)
+        packed, self._seen = taken(held.packed, np.flatnonzero(kept)), None
+        return Nodes(packed, np.empty(0, np.float32), levels, graph, same)
 
     def _draw_levels(self, rng: np.random.Generator, n: int) -> NDArray[np.uint8]:
         """Draw each point's highest layer: floor(−ln(U) / ln M) (Sec. 4.1)."""
         uniform = 1.0 - rng.random(n)  # in (0, 1]
-        return np.minimum(-np.log(uniform) / math.log(self._M), 31).astype(np.uint8)
+        drawn = -np.log(uniform) / math.log(self._M)
+        return np.minimum(drawn, _HIGHEST).astype(np.uint8)
 
-    def _make_room(self, levels: NDArray[np.uint8]) -> None:
-        first, graph = self._ntotal, self._graph
-        used = int(self._levels[:first].sum())
-        above = np.cumsum(levels, dtype=np.int64) - levels + used
-        self._levels = grown(self._levels, first, levels)
-        self._graph = graph._replace(
-            base=grown(graph.base, first, _no_links(len(levels), graph.base.shape[1])),
-            upper=grown(graph.upper, used, _no_links(int(levels.sum()), self._M)),
-            upper_row=grown(graph.upper_row, first, above.astype(np.int32)),
-        )
+
+def _walk_once(state: State, desk: Desk, effort: Effort, walked: Walked) -> Walked:
+    desk.scored[0] = search_recorded(
+        state.structure, desk.query[0], effort, desk.scratch, desk.keys[0],
+        desk.ids[0], walked,
+    )  # fmt: skip
+    return walked
 
 
 def _room(steps: int, scored: int) -> Walked:

@@ -1,57 +1,41 @@
 """The Index contract: what every structure shares, once.
 
-A structure supplies two steps, ``_insert`` (prepared vectors in) and ``_nearest``
-(prepared queries in, keys and positions out); everything around them is here: checks,
-preparation by the metric, ids, refinement, presentation.
+A structure supplies the steps between, ``_insert`` (prepared vectors in) and
+``_select`` (some of them out); everything around them is here: checks, preparation by
+the metric, ids, files, and who may change what while others search. How an index
+answers is in :mod:`ann.searching`.
 """
 
-import math
-from abc import ABC, abstractmethod
-from collections.abc import Iterator
-from typing import Any, NamedTuple, Self
+import os
+import threading
+import weakref
+from abc import abstractmethod
+from collections.abc import Callable, Iterator
+from typing import Any, ClassVar, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ann import parallel, validation
+from ann import parallel, storage, validation
+from ann._version import __version__
 from ann.codecs import Codec, Float32
+from ann.health import Health
 from ann.kernels import answer
-from ann.kernels._jit import direct
 from ann.kernels.stores import ROWS
-from ann.kernels.tricks import on
-from ann.memory import aligned, grown
-from ann.metrics import LONGEST
+from ann.memory import grown, roomy, taken
 from ann.metrics import metric as metric_named
-from ann.traces import Nodes
+from ann.names import Names
+from ann.searching import METRICS, MOST, Searching
+from ann.state import Floats, State, Stopped
+from ann.storage import StorageError
+from ann.stored import Stored
 
-Floats = NDArray[np.float32]
-_FLOAT32 = np.dtype(np.float32)
-_METRICS = ("l2", "ip", "cosine", "l1")  # as the kernels number them
-_FINISH_CHUNK = 16
-_DIRECT_CALLS = on("direct-calls")
-
-
-class Desk(NamedTuple):
-    """Working memory of one thread that answers one query after another."""
-
-    query: Floats  #: (1, d), prepared
-    keys: Floats  #: (1, candidates)
-    ids: NDArray[np.int32]  #: (1, candidates)
-    scored: NDArray[np.int64]  #: (1,)
-    scratch: Any  #: what the structure needs
+Kept = NDArray[np.bool_]
+Progress = Callable[[int, int], object]
+_MOST_DEAD = 4  # one position in so many
 
 
-class Outcome(NamedTuple):
-    """What a traced search hands to its structure, to be told in users' terms."""
-
-    ids: NDArray[np.int64]  #: (k,)
-    distances: Floats  #: (k,)
-    scored: int  #: vectors, by the structure
-    refined: int  #: vectors, by ``refine``
-    record: Any  #: what ``_record`` returned
-
-
-class Index(ABC):
+class Index(Searching):
     """What ``Flat``, ``IVF`` and ``HNSW`` have in common.
 
     Parameters
@@ -66,6 +50,8 @@ class Index(ABC):
         With a codec: keep the original vectors too, and score the best ``refine * k``
         with them; at least 1. None keeps only codes.
     """
+
+    _kind: ClassVar[str]  # what files call the structure
 
     def __init__(self, metric: str, codec: Codec | None, refine: float | None) -> None:
         self._metric = metric_named(metric)
@@ -84,44 +70,55 @@ class Index(ABC):
         self._codec.check_metric(self._metric)
         self._refine = refine
         self._d: int | None = None
-        self._ntotal = 0
-        self._ids: NDArray[np.int64] | None = None  # None while they are 0, 1, 2, …
-        self._originals = np.empty((0, 0), np.float32)  # prepared; only for refine
-        self._incomplete = False  # an add is under way, or was broken off
-        self._direct: Any = None  # code and arguments that answer one query
-        self._spare: list[Desk] = []  # not in use; list.pop is atomic
+        self._state = self._make_state(Names(), np.empty((0, 0), np.float32), None, 0)
+        self._writer = threading.RLock()  # held by whoever changes the index
+        self._unverified: Callable[[], None] | None = None  # see ``ann.load``
+        self._foreign = False  # from a file that nobody looked for faults in
+        _indexes.add(self)
 
     # --- what a structure supplies ----------------------------------------------------
 
     @abstractmethod
-    def _insert(self, X: Floats, threads: int) -> None:
-        """Take prepared vectors as positions ``ntotal, ntotal + 1, …``."""
+    def _insert(
+        self, X: Floats, originals: Floats, capacity: int, threads: int,
+        progress: Progress,
+    ) -> Any:  # fmt: skip
+        """Return ``held`` with prepared vectors behind all positions in use.
+
+        Arrays that a search reads row by row have ``capacity`` rows. ``originals`` are
+        those of all positions, with ``refine``.
+        """
 
     @abstractmethod
-    def _nearest(
-        self, Q: Floats, k: int, threads: int, scored: NDArray[np.int64], effort: Any
-    ) -> tuple[Floats, NDArray[np.int32]]:
-        """Return keys and positions (nq, <= k) of prepared queries, closest first."""
+    def _select(self, held: Any, kept: Kept, threads: int) -> Any:
+        """Return ``held`` with the ``kept`` (n,) positions only, which close up."""
 
     @abstractmethod
-    def _structure(self) -> Any:
+    def _structure(self, held: Any, n: int, originals: Any) -> Any:
         """Return all that the kernels need to search (see ``answer.nearest``)."""
-
-    @abstractmethod
-    def _scratch(self, effort: Any) -> Any:
-        """Return working memory for one thread that searches."""
-
-    def _fits(self, scratch: Any, effort: Any) -> bool:
-        """Whether working memory is large enough."""
-        return True
-
-    @abstractmethod
-    def _record(self, desk: Desk, effort: Any) -> Any:
-        """Search for a desk's query as ``answer.search`` does; return what happened."""
 
     @abstractmethod
     def _arrays(self) -> list[NDArray[Any]]:
         """Return every array that the structure holds."""
+
+    @abstractmethod
+    def _audited(self) -> Iterator[str]:
+        """Yield what is wrong with the structure."""
+
+    def _faults(self) -> Iterator[str]:
+        """Yield what no change could take: links that lead out of the arrays, …."""
+        return iter(())
+
+    def _repair(self, threads: int) -> None:
+        """Mend what can be."""
+
+    @abstractmethod
+    def _saved_held(self, held: Any, n: int) -> dict[str, NDArray[Any]]:
+        """Return the arrays to be saved, of ``n`` positions."""
+
+    @abstractmethod
+    def _restored(self, stored: Stored, n: int, d: int) -> Any:
+        """Return ``held`` of what was saved; raise StorageError if that cannot be."""
 
     @property
     @abstractmethod
@@ -133,7 +130,7 @@ class Index(ABC):
     @property
     def ntotal(self) -> int:
         """Number of vectors inside."""
-        return self._ntotal
+        return self._state.names.count
 
     @property
     def d(self) -> int | None:
@@ -148,10 +145,10 @@ class Index(ABC):
     @property
     def nbytes(self) -> int:
         """Bytes of all arrays that the index holds, the codec's included."""
-        held = [*self._arrays(), *self._codec.arrays(), self._originals]
-        if self._ids is not None:
-            held.append(self._ids)
-        return sum(array.nbytes for array in held)
+        state = self._state
+        held = [*self._arrays(), *self._codec.arrays(), state.originals]
+        names = [state.names.ids, state.names.alive]
+        return sum(array.nbytes for array in [*held, *names] if array is not None)
 
     @property
     def params(self) -> dict[str, Any]:
@@ -162,10 +159,20 @@ class Index(ABC):
 
     def __getstate__(self) -> dict[str, Any]:
         """Return what a copy or a pickle holds: no machine code, no working memory."""
-        return {**self.__dict__, "_direct": None, "_spare": []}
+        self._require_sound()
+        return {k: v for k, v in self.__dict__.items() if k != "_writer"}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Take over what ``__getstate__`` returned."""
+        self.__dict__.update(state, _writer=threading.RLock())
+        _indexes.add(self)
+
+    @property
+    def _held(self) -> Any:
+        return self._state.held
 
     def __len__(self) -> int:
-        return self._ntotal
+        return self.ntotal
 
     def __repr__(self) -> str:
         shown = {k: v for k, v in self.params.items() if v is not None}
@@ -176,7 +183,12 @@ class Index(ABC):
         return f"{name}({text}) <{size}, nbytes={self.nbytes}>"
 
     def add(
-        self, X: ArrayLike, ids: ArrayLike | None = None, *, threads: int | None = None
+        self,
+        X: ArrayLike,
+        ids: ArrayLike | None = None,
+        *,
+        threads: int | None = None,
+        progress: Progress | None = None,
     ) -> Self:
         """Add vectors; the first call also trains what needs training.
 
@@ -188,6 +200,9 @@ class Index(ABC):
             Your own names, unique and not negative; by default the order of arrival.
         threads : int, optional
             All cores by default. The result does not depend on it.
+        progress : callable, optional
+            Called as ``progress(done, n)`` now and then, in vectors. Whatever it raises
+            ends the ``add`` as Ctrl-C does.
 
         Returns
         -------
@@ -199,207 +214,316 @@ class Index(ABC):
             Wrong shape or width, a value that is not finite in float32, a zero vector
             under ``cosine``, a norm above 1e18 under the others, an id given twice. The
             index is then unchanged.
-        RuntimeError
-            An earlier ``add`` was broken off, by Ctrl-C for example.
 
         Notes
         -----
-        Nothing may search while vectors are being added. Under ``l2`` the squares of
-        differences below about 1e-19 vanish in float32.
+        Searches may go on meanwhile, and may find some of the new vectors before
+        ``add`` returns. Other changes wait. An ``add`` that is broken off leaves
+        a working index: HNSW keeps the vectors that are in, the others none of the
+        call's. Under ``l2`` the squares of differences below about 1e-19 vanish in
+        float32.
         """
-        self._require_complete()
-        vectors = validation.vectors(X, "X", self._d)
-        names = validation.new_ids(ids, len(vectors), self._ids, self._ntotal)
-        workers = validation.threads(threads, parallel.available())
-        prepared = self._metric.prepare(vectors, "X")
-        if self._ntotal + len(prepared) >= 2**31:
-            raise ValueError(
-                "an index must hold fewer than 2**31 vectors, got "
-                f"{self._ntotal + len(prepared)}"
-            )
-        if len(prepared) == 0:
-            return self
-        self._codec.check_width(prepared.shape[1])
-        if self._refine is not None:
-            self._originals = grown(self._originals, self._ntotal, prepared)
-        self._insert(prepared, workers)
-        if names is not None:
-            before = np.arange(self._ntotal) if self._ids is None else self._ids
-            self._ids = np.concatenate([before, names])
-        self._d = prepared.shape[1]
-        self._ntotal += len(prepared)
-        self._direct = None
-        self._spare.clear()
+        with self._writer:
+            self._require_changeable()
+            names = self._state.names
+            vectors = validation.vectors(X, "X", self._d)
+            new = names.fresh(ids, len(vectors))
+            workers = validation.threads(threads, parallel.available())
+            if progress is not None and not callable(progress):
+                raise ValueError(f"progress must be a function, got {progress!r}")
+            prepared = self._metric.prepare(vectors, "X")
+            if names.n + len(prepared) > MOST:
+                raise ValueError(
+                    "an index must hold fewer than 2**31 vectors, got "
+                    f"{names.n + len(prepared)}"
+                )
+            if len(prepared) == 0:
+                return self
+            self._codec.check_width(prepared.shape[1])
+            self._absorb(prepared, new, workers, progress or _unheeded)
         return self
 
-    def _search(
-        self,
-        Q: ArrayLike,
-        k: int,
-        threads: int | None,
-        distance_computations: NDArray[np.int64] | None,
-        effort: Any = None,
-    ) -> tuple[NDArray[np.int64], Floats]:
-        one = threads is None or (type(threads) is int and threads == 1)
-        if one and distance_computations is None:
-            lone = self._lone(Q)
-            if lone is not None:
-                ids, distances = self._answer_one(lone, k, effort)
-                if ids is not None:
-                    return (ids[0], distances[0]) if lone is Q else (ids, distances)
-        array = np.asarray(Q)
-        single = array.ndim == 1
-        queries = validation.vectors(array[None] if single else array, "Q", self._d)
-        workers = validation.threads(threads, 1 if single else parallel.available())
-        scored = _counts(distance_computations, len(queries))
-        prepared = self._metric.prepare(queries, "Q")
-        self._require_complete()
-        ids = np.full((len(queries), k), -1, np.int64)
-        distances = np.full((len(queries), k), np.inf, np.float32)
-        if self._ntotal and len(queries):
-            found = min(self._candidates(k), self._ntotal)
-            keys, positions = self._nearest(prepared, found, workers, scored, effort)
-            final = self._final()
+    def remove(self, ids: ArrayLike, *, threads: int | None = None) -> Self:
+        """Remove vectors; the ids of the others stay.
 
-            def work(ranges: parallel.Ranges) -> None:
-                for a, b in ranges:
-                    answer.finish_all(
-                        final, prepared[a:b], keys[a:b], positions[a:b],
-                        distances[a:b], ids[a:b], scored[a:b],
-                    )  # fmt: skip
+        Parameters
+        ----------
+        ids : (m,) array of int64
+        threads : int, optional
+            All cores by default. The result does not depend on it.
 
-            parallel.run(work, len(queries), _FINISH_CHUNK, workers)
-        else:
-            scored[:] = 0
-        return (ids[0], distances[0]) if single else (ids, distances)
+        Returns
+        -------
+        self
 
-    # --- one query: three kernel calls ------------------------------------------------
+        Raises
+        ------
+        ValueError
+            Not integers, given twice, or not in the index, which is then unchanged.
 
-    def _lone(self, Q: ArrayLike) -> Floats | None:
-        """Return a single query that the kernels can take as it is, else None."""
-        q: Any = Q
-        if not (type(q) is np.ndarray and q.dtype == _FLOAT32 and q.flags.carray):
-            return None
-        if self._incomplete or not _DIRECT_CALLS:
-            return None
-        if q.ndim == 2 and len(q) == 1:
-            q = q[0]
-        return q if q.shape == (self._d,) else None
+        Notes
+        -----
+        Searches may go on meanwhile; those that begin later find none of these. A call
+        takes time in proportion to the index, so remove many at once. ``Flat`` and
+        ``IVF`` give their memory back at once, ``HNSW`` by ``compact``.
+        """
+        with self._writer:
+            self._require_changeable()
+            positions = self._state.names.positions(ids)
+            workers = validation.threads(threads, parallel.available())
+            if len(positions):
+                self._take_out(positions, workers)
+        return self
 
-    def _answer_one(self, q: Floats, k: int, effort: Any) -> Any:
-        """Return ids and distances (1, k), or None for a query to be refused."""
-        desk = self._borrow(min(self._candidates(k), self._ntotal), effort)
-        query, keys, found, scored, scratch = desk
-        ids, distances = np.empty((1, k), np.int64), np.empty((1, k), np.float32)
-        if self._direct is None:
-            self._direct = self._make_direct(q, effort, desk, ids, distances)
-        prepare, search, finish, metric, structure, final = self._direct
-        status = prepare(metric, LONGEST, q, query)
-        if status == answer.FINE:
-            search(structure, query, effort, scratch, keys, found, scored)
-            finish(final, query, keys, found, distances, ids, scored)
-        self._spare.append(desk)
-        return (ids, distances) if status == answer.FINE else (None, None)
+    def update(
+        self, ids: ArrayLike, X: ArrayLike, *, threads: int | None = None
+    ) -> Self:
+        """Replace vectors: ``remove`` and ``add`` under the same ids.
 
-    def _make_direct(
-        self, q: Floats, effort: Any, desk: Desk, ids: Any, distances: Any
-    ) -> Any:
-        """Return the kernels' machine code for one query, and what it works on."""
-        metric, structure = _METRICS.index(self._metric.name), self._structure()
-        final, (query, keys, found, scored, scratch) = self._final(), desk
-        results = keys, found, scored
-        return (
-            direct(answer.prepare, metric, LONGEST, q, query),
-            direct(answer.search, structure, query, effort, scratch, *results),
-            direct(
-                answer.finish_all, final, query, keys, found, distances, ids, scored
-            ),
-            metric,
-            structure,
-            final,
-        )
+        Parameters
+        ----------
+        ids : (m,) array of int64
+        X : (m, d) array
+        threads : int, optional
 
-    def _borrow(self, found: int, effort: Any) -> Desk:
-        """Return working memory for one thread; the caller puts it back when done."""
-        while self._spare:
+        Returns
+        -------
+        self
+
+        Raises
+        ------
+        ValueError
+            As ``remove`` and ``add``; the index is then unchanged.
+
+        Notes
+        -----
+        A search in between may find neither the old vector nor the new one.
+        """
+        with self._writer:
+            vectors = validation.vectors(X, "X", self._d)
+            self._state.names.positions(ids)
+            names = validation.ids(ids, len(vectors))
+            self._metric.prepare(vectors, "X")
+            return self.remove(names, threads=threads).add(
+                vectors, names, threads=threads
+            )
+
+    def compact(self, *, threads: int | None = None) -> Self:
+        """Give back the memory of removed vectors; ids stay.
+
+        Results stay too, up to ties. ``add`` does it by itself when a quarter
+        of all positions is not in use any more.
+        """
+        workers = validation.threads(threads, parallel.available())
+        with self._writer:
+            self._require_changeable()
+            names = self._state.names
+            if names.alive is not None:
+                self._keep(names.alive, workers)
+        return self
+
+    def check(self) -> Health:
+        """Look for what should not be: an audit of everything that a search relies on.
+
+        Returns
+        -------
+        Health
+            Its ``problems`` name damaged arrays of a mapped file; ids given twice;
+            vectors that are in no list, or in several; links of a graph that lead
+            nowhere, and vectors that no link leads to (but not under ``ip``, where
+            some are nobody's answer). It prints well.
+        """
+        with self._writer:
+            state, problems = self._state, []
             try:
-                desk = self._spare.pop()
-            except IndexError:  # another thread was quicker
-                break
-            if desk.ids.shape[1] == found and self._fits(desk.scratch, effort):
-                return desk
-        return Desk(
-            query=aligned((1, self._d or 0), np.float32),
-            keys=np.empty((1, found), np.float32),
-            ids=np.empty((1, found), np.int32),
-            scored=np.empty(1, np.int64),
-            scratch=self._scratch(effort),
-        )
+                self._require_sound()
+            except StorageError as error:
+                problems.append(str(error))
+            ids = state.names.of_all[state.names.here]
+            twice = len(ids) - len(np.unique(ids))
+            if twice:
+                problems.append(f"{twice} ids given to more than one vector")
+            problems += self._audited()
+            n = state.names.count
+            return Health(tuple(problems), n, state.names.n - n)
 
-    # --- a traced query ---------------------------------------------------------------
+    def repair(self, *, threads: int | None = None) -> Self:
+        """Mend what ``check`` finds in a graph: bad links, and what is out of reach.
 
-    def _trace(self, Q: ArrayLike, k: int, effort: Any = None) -> Iterator[Outcome]:
-        """Search for one query after another, and keep what each search did."""
-        array = np.asarray(Q)
-        queries = array[None] if array.ndim == 1 else array
-        queries = validation.vectors(queries, "Q", self._d)
-        prepared = self._metric.prepare(queries, "Q")
-        self._require_complete()
-        for q in prepared:
-            yield self._trace_one(q, k, effort)
+        Parameters
+        ----------
+        threads : int, optional
+            All cores by default. The result does not depend on it.
 
-    def _trace_one(self, q: Floats, k: int, effort: Any) -> Outcome:
-        ids, distances = np.full((1, k), -1, np.int64), np.full((1, k), np.inf, "f4")
-        if not self._ntotal:
-            return Outcome(ids[0], distances[0], 0, 0, None)
-        desk = self._borrow(min(self._candidates(k), self._ntotal), effort)
-        query, keys, found, scored, _ = desk
-        query[0] = q
-        record = self._record(desk, effort)
-        by_structure = int(scored[0])
-        answer.finish_all(self._final(), query, keys, found, distances, ids, scored)
-        refined = int(scored[0]) - by_structure
-        self._spare.append(desk)
-        return Outcome(ids[0], distances[0], by_structure, refined, record)
+        Raises
+        ------
+        StorageError
+            The arrays of a mapped file are damaged: what they held is lost.
+        """
+        workers = validation.threads(threads, parallel.available())
+        with self._writer:
+            self._require_sound()
+            if self._state.held is not None:
+                self._repair(workers)
+            self._foreign = False
+        return self
 
-    def _counted(self, outcome: Outcome, exact: int = 0) -> dict[str, Any]:
-        """Return the fields that traces share; ``exact`` were scored beside codes."""
-        exact = outcome.scored if isinstance(self._codec, Float32) else exact
-        return {
-            "ids": outcome.ids,
-            "distances": outcome.distances,
-            "estimated": outcome.scored - exact,
-            "exact": exact + outcome.refined,
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Save the index in one file, for ``ann.load``.
+
+        Parameters
+        ----------
+        path : path-like
+            A file; what was there is replaced when all is on the disk, and is
+            there still if anything goes wrong.
+
+        Raises
+        ------
+        OSError
+            The disk is full, the folder cannot be written to, …
+
+        Notes
+        -----
+        The format is described in docs/storage.md. Other changes wait, searches do not.
+        """
+        with self._writer:
+            self._require_sound()
+            storage.write(path, *self._saved())
+
+    def _saved(self) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
+        """Return what is in a file: manifest and arrays."""
+        state, names, d = self._state, self._state.names, self._d or self._codec.d or 0
+        manifest = {
+            "library": "ann",
+            "version": __version__,
+            "kind": self._kind,
+            "params": self.params,
+            "d": d,
+            "n": names.n,
+            "arrived": names.arrived,
+            "trained": bool(d) and self._codec.is_trained,
+            "filled": state.held is not None,
         }
+        arrays = self._codec.saved()
+        if names.ids is not None:
+            arrays["ids"] = names.ids[: names.n]
+        if names.alive is not None:
+            arrays["alive"] = names.alive.view(np.uint8)
+        if state.held is not None:
+            if self._refine is not None:
+                arrays["originals"] = state.originals[: names.n]
+            arrays |= self._saved_held(state.held, names.n)
+        return manifest, arrays
 
-    def _nodes(self, positions: NDArray[Any], keys: Floats) -> Nodes:
-        """Return positions and keys as users know them."""
-        places = positions.astype(np.int64)
-        return Nodes(self._names(places), places, self._presented(keys))
+    def _restore(self, stored: Stored) -> None:
+        """Take over what ``_saved`` returned; raise StorageError if that cannot be."""
+        d, n = (stored.integer(name, 0, 2**31 - 1) for name in ("d", "n"))
+        arrived = stored.integer("arrived", n, 2**62)
+        if stored.flag("trained"):
+            self._codec.restore(d, stored)
+        ids = alive = held = None
+        if stored.has("ids"):
+            ids = stored.within("ids", np.int64, (n,), 0, 2**63 - 1)
+        if stored.has("alive"):
+            alive = stored.within("alive", np.uint8, (n,), 0, 1).view(bool)
+        originals = self._state.originals
+        if stored.flag("filled"):
+            if d < 1 or not self._codec.is_trained:
+                raise StorageError(f"d and the codec must be known of vectors, got {d}")
+            if self._refine is not None:
+                originals = stored.array("originals", np.float32, (n, d))
+            held = self._restored(stored, n, d)
+            self._d = d
+        elif n:
+            raise StorageError(f"n must be 0 where nothing is filled, got {n}")
+        self._publish(Names(n, arrived, ids, alive), originals, held, n)
+        self._foreign = True
 
-    def _presented(self, keys: Floats) -> Floats:
-        """Return keys as distances."""
-        distances = keys.copy()
-        answer.present(_METRICS.index(self._metric.name), distances)
-        return distances
+    def _require_sound(self) -> None:
+        """Raise StorageError if what was mapped unread is not what was saved."""
+        if self._unverified is not None:
+            self._unverified()
+            self._unverified = None
 
-    def _names(self, positions: NDArray[Any]) -> NDArray[np.int64]:
-        """Return users' ids; −1 stays −1."""
-        places = positions.astype(np.int64)
-        if self._ids is None:
-            return places
-        return np.where(places < 0, -1, self._ids[places])
+    def _require_changeable(self) -> None:
+        """Raise StorageError if a change could be led astray by what a file held."""
+        self._require_sound()
+        if self._foreign:
+            fault = next(self._faults(), None)
+            if fault is not None:
+                raise StorageError(
+                    f"the index must be sound to be changed, got {fault}: see repair()"
+                )
+            self._foreign = False
 
-    def _final(self) -> answer.Final:
-        """Return what the kernels need to turn candidates into answers."""
-        metric = _METRICS.index(self._metric.name)
-        return answer.Final(metric, self._rows_to_refine_by(), self._ids)
+    # --- changes: a new state is made beside the old one, and put in its place --------
 
-    def _rows_to_refine_by(self) -> Any:
-        """Return a store of the original vectors, or None without ``refine``."""
-        if self._refine is None:
-            return None
-        return ROWS[self._metric.key](self._originals)
+    def _absorb(
+        self,
+        X: Floats,
+        new: NDArray[np.int64] | None,
+        threads: int,
+        progress: Progress,
+    ) -> None:
+        names = self._state.names
+        if names.n - names.count > names.n // _MOST_DEAD:
+            self.compact(threads=threads)
+            new = self._state.names.fresh(new, len(X))  # positions are others now
+        state, more = self._state, len(X)
+        n, capacity = state.names.n + more, state.capacity
+        if n > capacity:
+            capacity = roomy(state.names.n, n)
+        names = state.names.extended(new, more)
+        originals = state.originals
+        if self._refine is not None:
+            originals = grown(originals, state.names.n, X, capacity)
+        codec = self._codec
+        if not codec.is_trained:
+            self._codec = codec.copy()
+        try:
+            held = self._insert(X, originals, capacity, threads, progress)
+        except Stopped as stopped:
+            self._d = X.shape[1]
+            names = names.without(stopped.absent)
+            self._publish(names, originals, stopped.held, capacity)
+            raise stopped.cause from None
+        except BaseException:
+            self._codec = codec
+            raise
+        self._d = X.shape[1]
+        self._publish(names, originals, held, capacity)
+
+    def _take_out(self, positions: NDArray[np.int64], threads: int) -> None:
+        kept = np.ones(self._state.names.n, bool)
+        kept[positions] = False
+        self._keep(kept, threads)
+
+    def _keep(self, kept: Kept, threads: int) -> None:
+        """Leave nothing but the ``kept`` (n,) positions, which close up."""
+        state, originals = self._state, self._state.originals
+        held = self._select(state.held, kept, threads)
+        names = state.names.kept(kept)
+        if self._refine is not None:
+            originals = taken(originals, np.flatnonzero(kept))
+        self._publish(names, originals, held, names.n)
+
+    def _publish(
+        self, names: Names, originals: Floats, held: Any, capacity: int
+    ) -> None:
+        self._state = self._make_state(names, originals, held, capacity)
+
+    def _make_state(
+        self, names: Names, originals: Floats, held: Any, capacity: int
+    ) -> State:
+        refined = None
+        if self._refine is not None:
+            refined = ROWS[self._metric.key](originals)
+        structure = None
+        if held is not None:
+            structure = self._structure(held, names.n, refined)
+        metric = METRICS.index(self._metric.name)
+        final = answer.Final(metric, names.n, refined, names.ids)
+        return State(names, originals, held, structure, final, capacity)
 
     # --- the steps between ------------------------------------------------------------
 
@@ -409,25 +533,19 @@ class Index(ABC):
             self._codec.train(X, threads=threads)
         return self._codec.encode(X, threads=threads)
 
-    def _candidates(self, k: int) -> int:
-        """Return how many a structure has to find for ``k`` results."""
-        return k if self._refine is None else math.ceil(k * self._refine)
 
-    def _require_complete(self) -> None:
-        if self._incomplete:
-            raise RuntimeError(
-                "the index must be complete, but an add is under way or was broken "
-                "off: wait for it, or build the index anew"
-            )
+def _unheeded(done: int, n: int) -> None:
+    """Take note of no progress."""
 
 
-def _counts(out: NDArray[np.int64] | None, nq: int) -> NDArray[np.int64]:
-    if out is None:
-        return np.empty(nq, np.int64)
-    fits = isinstance(out, np.ndarray) and out.dtype == np.int64 and out.shape == (nq,)
-    if not (fits and out.flags.carray):
-        raise ValueError(
-            "distance_computations must be a contiguous, writable int64 array of shape "
-            f"({nq},), got {getattr(out, 'dtype', type(out).__name__)} {np.shape(out)}"
-        )
-    return out
+_indexes: "weakref.WeakSet[Index]" = weakref.WeakSet()
+
+
+def _forget_writers() -> None:
+    """Unlock in a forked child what a thread that is not there had locked."""
+    for index in list(_indexes):
+        index._writer = threading.RLock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget_writers)

@@ -5,6 +5,7 @@ Malkov & Yashunin 2018, Algorithm 1, in batches (Manohar et al., "ParlayANN", PP
 then grouped by target and applied in order of id.
 """
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -39,12 +40,12 @@ def new_scratch(n: int, pool: int, width: int, query_size: int, d: int = 0) -> S
     )
 
 
-class Insertion:
-    """One ``add`` to a graph.
+class Linking:
+    """What all who write links share: the graph, working memory, reverse edges.
 
     Parameters
     ----------
-    graph : Graph               with room for the new points, changed in place
+    graph : Graph               changed in place, so that searches may go on
     store : NamedTuple          of all points, that can compare two of them
     levels : (n,) uint8         highest layer of each point
     M, ef_construction : int
@@ -64,64 +65,33 @@ class Insertion:
     ) -> None:
         self.graph = graph
         self._store, self._levels = store, levels
-        self._M, self._ef, self._threads = M, ef_construction, threads
+        self._M, self._threads = M, threads
+        self._ef = min(ef_construction, len(levels))  # no pool can hold more
         self._query_size = query_size
         self._spare: list[Scratch] = []  # list.pop is atomic
 
-    def insert(self, order: NDArray[np.int32]) -> Graph:
-        """Insert points, those of the highest layers first, and return the graph."""
-        n, inserted = len(self._levels), 0
-        if self.graph.entry_point < 0:
-            self._enter(order[0])
-            inserted = 1
-        while inserted < len(order):
-            size = max(1, min(inserted // _GROWTH, n // _SHARE))
-            if self._levels[order[inserted]] > self.graph.top:
-                size = 1  # a new top layer begins with one point, which all others find
-            batch = np.sort(order[inserted : inserted + size])
-            self._insert_batch(batch)
-            inserted += len(batch)
-        return self.graph
-
-    def _enter(self, point: np.int32) -> None:
-        top = int(self._levels[point])
-        self.graph = self.graph._replace(entry_point=int(point), top=top)
-
-    def _insert_batch(self, batch: NDArray[np.int32]) -> None:
-        graph = self.graph
-
-        def search(ranges: parallel.Ranges) -> None:
-            scratch = self._borrow(self._ef)
-            for a, b in ranges:
-                kernels.insert_points(
-                    graph, self._store, batch[a:b], self._levels, self._ef, self._M,
-                    scratch,
-                )  # fmt: skip
-            self._spare.append(scratch)
-
-        parallel.run(search, len(batch), _INSERT_CHUNK, self._threads)
-        for layer in range(min(int(self._levels[batch].max()), graph.top) + 1):
-            self._link_back(batch, layer)
-        highest = batch[np.argmax(self._levels[batch])]
-        if self._levels[highest] > graph.top:
-            self._enter(highest)
-
-    def _link_back(self, batch: NDArray[np.int32], layer: int) -> None:
-        """Apply a batch's reverse edges on a layer, by target and in order of id."""
-        graph = self.graph
-        points = batch[self._levels[batch] >= layer]
+    def _rows(self, points: NDArray[Any], layer: int) -> NDArray[Any]:
+        """Return where points have their links on a layer: in ``base`` or ``upper``."""
         if layer == 0:
-            links = graph.base[points]
-        else:
-            links = graph.upper[graph.upper_row[points] + layer - 1]
-        linked = links >= 0
-        targets = links[linked]
-        sources = np.repeat(points, linked.sum(axis=1))
+            return points
+        rows: NDArray[Any] = self.graph.upper_row[points] + (layer - 1)
+        return rows
+
+    def _links(self, layer: int) -> NDArray[np.int32]:
+        links: NDArray[np.int32] = self.graph.upper if layer else self.graph.base
+        return links
+
+    def _link_back(
+        self, layer: int, sources: NDArray[np.int32], targets: NDArray[np.int32]
+    ) -> None:
+        """Apply reverse edges by target; ``sources``, in order, are new to theirs."""
+        graph = self.graph
         order = np.argsort(targets, kind="stable")  # sources stay in order of id
         sources = sources[order]
         targets, starts = np.unique(targets[order], return_index=True)
         starts = np.append(starts, len(sources))
-        capacity = int(np.diff(starts).max(initial=0)) + links.shape[1]
+        width = self._links(layer).shape[1]
+        capacity = int(np.diff(starts).max(initial=0)) + width
 
         def work(ranges: parallel.Ranges) -> None:
             scratch = self._borrow(capacity)
@@ -145,3 +115,68 @@ class Insertion:
                 return scratch
         n, width = self.graph.base.shape
         return new_scratch(n, pool, width, self._query_size)
+
+
+class Insertion(Linking):
+    """One ``add`` to a graph, which has room for the new points; see ``Linking``.
+
+    Attributes
+    ----------
+    graph : Graph
+        Of all that is in.
+    inserted : int
+        How many points that is.
+    """
+
+    inserted = 0
+
+    def insert(
+        self, order: NDArray[np.int32], progress: Callable[[int, int], object]
+    ) -> None:
+        """Insert points, those of the highest layers first.
+
+        Whatever breaks it off, ``graph`` is one that can be searched, in which all but
+        the first ``inserted`` points have no links or some of a batch's.
+        """
+        n = len(self._levels)
+        if self.graph.entry_point < 0:
+            self._enter(order[0])
+            self.inserted = 1
+        while self.inserted < len(order):
+            done = self.inserted
+            size = max(1, min(done // _GROWTH, n // _SHARE))
+            if self._levels[order[done]] > self.graph.top:
+                size = 1  # a new top layer begins with one point, which all others find
+            batch = np.sort(order[done : done + size])
+            self._insert_batch(batch)
+            self.inserted += len(batch)
+            progress(self.inserted, len(order))
+
+    def _enter(self, point: np.int32) -> None:
+        top = int(self._levels[point])
+        self.graph = self.graph._replace(entry_point=int(point), top=top)
+
+    def _insert_batch(self, batch: NDArray[np.int32]) -> None:
+        graph = self.graph
+
+        def search(ranges: parallel.Ranges) -> None:
+            scratch = self._borrow(self._ef)
+            for a, b in ranges:
+                kernels.insert_points(
+                    graph, self._store, batch[a:b], self._levels, self._ef, self._M,
+                    scratch,
+                )  # fmt: skip
+            self._spare.append(scratch)
+
+        parallel.run(search, len(batch), _INSERT_CHUNK, self._threads)
+        for layer in range(min(int(self._levels[batch].max()), graph.top) + 1):
+            self._link_batch_back(batch, layer)
+        highest = batch[np.argmax(self._levels[batch])]
+        if self._levels[highest] > graph.top:
+            self._enter(highest)
+
+    def _link_batch_back(self, batch: NDArray[np.int32], layer: int) -> None:
+        points = batch[self._levels[batch] >= layer]
+        links = self._links(layer)[self._rows(points, layer)]
+        linked = links >= 0
+        self._link_back(layer, np.repeat(points, linked.sum(axis=1)), links[linked])

@@ -5,23 +5,30 @@ Jégou, Douze & Schmid, "Product quantization for nearest neighbor search", IEEE
 """
 
 import math
-from typing import Any
+from collections.abc import Iterator
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ann import exact, parallel, shadows, traces, validation
+from ann import exact, filters, parallel, shadows, traces, validation
 from ann.codecs import PQ, Codec, Float32
-from ann.index import Desk, Floats, Index, Outcome
+from ann.filters import Filter
+from ann.index import Index, Kept, Progress
 from ann.kernels import scan
 from ann.kernels.answer import search, search_recorded
+from ann.kernels.listed import Listed, ListedInLists
 from ann.kernels.record import Visited
-from ann.kernels.scan import Lists, ListScratch
+from ann.kernels.scan import Everything, FlatScratch, Lists, ListScratch
 from ann.kernels.shadow import BLOCK
 from ann.kernels.tricks import on
 from ann.kmeans import kmeans
-from ann.memory import aligned, aligned_copy, query_buffers
+from ann.memory import aligned, aligned_copy, query_buffers, taken
 from ann.metrics import row_norms
+from ann.searching import MOST
+from ann.state import Desk, Floats, Outcome, State
+from ann.storage import StorageError
+from ann.stored import Stored
 from ann.traces import ListsTrace
 
 _SEARCH_CHUNK = 8
@@ -36,6 +43,24 @@ _MOST_QUERY_BYTES = 1 << 15
 _NOTHING = np.empty(0, np.float32)
 
 Results = tuple[Floats, NDArray[np.int32], NDArray[np.int64]]
+
+
+class Cells(NamedTuple):
+    """What ``IVF`` holds."""
+
+    centroids: Floats  #: (nlist, d)
+    norms: NDArray[np.float64]  #: (nlist,), of the centroids
+    offsets: NDArray[np.int64]  #: (nlist + 1,), where lists begin among …
+    row_ids: NDArray[np.int32]  #: (n,), … positions in order of arrival,
+    packed: NDArray[Any]  #: the codec's stored form in list order,
+    cross: Floats  #: and what ResidualL2 adds
+    coarse: Any = None  #: store of the centroids …
+    store: Any = None  #: … and of the vectors, with their shadows
+
+    @property
+    def sizes(self) -> NDArray[np.int64]:
+        """How many vectors each list has (nlist,)."""
+        return np.diff(self.offsets)
 
 
 class IVF(Index):
@@ -77,13 +102,16 @@ class IVF(Index):
     Memory in bytes, for n vectors of width d: ``n * (4 d + 4)`` without a codec, and
     ``n * (16 ceil(d / 16) + 16)`` for shadows; ``n * (code + 4)`` with one, where
     4-bit PQ fills each list up to a multiple of 32, and 4 n more for residuals under
-    ``l2``; ``nlist * (5 d + 40)`` for centroids with shadows.
+    ``l2``; ``nlist * (5 d + 40)`` for centroids with shadows. The first search with a
+    filter makes a table of 4 n more.
 
     Examples
     --------
     >>> index = IVF("l2", nlist=1024).add(X)
     >>> ids, distances = index.search(Q, k=10, nprobe=16)
     """
+
+    _kind = "IVF"
 
     def __init__(
         self,
@@ -102,42 +130,64 @@ class IVF(Index):
             and not self._codec.is_trained  # on vectors, not on their residuals
             and self._metric.name != "l1"
         )
-        self._mean: Floats | None = None  # of the centroids (residual l2 only)
-        self._centroids = np.empty((0, 0), np.float32)
-        self._centroid_norms = np.empty(0)
-        self._offsets = np.zeros(1, np.int64)  # where lists begin among …
-        self._row_ids = np.empty(0, np.int32)  # … positions in order of arrival,
-        self._packed = np.empty((0, 0), np.float32)  # the codec's stored form,
-        self._cross = _NOTHING  # what ResidualL2 adds
-        self._lists: Any = None  # all of it as the kernels see it
 
     @property
     def nlist(self) -> int | None:
         """Number of lists; None while the default waits for the first ``add``."""
-        return len(self._centroids) or self._nlist
+        return self._nlist if self._held is None else len(self._held.centroids)
 
     @property
     def centroids(self) -> Floats:
         """A copy of the lists' centroids (nlist, d); of unit vectors under cosine."""
-        return self._centroids.copy()
+        if self._held is None:
+            return np.empty((0, 0), np.float32)
+        centroids: Floats = self._held.centroids
+        return centroids.copy()
 
     @property
     def _build_params(self) -> dict[str, Any]:
         return {"nlist": self.nlist, "seed": self._seed}
 
     def _arrays(self) -> list[NDArray[Any]]:
-        coarse: list[NDArray[Any]] = [self._centroids, self._centroid_norms]
-        lists: list[NDArray[Any]] = [
-            self._offsets,
-            self._row_ids,
-            self._packed,
-            self._cross,
-        ]
-        if self._lists is not None:
-            lists.append(self._lists.slots)
-            lists += shadows.arrays(self._lists.centroids)
-            lists += shadows.arrays(self._lists.store)
-        return [*coarse, *lists]
+        if self._held is None:
+            return []
+        *arrays, coarse, store = self._held
+        beside = shadows.arrays(coarse) + shadows.arrays(store)
+        return [*arrays, self._state.structure.slots, *beside]
+
+    def _saved_held(self, held: Cells, n: int) -> dict[str, NDArray[Any]]:
+        arrays: dict[str, NDArray[Any]] = {
+            "centroids": held.centroids,
+            "offsets": held.offsets,
+            "row_ids": held.row_ids,
+            "packed": held.packed,
+            "cross": held.cross,
+        }
+        return {**arrays, **shadows.saved(held.store)}
+
+    def _restored(self, stored: Stored, n: int, d: int) -> Cells:
+        nlist = self._nlist or 0
+        centroids = stored.finite("centroids", (nlist, d))
+        offsets = stored.within("offsets", np.int64, (nlist + 1,), 0, n)
+        sizes = np.diff(offsets)
+        if offsets[0] != 0 or offsets[-1] != n or (sizes < 0).any():
+            raise StorageError(f"offsets must ascend from 0 to n={n}")
+        row_ids = stored.within("row_ids", np.int32, (n,), 0, n - 1)
+        if (np.bincount(row_ids, minlength=n) != 1).any():
+            raise StorageError("row_ids must have every position once")
+        one = self._codec.arrange(self._codec.row(d), np.array([1]))
+        blocks = int((-(-sizes // self._codec.block)).sum())
+        cells = Cells(
+            centroids=centroids,
+            norms=row_norms(centroids),
+            offsets=offsets,
+            row_ids=row_ids,
+            packed=stored.array("packed", one.dtype, (blocks, *one.shape[1:])),
+            cross=_NOTHING,
+        )
+        rows = n if self._mean(cells) is not None else 0
+        cells = cells._replace(cross=stored.array("cross", np.float32, (rows,)))
+        return self._stored(cells, parallel.available(), stored)
 
     def search(
         self,
@@ -146,6 +196,7 @@ class IVF(Index):
         *,
         nprobe: int | None = None,
         patience: int | None = None,
+        filter: filters.Wanted | None = None,
         threads: int | None = None,
         distance_computations: NDArray[np.int64] | None = None,
     ) -> tuple[NDArray[np.int64], Floats]:
@@ -163,6 +214,11 @@ class IVF(Index):
             ``k`` best (of the ``refine * k``, with refinement); at least 1. Empty lists
             count, but none does before there are k. None never stops. The lists of each
             query are then scanned apart, also in a batch.
+        filter : array, callable or Prepared, optional
+            Which vectors may be found: their ids; or a mask (m,) of bool, where id i
+            passes if ``i < m`` and ``mask[i]``; or a function that is given all ids
+            (ntotal,) int64 and returns a mask of them; or what ``prepare_filter`` made
+            of one, which saves the time that this takes.
         threads : int, optional
             All cores for a batch, 1 for a single query by default.
         distance_computations : (nq,) int64 array, optional
@@ -179,9 +235,9 @@ class IVF(Index):
         ValueError
             As ``Flat.search``, and ``nprobe`` or ``patience`` out of range.
         """
-        k = validation.integer(k, "k", 1)
+        k = validation.integer(k, "k", 1, MOST)
         effort = self._effort(nprobe, patience)
-        return self._search(Q, k, threads, distance_computations, effort)
+        return self._search(Q, k, threads, distance_computations, filter, effort)
 
     def _effort(self, nprobe: int | None, patience: int | None) -> tuple[int, int]:
         """Return what a scan takes; raise ValueError where it is out of range."""
@@ -222,23 +278,23 @@ class IVF(Index):
         >>> [trace] = index.trace(q, nprobe=16)
         >>> [(visit.list, visit.size, visit.changed) for visit in trace.visits]
         """
-        k = validation.integer(k, "k", 1)
+        k = validation.integer(k, "k", 1, MOST)
         effort = self._effort(nprobe, patience)
         return [self._told(outcome) for outcome in self._trace(Q, k, effort)]
 
-    def _record(self, desk: Desk, effort: tuple[int, int]) -> Visited:
+    def _record(self, state: State, desk: Desk, effort: tuple[int, int]) -> Visited:
         visited = _room(effort[0])
         desk.scored[0] = search_recorded(
-            self._structure(), desk.query[0], effort, desk.scratch, desk.keys[0],
+            state.structure, desk.query[0], effort, desk.scratch, desk.keys[0],
             desk.ids[0], visited,
         )  # fmt: skip
         return visited
 
     def _told(self, outcome: Outcome) -> ListsTrace:
         visited = outcome.record or _room(0)
-        n, nlist = int(visited.used[0]), len(self._centroids)
-        offsets, lists = self._offsets, visited.lists[:n]
-        members = [self._row_ids[offsets[c] : offsets[c + 1]] for c in lists]
+        n, nlist, cells = int(visited.used[0]), self.nlist or 0, self._held
+        lists = visited.lists[:n]
+        members = [_members(cells, c) for c in lists]
         return traces.lists(
             self._counted(outcome, nlist),
             nlist,
@@ -249,47 +305,62 @@ class IVF(Index):
         )
 
     def _nearest(
-        self, Q: Floats, k: int, threads: int, scored: NDArray[np.int64], effort: Any
-    ) -> tuple[Floats, NDArray[np.int32]]:
+        self, state: State, Q: Floats, k: int, threads: int, scored: NDArray[np.int64],
+        effort: Any,
+    ) -> tuple[Floats, NDArray[np.int32]]:  # fmt: skip
+        if isinstance(state.structure, Listed):
+            scored[:] = len(state.structure.rows)
+            key, some = self._metric.key, state.structure.rows
+            return exact.search_among(key, state.originals, some, Q, k, threads)
+        shared = self._shares(len(Q))
+        if isinstance(state.structure, ListedInLists) and shared and state.selected:
+            scored[:] = len(state.structure.rows)
+            key, rows, some = self._metric.key, state.held.packed, state.structure.rows
+            return exact.search_among(
+                key, rows, some, Q, k, threads, state.selected.positions
+            )
         nq, (nprobe, patience) = len(Q), effort
         keys, ids = np.empty((nq, k), np.float32), np.empty((nq, k), np.int32)
         results = keys, ids, scored
-        small = 4 * self._list_query_size(Q.shape[1]) <= _MOST_QUERY_BYTES
+        small = 4 * self._list_query_size(state) <= _MOST_QUERY_BYTES
         together = nq >= _FEWEST_TOGETHER and small and patience >= nprobe
+        together &= isinstance(state.structure, Lists)
         if together and on("list-major"):
-            self._search_together(Q, nprobe, threads, results)
+            self._search_together(state, Q, nprobe, threads, results)
         else:
-            self._search_alone(Q, effort, threads, results)
+            self._search_alone(state, Q, effort, threads, results)
         return keys, ids
 
     def _search_alone(
-        self, Q: Floats, effort: tuple[int, int], threads: int, results: Results
-    ) -> None:
+        self, state: State, Q: Floats, effort: tuple[int, int], threads: int,
+        results: Results,
+    ) -> None:  # fmt: skip
         """Search query after query, each list in order of its centroid's distance."""
-        lists = self._structure()
 
         def work(ranges: parallel.Ranges) -> None:
-            desk = self._borrow(results[1].shape[1], effort)
+            desk = self._borrow(state, results[1].shape[1], effort)
             for a, b in ranges:
                 part = (of[a:b] for of in results)
-                search(lists, Q[a:b], effort, desk.scratch, *part)
-            self._spare.append(desk)
+                search(state.structure, Q[a:b], effort, desk.scratch, *part)
+            state.spare.append(desk)
 
         parallel.run(work, len(Q), _SEARCH_CHUNK, threads)
 
     def _search_together(
-        self, Q: Floats, nprobe: int, threads: int, results: Results
+        self, state: State, Q: Floats, nprobe: int, threads: int, results: Results
     ) -> None:
         """Search list after list, each for all queries of a chunk that probe it."""
-        (nq, d), lists = Q.shape, self._structure()
-        key, norms = self._metric.key, self._centroid_norms
-        near, probes = exact.search(key, self._centroids, Q, nprobe, threads, norms)
-        size = self._list_query_size(d)
+        (nq, d), lists, cells = Q.shape, state.structure, state.held
+        key, nlist = self._metric.key, len(cells.centroids)
+        near, probes = exact.search(
+            key, cells.centroids, Q, nprobe, threads, cells.norms
+        )
+        size = self._list_query_size(state)
         chunk = max(_SEARCH_CHUNK, min(_QUERY_BYTES // (4 * size), -(-nq // threads)))
 
         def work(ranges: parallel.Ranges) -> None:
             buffers, room = query_buffers(min(nq, chunk), size), np.empty(2 * d, "f4")
-            starts = np.empty(len(self._centroids) + 1, np.int64)
+            starts = np.empty(nlist + 1, np.int64)
             order = np.empty(min(nq, chunk) * nprobe, np.int64)
             for a, b in ranges:
                 scan.search_together(
@@ -299,82 +370,156 @@ class IVF(Index):
 
         parallel.run(work, nq, chunk, threads)
 
-    def _structure(self) -> Lists:
-        lists: Lists = self._lists
-        return lists
-
-    def _scratch(self, effort: tuple[int, int]) -> ListScratch:
-        d = self._d or 0
-        of_centroids = shadows.query_size(self._lists.centroids, d)
-        size = max(of_centroids, self._list_query_size(d), len(self._centroids), 2 * d)
+    def _scratch(
+        self, state: State, effort: tuple[int, int]
+    ) -> ListScratch | FlatScratch:
+        nlist, d = state.held.centroids.shape
+        if isinstance(state.structure, Listed):
+            return FlatScratch(aligned((d,), np.float32), aligned((2 * d,), np.float32))
+        of_centroids = shadows.query_size(state.held.coarse, d)
+        size = max(of_centroids, self._list_query_size(state), nlist, 2 * d)
         return ListScratch(
             probe_keys=np.empty(effort[0], np.float32),
             probes=np.empty(effort[0], np.int32),
             buffers=aligned((4, -(-size // 16) * 16), np.float32),
         )
 
-    def _fits(self, scratch: ListScratch, effort: tuple[int, int]) -> bool:
-        return len(scratch.probes) >= effort[0]
+    def _fits(
+        self, scratch: ListScratch | FlatScratch, effort: tuple[int, int]
+    ) -> bool:
+        return isinstance(scratch, FlatScratch) or len(scratch.probes) >= effort[0]
 
-    def _list_query_size(self, d: int) -> int:
-        of_rows = shadows.query_size(self._lists.store, d)
+    def _list_query_size(self, state: State) -> int:
+        d = state.held.centroids.shape[1]
+        of_rows = shadows.query_size(state.held.store, d)
         return max(of_rows, self._codec.scan_query_size(d))
 
-    def _make_lists(self, threads: int) -> Lists:
-        """Return the arrays as the kernels see them."""
-        key, centre = self._metric.key, self._centroids.mean(axis=0, keepdims=True)
-        sizes, nlist = np.diff(self._offsets), len(self._centroids)
-        codec, block = self._codec, self._codec.block
-        if isinstance(codec, Float32) and shadows.pays(key, centre.shape[1]):
-            block = BLOCK
-        slots = np.concatenate([[0], np.cumsum(-(-sizes // block) * block)])
-        if isinstance(codec, PQ) and self._mean is not None:
-            store = codec.residual_store(self._packed, self._cross)
-        elif isinstance(codec, Float32):
-            own = np.arange(len(self._packed))
-            own += np.repeat(slots[:-1] - self._offsets[:-1], sizes)
-            owners = shadows.owners(key, self._packed, self._centroids, sizes)
-            centres = centre if owners is None else self._centroids
-            store = shadows.store(key, self._packed, own, centres, threads, owners)
+    def _filtered(
+        self, state: State, selected: Filter, effort: tuple[int, int], nq: int
+    ) -> tuple[State, tuple[int, int]]:
+        lists, n, nlist = state.structure, state.names.n, len(state.held.centroids)
+        (nprobe, patience), some = effort, len(selected)
+        structure: Any
+        if filters.lists_pay(nprobe, nlist, n, some, self._row_cost(nq)):
+            places = self._places(state)
+            structure = filters.filtered_lists(lists, selected, nprobe, places)
+            more = filters.probes(nprobe, nlist, n, some)
+            effort = more, more if patience >= nprobe else patience
+        elif self._refine is not None:
+            every = Everything(state.final.originals, n, None)
+            return state.among(selected, filters.listed(every, selected), True), effort
         else:
-            store = codec.scan_store(self._packed, key)
-        numbers = np.arange(nlist)
+            structure = filters.listed_in_lists(lists, selected, self._places(state))
+        return state.among(selected, structure), effort
+
+    def _places(self, state: State) -> filters.Positions:
+        """Return where in the lists each position is (n,)."""
+        if state.places is None:
+            row_ids = state.held.row_ids
+            places = np.empty_like(row_ids)
+            places[row_ids] = np.arange(len(row_ids), dtype=np.int32)
+            state.places = places
+        return state.places
+
+    def _structure(self, held: Cells, n: int, originals: Any) -> Lists:
         return Lists(
-            centroids=shadows.store(key, self._centroids, numbers, centre, threads),
-            offsets=self._offsets,
-            slots=slots,
-            store=store,
-            row_ids=self._row_ids,
+            centroids=held.coarse,
+            offsets=held.offsets,
+            slots=self._slots(held),
+            store=held.store,
+            row_ids=held.row_ids,
             residual=self._residual,
-            mean=self._mean,
+            mean=self._mean(held),
             columns=self._codec.columns,
         )
 
+    def _mean(self, cells: Cells) -> Floats | None:
+        """Return the centroids' mean, which queries for residuals are taken from."""
+        if not (self._residual and self._metric.key == "l2"):
+            return None
+        mean: Floats = cells.centroids.mean(axis=0)
+        return mean
+
+    def _slots(self, cells: Cells) -> NDArray[np.int64]:
+        """Return where each list begins in its store (nlist + 1,)."""
+        block, d = self._codec.block, cells.centroids.shape[1]
+        if isinstance(self._codec, Float32) and shadows.pays(self._metric.key, d):
+            block = BLOCK
+        return np.concatenate([[0], np.cumsum(-(-cells.sizes // block) * block)])
+
+    def _stored(
+        self, cells: Cells, threads: int, stored: Stored | None = None
+    ) -> Cells:
+        """Return the same with its stores made anew, or as they were stored."""
+        codec, key, sizes = self._codec, self._metric.key, cells.sizes
+        centre = cells.centroids.mean(axis=0, keepdims=True)
+        numbers = np.arange(len(sizes))
+        coarse = shadows.store(key, cells.centroids, numbers, centre, threads)
+        if isinstance(codec, PQ) and self._mean(cells) is not None:
+            store = codec.residual_store(cells.packed, cells.cross)
+        elif isinstance(codec, Float32):
+            slots = self._slots(cells)
+            if stored is not None:
+                both = centre, cells.centroids
+                store = shadows.restored(key, cells.packed, slots, both, stored)
+            else:
+                own = np.arange(len(cells.packed))
+                own += np.repeat(slots[:-1] - cells.offsets[:-1], sizes)
+                owners = shadows.owners(key, cells.packed, cells.centroids, sizes)
+                centres = centre if owners is None else cells.centroids
+                store = shadows.store(key, cells.packed, own, centres, threads, owners)
+        else:
+            store = codec.scan_store(cells.packed, key)
+        return cells._replace(coarse=coarse, store=store)
+
     # --- building ---------------------------------------------------------------------
 
-    def _insert(self, X: Floats, threads: int) -> None:
-        if self._ntotal == 0:
-            self._partition(X, threads)
-        labels = self._assign(X, threads)
+    def _insert(
+        self, X: Floats, originals: Floats, capacity: int, threads: int,
+        progress: Progress,
+    ) -> Cells:  # fmt: skip
+        cells = self._held
+        if cells is None:
+            cells = self._partition(X, threads)
+            progress(0, len(X))
+        labels = self._assign(cells, X, threads)
         if self._residual:
-            own = self._centroids[labels]
+            own = cells.centroids[labels]
             codes = self._codes(X - own, threads)
-            cross = self._crosses(codes, own, threads)
+            cross = self._crosses(cells, codes, own, threads)
         else:
             codes, cross = self._codes(X, threads), _NOTHING
-        self._merge(labels, self._codec.pack(codes), cross, threads)
+        cells = self._merge(cells, labels, self._codec.pack(codes), cross)
+        cells = self._stored(cells, threads)
+        progress(len(X), len(X))
+        return cells
 
-    def _crosses(self, codes: NDArray[np.uint8], own: Floats, threads: int) -> Floats:
+    def _crosses(
+        self, cells: Cells, codes: NDArray[np.uint8], own: Floats, threads: int
+    ) -> Floats:
         """Return ‖r̂‖² + 2⟨c, r̂⟩ of codes and their centroids (see ``ResidualL2``)."""
-        if self._mean is None:
+        mean = self._mean(cells)
+        if mean is None:
             return _NOTHING
         residual = self._codec.decode(codes, threads=threads)
-        both = residual + 2 * (own - self._mean)
+        both = residual + 2 * (own - mean)
         cross: Floats = np.einsum("ij,ij->i", residual, both)
         return cross
 
-    def _partition(self, X: Floats, threads: int) -> None:
-        """Find the centroids, of lists that are still empty."""
+    def _audited(self) -> Iterator[str]:
+        if self._held is None:
+            return
+        offsets, row_ids = self._held.offsets, self._held.row_ids
+        n = self._state.names.n
+        if offsets[0] != 0 or offsets[-1] != n or (np.diff(offsets) < 0).any():
+            yield f"the lists do not ascend from 0 to {n}"
+        inside = row_ids[(row_ids >= 0) & (row_ids < n)]
+        strays = int((np.bincount(inside, minlength=n) != 1).sum())
+        if strays or len(inside) < len(row_ids):
+            yield f"{max(strays, len(row_ids) - len(inside))} vectors not in one list"
+
+    def _partition(self, X: Floats, threads: int) -> Cells:
+        """Return the centroids, of lists that are still empty."""
         n = len(X)
         nlist = self._nlist
         if nlist is None:
@@ -385,45 +530,68 @@ class IVF(Index):
             )
         rng = np.random.default_rng(self._seed)
         spherical = self._metric.name == "cosine"
-        centroids = kmeans(X, nlist, rng, threads, spherical=spherical)
-        self._centroids = aligned_copy(centroids)
-        self._centroid_norms = row_norms(self._centroids)
-        if self._residual and self._metric.key == "l2":
-            self._mean = self._centroids.mean(axis=0)
-        self._offsets = np.zeros(nlist + 1, np.int64)
-
-    def _assign(self, X: Floats, threads: int) -> NDArray[np.int32]:
-        key = "l2" if self._metric.name == "ip" else self._metric.key
-        _, labels = exact.search(
-            key, self._centroids, X, 1, threads, self._centroid_norms
+        centroids = aligned_copy(kmeans(X, nlist, rng, threads, spherical=spherical))
+        return Cells(
+            centroids,
+            norms=row_norms(centroids),
+            offsets=np.zeros(nlist + 1, np.int64),
+            row_ids=np.empty(0, np.int32),
+            packed=np.empty((0, 0), np.float32),
+            cross=_NOTHING,
         )
+
+    def _assign(self, cells: Cells, X: Floats, threads: int) -> NDArray[np.int32]:
+        key = "l2" if self._metric.name == "ip" else self._metric.key
+        _, labels = exact.search(key, cells.centroids, X, 1, threads, cells.norms)
         return labels[:, 0]
 
     def _merge(
-        self,
-        labels: NDArray[np.int32],
-        packed: NDArray[Any],
+        self, cells: Cells, labels: NDArray[np.int32], packed: NDArray[Any],
         cross: Floats,
-        threads: int,
-    ) -> None:
+    ) -> Cells:  # fmt: skip
         """Put new vectors behind those of their list; lists stay contiguous."""
-        nlist = len(self._centroids)
-        own = np.repeat(np.arange(nlist, dtype=np.int32), np.diff(self._offsets))
+        n, sizes = len(cells.row_ids), cells.sizes
+        own = np.repeat(np.arange(len(sizes), dtype=np.int32), sizes)
         order = np.argsort(np.concatenate([own, labels]), kind="stable")
-        ids = np.arange(self._ntotal, self._ntotal + len(labels), dtype=np.int32)
-        counts = np.bincount(labels, minlength=nlist)
-        if self._ntotal:
-            sizes = np.diff(self._offsets)
-            before = self._codec.disarrange(self._packed, sizes)
+        ids = np.arange(n, n + len(labels), dtype=np.int32)
+        if n:
+            before = self._codec.disarrange(cells.packed, sizes)
             packed = np.concatenate([before, packed])
-        in_lists = aligned(packed.shape, packed.dtype)
-        np.take(packed, order, axis=0, out=in_lists)
-        self._row_ids = np.concatenate([self._row_ids, ids])[order]
         if len(cross):
-            self._cross = np.concatenate([self._cross, cross])[order]
-        self._offsets = self._offsets + np.concatenate([[0], np.cumsum(counts)])
-        self._packed = self._codec.arrange(in_lists, np.diff(self._offsets))
-        self._lists = self._make_lists(threads)
+            cross = np.concatenate([cells.cross, cross])
+        sizes = sizes + np.bincount(labels, minlength=len(sizes))
+        ids = np.concatenate([cells.row_ids, ids])
+        return self._rearranged(cells, order, packed, cross, sizes, ids)
+
+    def _rearranged(
+        self, cells: Cells, order: NDArray[np.int64], packed: NDArray[Any],
+        cross: Floats, sizes: NDArray[np.int64], ids: NDArray[np.int32],
+    ) -> Cells:  # fmt: skip
+        """Return lists of ``sizes`` of what stands at ``order`` in three arrays."""
+        return cells._replace(
+            offsets=np.concatenate([[0], np.cumsum(sizes)]),
+            row_ids=ids[order],
+            packed=self._codec.arrange(taken(packed, order), sizes),
+            cross=cross[order] if len(cross) else cross,
+        )
+
+    def _select(self, held: Cells, kept: Kept, threads: int) -> Cells:
+        stay = kept[held.row_ids]
+        owner = np.repeat(np.arange(len(held.sizes)), held.sizes)[stay]
+        cells = self._rearranged(
+            held,
+            np.flatnonzero(stay),
+            self._codec.disarrange(held.packed, held.sizes),
+            held.cross,
+            np.bincount(owner, minlength=len(held.sizes)),
+            (np.cumsum(kept) - 1).astype(np.int32)[held.row_ids],
+        )
+        return self._stored(cells, threads)
+
+
+def _members(cells: Cells, which: int) -> NDArray[np.int32]:
+    """Return the positions of a list's vectors."""
+    return cells.row_ids[cells.offsets[which] : cells.offsets[which + 1]]
 
 
 def _room(nprobe: int) -> Visited:

@@ -47,21 +47,35 @@ def aligned_copy(array: NDArray[Any]) -> NDArray[Any]:
     return copy
 
 
-def grown(array: NDArray[Any], used: int, more: NDArray[Any]) -> NDArray[Any]:
+def grown(
+    array: NDArray[Any], used: int, more: NDArray[Any], capacity: int | None = None
+) -> NDArray[Any]:
     """Return ``array[:used]`` with ``more`` behind it, in place where there is room.
 
     A first fill is exact; later ones leave half as much again, so that many small
-    additions copy each vector O(1) times.
+    additions copy each vector O(1) times. With a ``capacity`` the array is kept if that
+    is its length, and copied into one of that length if not.
     """
     n = used + len(more)
-    if len(array) < n:
-        capacity = n if used == 0 else max(n, used + used // 2)
-        bigger = aligned((capacity, *more.shape[1:]), more.dtype)
+    if len(array) < n if capacity is None else len(array) != capacity:
+        bigger = aligned((capacity or roomy(used, n), *more.shape[1:]), more.dtype)
         if used:
             bigger[:used] = array[:used]
         array = bigger
     array[used:n] = more
     return array
+
+
+def taken(array: NDArray[Any], rows: NDArray[np.int64]) -> NDArray[Any]:
+    """Return some rows, as ``aligned_copy`` would."""
+    some = aligned((len(rows), *array.shape[1:]), array.dtype)
+    np.take(array, rows, axis=0, out=some)
+    return some
+
+
+def roomy(used: int, n: int) -> int:
+    """Return the length of an array that is to hold ``n``, and held ``used``."""
+    return n if used == 0 else max(n, used + used // 2)
 
 
 class _Kept(threading.local):

@@ -17,6 +17,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from ann import validation
+
 _ALIASES = {
     "l2": "l2",
     "euclidean": "l2",
@@ -55,12 +57,7 @@ class Metric:
         from ann.kernels import rows
 
         if self.name != "cosine":
-            row = rows.first_longer(X, LONGEST)
-            if row >= 0:
-                raise ValueError(
-                    f"{name} must have norms <= {LONGEST:g}, whose squares float32 can "
-                    f"hold, got {row_norms(X[row : row + 1])[0]:g} in row {row}"
-                )
+            check_norms(X, name, LONGEST)
             return X
         prepared = np.empty_like(X)
         zero = rows.normalize(X, prepared)
@@ -84,6 +81,18 @@ def metric(name: str) -> Metric:
     if canonical is None:
         raise ValueError(f"metric must be one of {', '.join(_ALIASES)}, got {name!r}")
     return Metric(canonical)
+
+
+def check_norms(X: NDArray[np.float32], name: str, longest: float) -> None:
+    """Raise ValueError where a row's norm is above ``longest``."""
+    from ann.kernels import rows
+
+    row = rows.first_longer(X, longest)
+    if row >= 0:
+        raise ValueError(
+            f"{name} must have norms <= {longest:g}, whose squares float32 can hold, "
+            f"got {row_norms(X[row : row + 1])[0]:g} in row {row}"
+        )
 
 
 def row_norms(X: NDArray[np.float32]) -> NDArray[np.float64]:
@@ -112,12 +121,20 @@ def similarity(metric_name: str, distances: ArrayLike) -> NDArray[np.float32]:
         ``1 / (1 + distance)`` in (0, 1] for ``l2`` and ``l1``. A missing neighbour
         (+inf) gives −inf for ``cosine`` and ``ip``, 0 for ``l2`` and ``l1``.
 
+    Raises
+    ------
+    ValueError
+        An unknown metric; distances that are no numbers, NaN, or under ``l2`` and
+        ``l1`` negative.
+
     Examples
     --------
     >>> float(similarity("cosine", 0.25))
     0.75
     """
-    name, values = metric(metric_name).name, np.asarray(distances, dtype=np.float32)
+    name = metric(metric_name).name
+    low = 0.0 if name in ("l2", "l1") else -np.inf
+    values = validation.distances(distances, low, name)
     if name == "cosine":
         return np.float32(1.0) - values
     if name == "ip":

@@ -11,6 +11,7 @@ from ann.kernels.shadow import ListShadow, Shadow
 from ann.kernels.stores import ROWS
 from ann.kernels.tricks import on
 from ann.memory import aligned
+from ann.stored import Stored
 
 _CHUNK = 1024  # rows
 _SAMPLE, _NEAR = 1024, 0.25  # rows, and how near their centres they have to be
@@ -59,7 +60,7 @@ def store(
         return exact
     if key == "dot":
         centres = np.zeros((1, d), np.float32)
-    blocks = int(slots[-1]) // shadow.BLOCK + 1
+    blocks = int(slots[-1]) // shadow.BLOCK + 1 if n else 1
     codes = aligned((blocks, shadow.width(d) // 4, 4 * shadow.BLOCK), np.uint8)
     terms = aligned((blocks, 4, shadow.BLOCK), np.float32)
     codes.fill(shadow.ZERO)
@@ -97,6 +98,39 @@ def owners(
 def arrays(of: Any) -> list[NDArray[Any]]:
     """Return what a store holds beside its rows."""
     return [of.codes, of.terms] if isinstance(of, Shadow) else []
+
+
+def saved(of: Any) -> dict[str, NDArray[Any]]:
+    """Return what a file keeps of a store beside its rows."""
+    if not isinstance(of, Shadow):
+        return {}
+    kind = "own" if isinstance(of, ListShadow) else "common"
+    return {f"shadow.{kind}.codes": of.codes, f"shadow.{kind}.terms": of.terms}
+
+
+def restored(
+    key: str,
+    rows: Floats,
+    slots: NDArray[np.int64],
+    centres: tuple[Floats, Floats],
+    stored: Stored,
+) -> Any:
+    """Return the store of which ``saved`` told; ``slots`` (nlist + 1,) of the lists.
+
+    ``centres`` are those of a ``Shadow`` and of a ``ListShadow``.
+    """
+    exact, d = ROWS[key](rows), rows.shape[1]
+    if not pays(key, d):
+        return exact
+    own = key == "l2" and stored.has("shadow.own.codes")
+    kind, cls = ("own", ListShadow) if own else ("common", Shadow)
+    centre = centres[own] if key == "l2" else np.zeros((1, d), np.float32)
+    blocks = max(1, int(slots[-1]) // shadow.BLOCK)
+    shape = blocks, shadow.width(d) // 4, 4 * shadow.BLOCK
+    codes = stored.array(f"shadow.{kind}.codes", np.uint8, shape)
+    shape = blocks, 4, shadow.BLOCK
+    terms = stored.array(f"shadow.{kind}.terms", np.float32, shape)
+    return cls(exact, codes, terms, centre, key == "l2")
 
 
 def query_size(of: Any, d: int) -> int:

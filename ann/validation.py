@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 _BLOCK = 8192  # rows looked at together, so that a check allocates little
+_LARGEST = 2**63 - 1  # that any kernel could take
 
 
 def vectors(X: ArrayLike, name: str, d: int | None = None) -> NDArray[np.float32]:
@@ -22,9 +23,7 @@ def vectors(X: ArrayLike, name: str, d: int | None = None) -> NDArray[np.float32
         Not numeric, not two-dimensional, zero or wrong width, or a value that is not
         finite in float32. Names the rule, the limit, the value and the row.
     """
-    array = np.asarray(X)
-    if array.dtype.kind not in "fiub":
-        raise ValueError(f"{name} must hold real numbers, got dtype {array.dtype}")
+    array = numbers_of(X, name)
     if array.ndim != 2:
         raise ValueError(f"{name} must have shape (n, d), got {array.shape}")
     if array.shape[1] == 0:
@@ -36,6 +35,55 @@ def vectors(X: ArrayLike, name: str, d: int | None = None) -> NDArray[np.float32
             array = np.require(array, np.float32, ["C", "W", "A"])
     for start in range(0, len(array), _BLOCK):
         _check_finite(array[start : start + _BLOCK], name, start)
+    return array
+
+
+def queries(Q: ArrayLike, d: int | None) -> tuple[NDArray[np.float32], bool]:
+    """Return ``Q`` as ``vectors`` does, and whether it is a single one, (d,)."""
+    array = numbers_of(Q, "Q")
+    single = array.ndim == 1
+    return vectors(array[None] if single else array, "Q", d), single
+
+
+def vector(x: ArrayLike, name: str, d: int | None = None) -> NDArray[np.float32]:
+    """Return ``x`` (d,) as (1, d): otherwise as ``vectors``."""
+    array = numbers_of(x, name)
+    if array.ndim != 1:
+        raise ValueError(f"{name} must have shape (d,), got {array.shape}")
+    return vectors(array[None], name, d)
+
+
+def numbers_of(values: ArrayLike, name: str) -> NDArray[Any]:
+    """Return an array of any shape and real dtype; ValueError otherwise."""
+    array = np.asarray(unmasked(values, name))
+    if array.dtype.kind not in "fiub":  # one object: None, a sparse matrix, a set, …
+        got = f"dtype {array.dtype}" if array.ndim else type(array.item()).__name__
+        raise ValueError(f"{name} must hold real numbers, got {got}")
+    return array
+
+
+def unmasked(values: Any, name: str) -> Any:
+    """Return ``values``; ValueError for an array that hides some behind a mask."""
+    if isinstance(values, np.ma.MaskedArray) and np.ma.is_masked(values):
+        hidden = np.ma.getmaskarray(values).sum()
+        raise ValueError(f"{name} must have no masked values, got {hidden}")
+    return values
+
+
+def distances(values: ArrayLike, low: float, under: str) -> NDArray[np.float32]:
+    """Return distances as float32: at least ``low`` under a metric, or +inf.
+
+    Raises
+    ------
+    ValueError
+        Not real numbers, NaN, or too small.
+    """
+    with np.errstate(over="ignore"):  # what float32 cannot hold is as far as can be
+        array = numbers_of(values, "distances").astype(np.float32)
+    wrong = array[~(array >= low) | (array == -np.inf)]
+    if wrong.size:
+        rule = "numbers" if low == -np.inf else f">= {low:g}"
+        raise ValueError(f"distances must be {rule} under {under}, got {wrong[0]}")
     return array
 
 
@@ -51,37 +99,29 @@ def _check_finite(block: NDArray[np.float32], name: str, start: int) -> None:
         )
 
 
-def new_ids(
-    ids: ArrayLike | None, n: int, taken: NDArray[np.int64] | None, ntotal: int
-) -> NDArray[np.int64] | None:
-    """Return the ids of ``n`` new vectors, or None while all are 0, 1, 2, ….
-
-    ``taken`` are the ids given so far (None: ``0..ntotal-1``).
+def ids(ids: ArrayLike, n: int | None = None) -> NDArray[np.int64]:
+    """Return ids as (n,) int64.
 
     Raises
     ------
     ValueError
-        Not integers, wrong length, negative, or given twice.
+        Not integers, wrong shape, negative, or given twice.
     """
-    if ids is None and taken is None:
-        return None
-    if ids is None:
-        array = np.arange(ntotal, ntotal + n, dtype=np.int64)
-    else:
-        raw = np.asarray(ids)
-        if raw.dtype.kind not in "iu" and raw.size:
-            raise ValueError(f"ids must be integers, got dtype {raw.dtype}")
-        if raw.shape != (n,):
-            raise ValueError(f"ids must have shape ({n},), got {raw.shape}")
-        if raw.size and (raw.min() < 0 or raw.max() > np.iinfo(np.int64).max):
-            worst = raw.min() if raw.min() < 0 else raw.max()
-            raise ValueError(f"ids must be in [0, 2**63 - 1], got {worst}")
-        array = raw.astype(np.int64)
-    before = np.arange(ntotal, dtype=np.int64) if taken is None else taken
+    raw = np.asarray(unmasked(ids, "ids"))
+    if raw.dtype.kind not in "iu" and raw.size:
+        raise ValueError(f"ids must be integers, got dtype {raw.dtype}")
+    if n is not None and raw.shape != (n,):
+        raise ValueError(f"ids must have shape ({n},), got {raw.shape}")
+    if raw.ndim != 1:
+        raise ValueError(f"ids must have shape (n,), got {raw.shape}")
+    if raw.size and (raw.min() < 0 or raw.max() > np.iinfo(np.int64).max):
+        worst = raw.min() if raw.min() < 0 else raw.max()
+        raise ValueError(f"ids must be in [0, 2**63 - 1], got {worst}")
+    array = raw.astype(np.int64)
     values, counts = np.unique(array, return_counts=True)
-    twice = values[(counts > 1) | np.isin(values, before)]
-    if len(twice):
-        raise ValueError(f"ids must be unique, got {twice[0]} more than once")
+    if len(values) < len(array):
+        twice = values[counts > 1][0]
+        raise ValueError(f"ids must be unique, got {twice} more than once")
     return array
 
 
@@ -98,19 +138,24 @@ def one_of(value: Any, name: str, choices: tuple[int, ...]) -> int:
     return number
 
 
-def real(value: Any, name: str, low: float) -> float:
-    """Return ``value`` as a finite float of at least ``low``.
+def real(value: Any, name: str, low: float, high: float = math.inf) -> float:
+    """Return ``value`` as a finite float in ``[low, high]``.
 
     Raises
     ------
     ValueError
-        Not a real number, not finite, or too small.
+        Not a real number, not finite, or out of range.
     """
     if isinstance(value, bool | np.bool_) or not isinstance(value, numbers.Real):
         raise ValueError(f"{name} must be a real number, got {value!r}")
-    number = float(value)
+    try:
+        number = float(value)
+    except OverflowError:  # an int that no float can hold
+        number = -math.inf if value < 0 else math.inf
     if not (math.isfinite(number) and number >= low):
         raise ValueError(f"{name} must be finite and >= {low:g}, got {number:g}")
+    if number > high:
+        raise ValueError(f"{name} must be <= {high:g}, got {number:g}")
     return number
 
 
@@ -128,7 +173,16 @@ def integer(
     if number < low or (high is not None and number > high):
         bounds = f">= {low}" if high is None else f"in [{low}, {limit}{high}]"
         raise ValueError(f"{name} must be {bounds}, got {number}")
+    if number > _LARGEST:
+        raise ValueError(f"{name} must be <= 2**63 - 1, got {number}")
     return number
+
+
+def boolean(value: Any, name: str) -> bool:
+    """Return ``value`` as a bool; ValueError for anything that is not one."""
+    if not isinstance(value, bool | np.bool_):
+        raise ValueError(f"{name} must be True or False, got {value!r}")
+    return bool(value)
 
 
 def _index(value: Any, name: str) -> int:

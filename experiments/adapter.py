@@ -124,6 +124,10 @@ class Adapter(ABC):
         """Return how many vectors each query was compared with, if that is known."""
         return None
 
+    def problems(self) -> str | None:
+        """Return what an audit of the index finds wrong, if the library has one."""
+        return None
+
     @property
     @abstractmethod
     def nbytes(self) -> int:

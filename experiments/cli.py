@@ -231,6 +231,42 @@ def bulk(
         console.print(table)
 
 
+@app.command()
+def trust(
+    config: Annotated[
+        Path, typer.Argument(help="A TOML file; or an earlier study's directory.")
+    ],
+    out: OutOption = None,
+    force: ForceOption = False,
+) -> None:
+    """Measure what becomes of an index by churn, filters or hostile data."""
+    from rich.console import Console
+
+    from experiments import config as configs
+    from experiments import results
+    from experiments.provenance import command_line, config_table
+    from experiments.strict import ConfigError
+    from experiments.trust import study
+
+    console = Console()
+    try:
+        if config.is_dir():
+            _trusted(config, console)
+            return
+        loaded = configs.load(config, configs.Trust)
+        plan = study.make(loaded)
+        out = out or Path("results") / loaded.name
+        results.claim(out, config_table(loaded), force)
+        lines = study.run(plan, loaded, out, console, command_line())
+        _trusted(out, console)
+    except (ConfigError, OSError, ValueError) as error:
+        _stop(str(error))
+    except KeyboardInterrupt:
+        _stop(f"interrupted; what was measured is in {out}", 130)
+    if any(not line.status.startswith(_FINE) for line in lines):
+        raise SystemExit(1)
+
+
 @app.command("import", rich_help_panel=FILES)
 def import_(
     file: Annotated[
@@ -628,6 +664,17 @@ def _taken_apart(out: Path, console: Console) -> None:
         console.print(stack)
     results.write_table(out / results.ABLATION, table)
     print(f"{len(figure.draw(run, table, out / 'figures'))} figures in {out}/figures")
+
+
+def _trusted(out: Path, console: Console) -> None:
+    """Print and draw what the files of a study of trust say."""
+    from experiments.results import FIGURES
+    from experiments.trust import study, telling
+
+    lines, stamp = study.read(out)
+    for table in telling.tables(lines):
+        console.print(table)
+    print(f"{len(telling.draw(lines, stamp, out / FIGURES))} figures in {out}")
 
 
 def _ratios(out: Path, console: Console, pairs: list[tuple[str, str]]) -> bool:

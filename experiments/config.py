@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import tomllib
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, Literal, Self, TypeVar
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
 import ann.metrics
 from experiments.strict import ConfigError, Strict, check
@@ -132,6 +132,65 @@ class Bulk(Study):
     clusters: list[Annotated[int, Field(ge=2)]] = Field(default_factory=list)
     iterations: int = Field(10, ge=1)
     per_cluster: int = Field(256, ge=1, le=256)
+
+
+class Churn(Strict):
+    """The ``[churn]`` table: so many times a ``share`` goes, and comes back."""
+
+    rounds: int = Field(20, ge=1)
+    share: float = Field(0.2, gt=0, lt=1)
+
+
+Share = Annotated[float, Field(gt=0, le=1)]
+Shape = Literal["random", "near", "far"]
+Form = Literal["mask", "ids", "function"]
+Trouble = Literal["twice", "copies", "sorted", "constant", "outliers"]
+
+
+class Filters(Strict):
+    """The ``[filters]`` table: what ``shares`` of the vectors pass, and which.
+
+    Those of a shape lie anywhere ("random"), or in the cells nearest to the queries or
+    farthest from them. A filter is made ready before it is searched by; where what
+    passes is random, ours get it in the ``forms`` that users have too.
+    """
+
+    shares: list[Share] = Field([0.5, 0.1, 0.01, 0.001], min_length=1)
+    shapes: list[Shape] = Field(["random", "near", "far"], min_length=1)
+    forms: list[Form] = Field(["mask", "ids", "function"])
+
+
+class Hostile(Strict):
+    """The ``[hostile]`` table: what is done to the data (experiments.trust.hostile).
+
+    One vector has ``copies``, at most half of all; ``outliers`` is the share of vectors
+    that are scaled by 1,000.
+    """
+
+    troubles: list[Trouble] = Field(
+        ["twice", "copies", "sorted", "constant", "outliers"], min_length=1
+    )
+    copies: int = Field(10_000, ge=2)
+    outliers: Share = 0.001
+
+
+class Trust(Config):
+    """A config of a study of trust: one of the three tables says which."""
+
+    churn: Churn | None = None
+    filters: Filters | None = None
+    hostile: Hostile | None = None
+
+    @model_validator(mode="after")
+    def _one_study(self) -> Self:
+        if sum(map(bool, (self.churn, self.filters, self.hostile))) != 1:
+            raise ValueError("one of [churn], [filters] and [hostile] must be there")
+        return self
+
+    @property
+    def study(self) -> str:
+        """The name of the table that is there."""
+        return next(s for s in ("churn", "filters", "hostile") if getattr(self, s))
 
 
 class Ablation(Study):

@@ -69,6 +69,10 @@ class _Ours(Adapter):
         self._index.search(Q, k=k, threads=1, distance_computations=counts, **params)
         return counts
 
+    def problems(self) -> str:
+        """Return what ``check`` finds; nothing in a sound index."""
+        return "; ".join(self._index.check().problems)
+
     def trace(self, q: Floats, search: Params, k: int) -> Any:
         """Return the trace of one query (d,); see ``ann.traces``."""
         [traced] = self._index.trace(q, k=k, **search.model_dump())

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args, get_type_hints
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,14 +25,15 @@ if TYPE_CHECKING:
 ROWS, PER_QUERY, PROVENANCE = "rows.csv", "per_query.parquet", "provenance.json"
 ROUNDS, RATIOS, ABLATION = "rounds.csv", "ratios.csv", "ablation.csv"
 BULK, LOAD, STEPS, EXPORT = "bulk.csv", "load.csv", "steps.csv", "rows.parquet"
+CHURN, FILTERS, HOSTILE = "churn.csv", "filters.csv", "hostile.csv"
 QUERIES, ANSWERS = "queries.parquet", "answers.parquet"
 FIGURES, FAILURES, PIECES = "figures", "failures.log", "pieces"
 PAGE = "report.html"
 PREVIOUS = "previous"
 DERIVED = (RATIOS, ABLATION, FIGURES, PAGE, EXPORT)
 OUTPUTS = (
-    ROWS, ROUNDS, BULK, LOAD, STEPS, PER_QUERY, QUERIES, ANSWERS, PROVENANCE, FAILURES,
-    PIECES, *DERIVED,
+    ROWS, ROUNDS, BULK, LOAD, STEPS, CHURN, FILTERS, HOSTILE, PER_QUERY, QUERIES,
+    ANSWERS, PROVENANCE, FAILURES, PIECES, *DERIVED,
 )  # fmt: skip
 
 ROUND_MEASURES = ("p50_us", "p99_us", "qps", "qps_1thread")
@@ -364,6 +365,31 @@ def write_table(path: Path, lines: Sequence[Any]) -> None:
         writer.writerow(flat[0] if flat else ())
         for columns in flat:
             writer.writerow(map(_cell, columns.values()))
+
+
+def read_table(path: Path, kind: Any) -> list[Any]:
+    """Read what ``write_table`` wrote of a dataclass without ratios.
+
+    Raises
+    ------
+    ValueError
+        When a column is missing or a cell is not what it should be.
+    """
+    hints = get_type_hints(kind)
+    try:
+        with path.open(newline="", encoding="utf-8") as file:
+            return [
+                kind(**{name: _value(line[name], hints[name]) for name in hints})
+                for line in csv.DictReader(file)
+            ]
+    except (KeyError, TypeError, ValueError) as error:
+        raise ValueError(f"{path}: {error!r}") from error
+
+
+def _value(cell: str, hint: Any) -> Any:
+    """Return a cell as a field of a type, or of a type or None, holds it."""
+    kind, *other = get_args(hint) or (hint,)
+    return None if other and not cell else kind(cell)
 
 
 def _columns(line: Any) -> Iterator[tuple[str, Any]]:

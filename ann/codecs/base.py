@@ -8,11 +8,13 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ann import parallel, validation
-from ann.metrics import Metric
+from ann.metrics import LONGEST, Metric, check_norms
+from ann.stored import Stored
 
 Floats = NDArray[np.float32]
 Codes = NDArray[np.uint8]
 Sizes = NDArray[np.int64]
+_LONGEST = 4 * LONGEST  # norm; an IVF codes differences of vectors that metrics take
 
 
 class Codec(ABC):
@@ -102,11 +104,13 @@ class Codec(ABC):
         Raises
         ------
         ValueError
-            ``X`` is empty, not finite, or of a width that the codec cannot take.
+            ``X`` is empty, not finite, has a norm above 4e18, or a width that the codec
+            cannot take.
         """
         vectors = validation.vectors(X, "X")
         if len(vectors) == 0:
             raise ValueError("X must have at least 1 row to train on, got 0")
+        self._check_norms(vectors, "X")
         self.check_width(vectors.shape[1])
         self._fit(vectors, validation.threads(threads, parallel.available()))
         self._d = vectors.shape[1]
@@ -118,7 +122,8 @@ class Codec(ABC):
         Raises
         ------
         ValueError
-            Not trained, or ``X`` is not finite or of another width.
+            Not trained, or ``X`` is not finite, of another width, or for ``PQ`` has a
+            norm above 4e18.
         """
         self._check_trained()
         vectors = validation.vectors(X, "X", self.d)
@@ -133,7 +138,8 @@ class Codec(ABC):
             Not trained, or ``codes`` are no codes of this codec.
         """
         self._check_trained()
-        array, width = np.asarray(codes), self._code_width()
+        array = np.asarray(validation.unmasked(codes, "codes"))
+        width = self._code_width()
         if array.dtype.kind not in "iu":
             raise ValueError(f"codes must be integers, got dtype {array.dtype}")
         if array.ndim != 2 or array.shape[1] != width:
@@ -163,12 +169,35 @@ class Codec(ABC):
 
     def arrays(self) -> list[NDArray[Any]]:
         """Return the learned arrays."""
-        learned = [getattr(self, name, None) for name in self._learned]
-        return [array for array in learned if array is not None]
+        return [getattr(self, name) for name in self._learned if hasattr(self, name)]
+
+    def _shapes(self, d: int) -> dict[str, tuple[int, ...]]:
+        """Return the shapes of the learned arrays, which are float32."""
+        return {}
+
+    def saved(self) -> dict[str, NDArray[Any]]:
+        """Return the learned arrays by name; none before ``train``."""
+        if not self.is_trained or self.d is None:
+            return {}
+        return {f"codec.{name}": getattr(self, name) for name in self._shapes(self.d)}
+
+    def restore(self, d: int, stored: Stored) -> None:
+        """Take over what ``saved`` returned."""
+        self.check_width(d)
+        for name, shape in self._shapes(d).items():
+            setattr(self, name, stored.finite(f"codec.{name}", shape))
+        self._d = d
+
+    def row(self, d: int) -> NDArray[Any]:
+        """Return one vector of width ``d`` in stored form; of a trained codec."""
+        return self.pack(np.zeros((1, self._code_width()), np.uint8))
 
     def copy(self) -> Self:
         """Return an independent copy, learned state included."""
         return copy.deepcopy(self)
+
+    def _check_norms(self, X: Floats, name: str) -> None:
+        check_norms(X, name, _LONGEST)
 
     def _check_trained(self) -> None:
         if not self.is_trained:

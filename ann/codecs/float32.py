@@ -45,6 +45,10 @@ class Float32(Codec):
         """Return a store of rows."""
         return ROWS[key](packed)
 
+    def row(self, d: int) -> NDArray[Any]:
+        """Return one row."""
+        return np.zeros((1, d), np.float32)
+
     def query_size(self, d: int) -> int:
         """Return the query's own width."""
         return d

@@ -61,7 +61,7 @@ class PQ(Codec):
     >>> approximately_X = pq.decode(codes)
     """
 
-    _learned: ClassVar[tuple[str, ...]] = ("codebooks_",)
+    _learned: ClassVar[tuple[str, ...]] = ("codebooks_", "rotation_")
 
     def __init__(
         self, m: int, nbits: int = 8, *, opq: bool = False, seed: int = 0
@@ -69,7 +69,7 @@ class PQ(Codec):
         self.nbits = validation.one_of(nbits, "nbits", (8, 4))
         most = fastscan.MOST_TABLES if nbits == 4 else None
         self.m = validation.integer(m, "m", 1, most)
-        self.opq = bool(opq)
+        self.opq = validation.boolean(opq, "opq")
         self.seed = validation.integer(seed, "seed", 0)
 
     @property
@@ -77,6 +77,11 @@ class PQ(Codec):
         """The constructor's parameters, with the codec's ``kind``."""
         own = {"m": self.m, "nbits": self.nbits, "opq": self.opq, "seed": self.seed}
         return {"kind": "PQ", **own}
+
+    @property
+    def is_trained(self) -> bool:
+        """Whether ``train`` has run."""
+        return hasattr(self, "codebooks_")
 
     @property
     def ksub(self) -> int:
@@ -110,9 +115,15 @@ class PQ(Codec):
         adc_table : (m, ksub) float32
             ``adc_table[j, codes[i, j]]`` summed over j is the squared distance between
             ``q`` and the decoded vector i (Sec. III-A).
+
+        Raises
+        ------
+        ValueError
+            Not trained, or ``q`` is not finite, of another shape, or longer than 4e18.
         """
         self._check_trained()
-        query = validation.vectors(np.asarray(q)[None], "q", self.d)
+        query = validation.vector(q, "q", self.d)
+        self._check_norms(query, "q")
         parts = self.project(query).reshape(self.m, 1, -1)
         table: Floats = np.square(self.codebooks_ - parts).sum(axis=2, dtype=np.float32)
         return table
@@ -127,6 +138,8 @@ class PQ(Codec):
             # Alternate: codebooks for the rotation, then the rotation for the codes
             # (orthogonal Procrustes), starting from the data's own axes.
             rotation = np.eye(X.shape[1], dtype=np.float32)
+            _, exponent = np.frexp(np.abs(X).max())
+            unit = np.float32(2.0 ** min(126, -int(exponent)))  # rounds nothing
             for _ in range(_ROTATIONS):
                 rotated = _rotated(X, rotation, threads)
                 codebooks = self._train_codebooks(
@@ -134,7 +147,7 @@ class PQ(Codec):
                 )
                 decoded = _decode(_encode(rotated, codebooks, threads), codebooks)
                 with parallel.serial_blas():  # or the threads would show in the sum
-                    u, _, vt = np.linalg.svd(X.T @ decoded)
+                    u, _, vt = np.linalg.svd(unit * X.T @ (unit * decoded))
                     rotation = np.ascontiguousarray(u @ vt, dtype=np.float32)
             self.rotation_ = rotation
             X = _rotated(X, rotation, threads)
@@ -171,6 +184,12 @@ class PQ(Codec):
         parallel.run(work, self.m, 1, threads)
         return codebooks
 
+    def _shapes(self, d: int) -> dict[str, tuple[int, ...]]:
+        shapes: dict[str, tuple[int, ...]] = {
+            "codebooks_": (self.m, self.ksub, d // self.m)
+        }
+        return {**shapes, "rotation_": (d, d)} if self.opq else shapes
+
     # --- coding -----------------------------------------------------------------------
 
     @property
@@ -183,6 +202,7 @@ class PQ(Codec):
         return _rotated(Q, self.rotation_, 1) if self.opq else Q
 
     def _encode(self, X: Floats, threads: int) -> Codes:
+        self._check_norms(X, "X")
         if self.opq:
             X = _rotated(X, self.rotation_, threads)
         return _encode(X, self.codebooks_, threads)
@@ -215,7 +235,7 @@ class PQ(Codec):
         if self.nbits == 8:
             return packed
         pairs = np.stack([packed & 15, packed >> 4], axis=2)
-        return pairs.reshape(len(packed), -1)[:, : self.m]
+        return pairs.reshape(len(packed), 2 * packed.shape[1])[:, : self.m]
 
     def store(self, packed: NDArray[Any], key: str) -> Any:
         """Return the kernels' store."""
@@ -276,12 +296,6 @@ class PQ(Codec):
             return self.query_size(d)
         return fastscan.query_size(self.m)
 
-    def arrays(self) -> list[NDArray[Any]]:
-        """Return codebooks and rotation."""
-        return super().arrays() + (
-            [self.rotation_] if hasattr(self, "rotation_") else []
-        )
-
 
 def _rotated(X: Floats, rotation: Floats, threads: int) -> Floats:
     """Return ``X @ rotation``, each row the same whatever the rows around it."""
@@ -321,5 +335,6 @@ def _encode(X: Floats, codebooks: Floats, threads: int) -> Codes:
 
 
 def _decode(codes: Codes, codebooks: Floats) -> Floats:
-    decoded = codebooks[np.arange(len(codebooks)), codes]  # (n, m, dsub)
-    return decoded.reshape(len(codes), -1)
+    m, _, dsub = codebooks.shape
+    decoded = codebooks[np.arange(m), codes]  # (n, m, dsub)
+    return decoded.reshape(len(codes), m * dsub)

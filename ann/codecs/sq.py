@@ -70,6 +70,9 @@ class SQ(Codec):
         if d > _WIDEST:
             raise ValueError(f"X must have at most {_WIDEST} columns for SQ, got {d}")
 
+    def _shapes(self, d: int) -> dict[str, tuple[int, ...]]:
+        return {"low_": (d,), "step_": ()}
+
     def _fit(self, X: Floats, threads: int) -> None:
         sample, tried = _evenly(X, _SAMPLE), _evenly(X, _TRIED)
         low, high = sample.min(axis=0), sample.max(axis=0)
@@ -148,7 +151,8 @@ def _rounded(X: Floats, low: Floats, step: Any, top: int) -> Floats:
     """Return the nearest codes as float32; where there is no spread, 0."""
     spread = step >= np.finfo(np.float32).tiny
     scale = np.float32(1 / step if spread else 0)
-    codes: Floats = np.clip(np.rint((X - low) * scale), 0, top)
+    with np.errstate(over="ignore"):  # what is far out of range is clipped anyway
+        codes: Floats = np.clip(np.rint((X - low) * scale), 0, top)
     return codes
 
 

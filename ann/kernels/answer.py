@@ -22,6 +22,7 @@ class Final(NamedTuple):
     """What becomes of the candidates that a structure finds."""
 
     metric: int  #: L2, IP, COSINE or L1
+    n: int  #: candidates from there on are not to be seen (see ``index.State``)
     originals: Any  #: store of rows to score candidates by anew, or None
     names: Any  #: (n,) int64, users' ids, or None where they are the positions
 
@@ -85,18 +86,27 @@ def finish(final, q, keys, ids, out_distances, out_ids):
     ----------
     final : Final
     q : (d,) float32            prepared
-    keys, ids : (c,) float32, int32     candidates, best first, then (+inf, −1)
+    keys, ids : (c,) float32, int32     candidates, best first, then (+inf, −1);
+                                overwritten
     out_distances, out_ids : (k,) float32, int64    overwritten
     """
-    n = 0
-    while n < ids.size and ids[n] >= 0:
-        n += 1
+    n = _close_up(keys, ids, np.uint32(final.n))
     clear(out_distances, out_ids)
     rescored = _choose(final.originals, q, keys, ids, n, out_distances, out_ids)
     present(final.metric, out_distances)
     _name(final.names, out_ids)
     _settle_ties(out_distances, out_ids)
     return rescored
+
+
+@kernel
+def _close_up(keys, ids, limit):
+    """Drop candidates that are not below ``limit``, −1 too; return how many stay."""
+    n = 0
+    for j in range(ids.size):
+        keys[n], ids[n] = keys[j], ids[j]
+        n += np.int64(np.uint32(ids[j]) < limit)
+    return n
 
 
 @kernel

@@ -33,7 +33,7 @@ from ann.kernels.emit import (
     pointer,
     splat,
 )  # fmt: skip
-from ann.kernels.pool import insert
+from ann.kernels.pool import insert, name_of, passes
 from ann.kernels.stores import TABLE_DOT, TABLE_L1, begin_of
 
 BLOCK = 32  # codes; a block of 64 would leave more of an IVF's short lists empty
@@ -435,7 +435,9 @@ def _keys(typingctx, sums, at, step, base, cross, first, count, limit, keys, to)
     return signature, generate
 
 
-def scan_blocks(store, query, slot, first, count, then, bias, row_ids, keys, ids):
+def scan_blocks(
+    store, query, slot, first, count, then, bias, row_ids, keys, ids, allowed=None
+):
     """Score the ``count`` codes from slot ``slot`` on into a pool; see ``scan_range``.
 
     ``slot`` is a multiple of 32. Survivors of the present k-th key come as bits, so
@@ -458,6 +460,7 @@ def scan_blocks(store, query, slot, first, count, then, bias, row_ids, keys, ids
             bits &= bits - np.uint32(1)
             i, key = first + offset + lane, query[scratch + 16 + BLOCK + lane]
             if key <= keys[k - 1]:
-                name = np.int32(i) if row_ids is None else row_ids[i]
-                insert(keys, ids, k, k, key, name)
+                name = name_of(row_ids, i)
+                if allowed is None or passes(allowed, name):
+                    insert(keys, ids, k, k, key, name)
         at += rows * ROW

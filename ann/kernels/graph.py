@@ -1,7 +1,8 @@
 """HNSW's kernels (Malkov & Yashunin 2018): search of a layer, choice of neighbours.
 
 The graph is two int32 tables. ``base`` has one row of up to M0 neighbours per vector;
-``upper`` one row of up to M per vector and layer above. Rows end with −1.
+``upper`` one row of up to M per vector and layer above. Rows end with −1, or with
+whatever is no vector's number: a search stays inside its arrays in a damaged file too.
 """
 
 from typing import Any, NamedTuple
@@ -11,6 +12,7 @@ import numpy as np
 from ann.kernels import simd
 from ann.kernels._jit import kernel
 from ann.kernels.answer import nearest_of
+from ann.kernels.duplicates import package_groups
 from ann.kernels.pool import EXPANDED, ID_MASK, INFINITY, NO_ID, insert, package
 from ann.kernels.record import POOL, begin_step, end_step, note_all_scored, note_scored
 from ann.kernels.rows import project
@@ -51,7 +53,7 @@ class Scratch(NamedTuple):
 
 
 @kernel
-def _new_search(scratch):
+def new_search(scratch):
     """Forget what was visited: O(1), but for one reset in 255 searches."""
     epoch = scratch.epoch[0]
     if epoch == 255:
@@ -69,7 +71,7 @@ def _row_of(graph, node, layer):
 
 
 @kernel
-def _fetch_links(links, row):
+def fetch_links(links, row):
     """Ask for all cache lines of a row: the first alone left 8 % of the time."""
     width = links.shape[1]
     for t in range(0, width, LINE // 4):
@@ -91,21 +93,23 @@ def descend(graph, store, query, top, bottom, node, key, recorder=None):
     """
     if recorder is not None:
         note_scored(recorder, node, key)
-    scored = 0
+    scored, n = 0, np.uint32(graph.upper_row.size)
     for layer in range(top, bottom - 1, -1):
         moved = True
         while moved:
             moved, row = False, graph.upper_row[node] + layer - 1
+            if np.uint32(row) >= np.uint32(graph.upper.shape[0]):
+                break
             if recorder is not None:
                 begin_step(recorder, layer, node)
             for j in range(graph.upper.shape[1]):
                 other = graph.upper[row, j]
-                if other < 0:
+                if np.uint32(other) >= n:
                     break
                 fetch(store, other)
             for j in range(graph.upper.shape[1]):
                 other = graph.upper[row, j]
-                if other < 0:
+                if np.uint32(other) >= n:
                     break
                 other_key = score(store, query, other)
                 scored += 1
@@ -113,8 +117,8 @@ def descend(graph, store, query, top, bottom, node, key, recorder=None):
                     note_scored(recorder, other, other_key)
                 if other_key < key or (other_key == key and other < node):
                     node, key, moved = other, other_key, True
-                    _fetch_links(graph.upper, graph.upper_row[node] + layer - 1)
-                    _fetch_links(graph.base, node)
+                    fetch_links(graph.upper, graph.upper_row[node] + layer - 1)
+                    fetch_links(graph.base, node)
             if recorder is not None:
                 end_step(recorder, key)
     return node, key, scored
@@ -134,7 +138,7 @@ NEVER = np.float32(-1.0)
 
 
 @kernel
-def _bound(keys, size, wanted, stretch, shift):
+def bound(keys, size, wanted, stretch, shift):
     """Return the key beyond which nothing is worth expanding (see ``search_layer``)."""
     if stretch < 0 or size < wanted:
         return INFINITY
@@ -146,7 +150,7 @@ def _bound(keys, size, wanted, stretch, shift):
 def _limit(keys, size, ef, wanted, stretch, shift):
     """Return the key beyond which a pool takes nothing in."""
     worst = keys[size - 1] if size == ef else INFINITY
-    return min(worst, _bound(keys, size, wanted, stretch, shift))
+    return min(worst, bound(keys, size, wanted, stretch, shift))
 
 
 @kernel
@@ -189,12 +193,12 @@ def search_layer(
     found, found_keys = scratch.found, scratch.found_keys
     links = graph.base if layer == 0 else graph.upper
     width = links.shape[1]
-    ahead = max(AHEAD, LINES_AHEAD // lines(store))
-    epoch = _new_search(scratch)
+    ahead, n = max(AHEAD, LINES_AHEAD // lines(store)), np.uint32(visited.size)
+    epoch = new_search(scratch)
     visited[node] = epoch
     keys[0], ids[0] = key, node
     size, cursor, scored = 1, 0, 0
-    while cursor < size and keys[cursor] <= _bound(keys, size, wanted, stretch, shift):
+    while cursor < size and keys[cursor] <= bound(keys, size, wanted, stretch, shift):
         node = ids[cursor]
         ids[cursor] = node | EXPANDED
         if recorder is not None:
@@ -203,7 +207,7 @@ def search_layer(
         n_found = 0
         for j in range(width):
             other = simd.at(links, row + j)
-            if other < 0:
+            if np.uint32(other) >= n:
                 break
             new = simd.at(visited, other) != epoch
             visited[np.uint32(other)] = epoch
@@ -225,14 +229,14 @@ def search_layer(
             found_keys[j] = score(store, query, found[j])
         for first in range(0, n_found, 16):
             worst = keys[size - 1] if size == ef else INFINITY
-            worst = min(worst, _bound(keys, size, wanted, stretch, shift))
+            worst = min(worst, bound(keys, size, wanted, stretch, shift))
             bits = simd.not_above16(found_keys, first, n_found - first, worst)
             while bits != 0:
                 j = first + simd.trailing_zeros(bits)
                 bits &= bits - np.uint32(1)
                 size, position = insert(keys, ids, size, ef, found_keys[j], found[j])
                 cursor = min(cursor, position)
-                _fetch_links(links, _row_of(graph, found[j], layer))
+                fetch_links(links, _row_of(graph, found[j], layer))
         if recorder is not None:
             note_all_scored(recorder, found, found_keys, n_found)
             end_step(recorder, _limit(keys, size, ef, wanted, stretch, shift))
@@ -250,6 +254,7 @@ class Walk(NamedTuple):
     store: Any
     columns: Any  #: (d, d) float32, a rotation that codes have gone through, or None
     originals: Any  #: store of rows that the best are scored by anew, or None
+    same: np.ndarray  #: (n,) int32, the next of its duplicates, or (0,) without any
 
 
 @nearest_of(Walk)
@@ -270,7 +275,10 @@ def _nearest(walk, q, effort, scratch, keys, ids, recorder=None):
         graph, store, query, 0, node, key, ef, scratch, walk.originals,
         min(ids.size, ef), np.float32(stretch), np.float32(shift), recorder,
     )  # fmt: skip
-    package(scratch.keys, scratch.ids, size, keys, ids)
+    if walk.same.size == 0:
+        package(scratch.keys, scratch.ids, size, keys, ids)
+    else:
+        package_groups(scratch.keys, scratch.ids, size, walk.same, keys, ids)
     return 1 + above + below
 
 

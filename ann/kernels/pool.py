@@ -57,6 +57,22 @@ def insert(keys, ids, size, capacity, key, i):
 
 
 @kernel
+def name_of(row_ids, i):
+    """Return the id of row ``i`` of a store: ``row_ids[i]``, or i where it is None."""
+    return np.int32(i) if row_ids is None else row_ids[i]
+
+
+@kernel
+def passes(allowed, i):
+    """Whether a filter lets vector ``i`` in.
+
+    ``allowed`` (n,) uint8 is not 0 for those that pass; what it has no place for, as a
+    file may name anything, does not.
+    """
+    return np.uint32(i) < np.uint32(allowed.size) and simd.at(allowed, i) != 0
+
+
+@kernel
 def clear(keys, ids):
     """Fill a pool with missing neighbours, (+inf, −1): worse than any that may come."""
     for j in range(keys.size):

@@ -7,7 +7,7 @@ import numpy as np
 from ann.kernels._jit import by_type, kernel
 from ann.kernels.answer import nearest_of
 from ann.kernels.fastscan import FastScan, scan_blocks
-from ann.kernels.pool import clear, insert
+from ann.kernels.pool import clear, insert, name_of, passes
 from ann.kernels.record import note_list
 from ann.kernels.rows import project
 from ann.kernels.shadow import (
@@ -24,7 +24,9 @@ AHEAD = 8  # vectors on their way while one is scored
 TILE = 1024  # vectors
 
 
-def scan_range(store, query, slot, first, count, then, bias, row_ids, keys, ids):
+def scan_range(
+    store, query, slot, first, count, then, bias, row_ids, keys, ids, allowed=None
+):
     """Score ``count`` consecutive vectors of a store into a pool.
 
     Parameters
@@ -39,6 +41,7 @@ def scan_range(store, query, slot, first, count, then, bias, row_ids, keys, ids)
     bias : float32              added to every key
     row_ids : (n,) int32 or None    name of vector number i; None: i itself
     keys, ids : (k,) float32, int32     a full pool (``clear``), overwritten
+    allowed : (n,) uint8 or None    which names may enter the pool (``pool.passes``)
     """
     raise NotImplementedError
 
@@ -46,7 +49,9 @@ def scan_range(store, query, slot, first, count, then, bias, row_ids, keys, ids)
 _scan_range = by_type(scan_range)
 
 
-def _scan_one_by_one(store, query, slot, first, count, then, bias, row_ids, keys, ids):
+def _scan_one_by_one(
+    store, query, slot, first, count, then, bias, row_ids, keys, ids, allowed=None
+):
     k = keys.size
     limit = keys[k - 1]
     for offset in range(count):
@@ -56,8 +61,10 @@ def _scan_one_by_one(store, query, slot, first, count, then, bias, row_ids, keys
         key = score(store, query, slot + offset) + bias
         if key <= limit:
             i = first + offset
-            insert(keys, ids, k, k, key, np.int32(i) if row_ids is None else row_ids[i])
-            limit = keys[k - 1]
+            name = name_of(row_ids, i)
+            if allowed is None or passes(allowed, name):
+                insert(keys, ids, k, k, key, name)
+                limit = keys[k - 1]
 
 
 for _store in (*ROWS.values(), *STORES.values(), PQ8, PQ4, ResidualL2):
@@ -113,6 +120,7 @@ class Everything(NamedTuple):
     store: Any
     n: int
     columns: Any  #: as of ``Lists``
+    allowed: Any = None  #: as of ``Lists``
 
 
 class FlatScratch(NamedTuple):
@@ -128,16 +136,18 @@ def _nearest_of_all(everything, q, effort, scratch, keys, ids):
     project(None, everything.columns, q, scratch.room)
     begin(store, scratch.room[: q.size], query)
     clear(keys, ids)
-    scan_range(store, query, 0, 0, n, 0, np.float32(0.0), None, keys, ids)
+    zero, allowed = np.float32(0.0), everything.allowed
+    scan_range(store, query, 0, 0, n, 0, zero, None, keys, ids, allowed)
     return n
 
 
 @kernel
-def scan_all(store, n, Q, buffers, keys, ids):
+def scan_all(store, n, Q, buffers, keys, ids, allowed=None):
     """Exact search of each row of ``Q`` among the ``n`` vectors of a store.
 
     ``buffers`` (>= nq, query size) is scratch; ``keys``, ``ids`` (nq, k) are
-    overwritten. A tile of vectors serves all queries while it is in the cache.
+    overwritten; ``allowed`` is as of ``scan_range``. A tile of vectors serves all
+    queries while it is in the cache.
     """
     nq = Q.shape[0]
     zero, tile = np.float32(0.0), n if nq == 1 else TILE
@@ -149,7 +159,7 @@ def scan_all(store, n, Q, buffers, keys, ids):
         for r in range(nq):
             scan_range(
                 store, buffers[r], start, start, stop - start, start, zero, None,
-                keys[r], ids[r],
+                keys[r], ids[r], allowed,
             )  # fmt: skip
 
 
@@ -164,6 +174,7 @@ class Lists(NamedTuple):
     residual: bool  #: whether codes describe x − centroid; its key is then added
     mean: Any  #: (d,) float32 that queries are taken from for the codes, or None
     columns: Any  #: (d, d) float32, a rotation that codes have gone through, or None
+    allowed: Any = None  #: (n,) uint8, which ids a search may find, or None for all
 
 
 class ListScratch(NamedTuple):
@@ -200,7 +211,7 @@ def _nearest_in_lists(lists, q, effort, scratch, keys, ids, recorder=None):
         enter(lists.store, query, which)
         scan_range(
             lists.store, query, lists.slots[which], start, count,
-            lists.slots[following], bias, lists.row_ids, keys, ids,
+            lists.slots[following], bias, lists.row_ids, keys, ids, lists.allowed,
         )  # fmt: skip
         seen += count
         if recorder is not None:
@@ -252,6 +263,7 @@ def search_together(
                     scan_range(
                         lists.store, buffers[r], slot, lists.offsets[which] + tile,
                         count, slot, bias, lists.row_ids, keys[r], ids[r],
+                        lists.allowed,
                     )  # fmt: skip
                     scored[r] += count
 

@@ -45,8 +45,8 @@ from ann.kernels.emit import (
     pointer,
     splat,
 )  # fmt: skip
-from ann.kernels.pool import INFINITY, insert
-from ann.kernels.stores import LINE, begin, begin_of, fetch, score
+from ann.kernels.pool import INFINITY, insert, name_of, passes
+from ann.kernels.stores import LINE, begin, begin_of, fetch, score, score_of
 
 BLOCK = 16  # rows
 STEP = 16  # a shadow's width is a multiple
@@ -205,6 +205,12 @@ def _begin_lists(store, q, buffer):
     begin(store.exact, q, buffer)
 
 
+@score_of(Shadow)
+def _score(store, query, i):
+    """Score row number ``i``, wherever its shadow lies."""
+    return score(store.exact, query, i)
+
+
 def enter_list(store, query, which):
     """Code a query about the centre of a list that is to be scanned."""
     _encode(store, query, which)
@@ -339,10 +345,13 @@ def bound_block(store, query, block):
 # --- the scan -------------------------------------------------------------------------
 
 
-def scan_shadows(store, query, slot, first, count, then, bias, row_ids, keys, ids):
+def scan_shadows(
+    store, query, slot, first, count, then, bias, row_ids, keys, ids, allowed=None
+):
     """Score rows whose bound is not above the present k-th key; see ``scan_range``.
 
-    ``slot`` begins a block, and ``bias`` is 0: rows have no residual.
+    ``slot`` begins a block, and ``bias`` is 0: rows have no residual. What a filter
+    does not let in is not read.
     """
     k, size = keys.size, LINE * store.codes.shape[1]
     for t in range(0, size, LINE):  # where the hardware does not expect the scan
@@ -353,10 +362,11 @@ def scan_shadows(store, query, slot, first, count, then, bias, row_ids, keys, id
         while bits != 0:
             i = first + offset + simd.trailing_zeros(bits)
             bits &= bits - np.uint32(1)
+            if allowed is not None and not passes(allowed, name_of(row_ids, i)):
+                continue
             key = score(store.exact, query, i)
             if key <= keys[k - 1]:
-                name = np.int32(i) if row_ids is None else row_ids[i]
-                insert(keys, ids, k, k, key, name)
+                insert(keys, ids, k, k, key, name_of(row_ids, i))
 
 
 def nearest_by_shadow(store, query, n, bounds, keys, ids):

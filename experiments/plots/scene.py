@@ -83,9 +83,7 @@ class Scene:
             f"k = {group.k}",
             f"{' and '.join(f'{nq:,}' for nq in queries)} queries",
             f"{counts} thread{'s' * (list(threads) != [1])}" if counts else "",
-            self._told(_cpu),
-            self._told(_commit),
-            self._told(lambda provenance: str(provenance.get("started") or "")[:10]),
+            *(self._told(fact) for fact in (_cpu, _commit, _day)),
         ]
         return [fact for fact in facts if fact]
 
@@ -123,6 +121,11 @@ def best_p50(points: Sequence[Point], k: int) -> float:
     return reading.of(costs) if reading else NAN
 
 
+def origin(provenance: Mapping[str, Any]) -> list[str]:
+    """Return the machine, the commit and the day of a provenance, where it has them."""
+    return [told for fact in (_cpu, _commit, _day) if (told := fact(provenance))]
+
+
 def in_words(title: str, facts: Sequence[str], lines: Sequence[str]) -> str:
     """Describe a figure to a reader who cannot see it."""
     return " ".join([f"{title}.", f"{', '.join(facts)}.", *lines])
@@ -138,6 +141,10 @@ def _cpu(provenance: Mapping[str, Any]) -> str:
 def _commit(provenance: Mapping[str, Any]) -> str:
     commit = str(provenance.get("commit") or "")[:9]
     return f"commit {commit}{'-dirty' * bool(provenance.get('dirty'))}" * bool(commit)
+
+
+def _day(provenance: Mapping[str, Any]) -> str:
+    return str(provenance.get("started") or "")[:10]
 
 
 def _varying(params: Sequence[Mapping[str, Any]]) -> list[str]:

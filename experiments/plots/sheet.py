@@ -43,6 +43,7 @@ class Sheet:
     height : of the panels in inches, at least
     left : room for the names on the y axis, in inches
     right : room to the right of the panels; by default what the labels take
+    gap : between panels; wider where each has a y axis of its own
     """
 
     def __init__(
@@ -53,6 +54,7 @@ class Sheet:
         height: float = LEAST_HEIGHT,
         left: float = LEFT,
         right: float | None = None,
+        gap: float = GAP,
     ) -> None:
         self._names = {label: wrap(label, COLUMN, BODY) for label in labels}
         if right is None:
@@ -66,11 +68,11 @@ class Sheet:
         self.area = Box(left, bottom, WIDTH - right - EDGE, top)
         self.canvas = Canvas(WIDTH, top + head)
         self._write(heading.title, facts, notes)
-        step = (self.area.right - left + GAP) / len(panels)
+        step = (self.area.right - left + gap) / len(panels)
         self.panels = [
             Panel(
                 self.canvas,
-                Box(left + i * step, bottom, left + (i + 1) * step - GAP, top),
+                Box(left + i * step, bottom, left + (i + 1) * step - gap, top),
                 title,
             )
             for i, title in enumerate(panels)

@@ -75,6 +75,51 @@ def search_layer(neighbours, key_of, start, ef, wanted=1, bound=None):
     return pool, scored
 
 
+def gather(neighbours, passes, node, seen, degree, room):
+    """Return what passes around a node, first met first, looking through what fails.
+
+    Until as many that pass were met as the node has links, or ``degree``;
+    ``room(size)`` tells whether a queue of that size may grow. Also returns how many
+    were met, and how many links were looked at. What was found or looked through is put
+    into ``seen``.
+    """
+    queue, at, found, met, looked, enough = [node], 0, [], 0, 0, degree
+    while at < len(queue) and met < enough and room(len(queue)):
+        for other in neighbours(queue[at]):
+            looked, met = looked + 1, met + passes(other)
+            if other not in seen:
+                (found if passes(other) else queue).append(other)
+                seen.add(other)
+        at += 1
+        enough = max(enough, looked) if at == 1 else enough
+    seen -= set(queue[at:])
+    return found, met, looked
+
+
+def search_filtered(around, passes, key_of, start, seeds, ef, most, scored):
+    """Walk among what passes; ``around(node, seen)`` is ``gather``.
+
+    ``seeds(met)`` are taken in beside what passes around the start. Returns the pool as
+    [(key, node)], best first, or [] where more than ``most`` would have to be scored,
+    and ``scored`` with those added that were.
+    """
+    seen = {start}
+    found, met, looked_at = around(start, seen)
+    found += [start] * passes(start)
+    found += [seed for seed in seeds(met) if seed not in seen]
+    seen |= set(found)
+    pool, expanded = sorted((key_of(other), other) for other in found)[:ef], set()
+    scored += len(found)
+    while waiting := [node for _, node in pool if node not in expanded]:
+        if scored + looked_at // 16 > most:
+            return [], scored
+        expanded.add(waiting[0])
+        found, _, looked = around(waiting[0], seen)
+        scored, looked_at = scored + len(found), looked_at + looked
+        pool = sorted([*pool, *((key_of(other), other) for other in found)])[:ef]
+    return pool, scored
+
+
 def select_neighbors(candidates, key_between, limit):
     """Choose from [(key, node)], best first (Alg. 4, without its two options)."""
     taken = []
@@ -82,6 +127,31 @@ def select_neighbors(candidates, key_between, limit):
         if len(taken) < limit and all(key_between(node, t) >= key for t in taken):
             taken.append(node)
     return taken
+
+
+def bridge(neighbours, node, alive, key_between, width):
+    """Lead a row past what is not alive; return it, and how many steps that took.
+
+    What stays is kept; beside it stand living neighbours of the removed, farther ones
+    only while there are fewer than half a row. A row that loses nothing is not touched.
+    """
+    row, found, steps = neighbours(node), [], 0
+    ring = [other for other in row if not alive[other]]
+    if not ring:
+        return row, steps
+    kept, seen = [other for other in row if alive[other]], {node, *row}
+    while ring and 2 * len(found) < width:
+        behind = dict.fromkeys(o for r in ring for o in neighbours(r) if o not in seen)
+        seen.update(behind)
+        found += [other for other in behind if alive[other]]
+        ring, steps = [other for other in behind if not alive[other]], steps + 1
+    taken = []
+    for key, other in sorted((key_between(node, o), o) for o in kept + found):
+        room = width - len(kept) > len(set(taken) - set(kept))
+        near = any(key_between(other, t) < key for t in taken)
+        if other in kept or (room and not near):
+            taken.append(other)
+    return taken, steps
 
 
 def descend(neighbours, key_of, node, layers):

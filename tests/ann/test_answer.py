@@ -18,10 +18,10 @@ INF = np.float32(np.inf)
 # --- finish, against a plain oracle ---------------------------------------------------
 
 
-def finish(metric, keys, ids, k, q=None, rows=None, names=None):
+def finish(metric, keys, ids, k, q=None, rows=None, names=None, n=1000):
     """Run the kernel on candidates; return ids, distances and the count."""
     originals = None if rows is None else ROWS[KEY[metric]](rows)
-    final = answer.Final(METRICS.index(metric), originals, names)
+    final = answer.Final(METRICS.index(metric), n, originals, names)
     q = np.zeros(1, np.float32) if q is None else q
     distances, found = np.full(k, np.nan, np.float32), np.full(k, -7, np.int64)
     keys, ids = np.array(keys, np.float32), np.array(ids, np.int32)
@@ -94,6 +94,19 @@ def test_missing_candidates_stay_missing():
         assert (distances == np.inf).all()
 
 
+@pytest.mark.parametrize("refined", [False, True])
+def test_candidates_that_came_later_are_not_seen(refined):
+    """A walk may meet vectors that an add is putting in; they have no names yet."""
+    rows, names = np.zeros((9, 4), np.float32), np.arange(6) + 100
+    extra = {"q": rows[0], "rows": rows if refined else None, "names": names}
+    found, distances, rescored = finish(
+        "l1", np.zeros(7), [5, 8, 0, 6, 3, 7, -1], 5, n=6, **extra
+    )
+    assert list(found) == [100, 103, 105, -1, -1]
+    assert list(distances) == [0, 0, 0, np.inf, np.inf]
+    assert rescored == 3 * refined
+
+
 def test_names_replace_positions_and_order_equal_distances():
     names = np.array([50, 40, 30, 20, 2**62])
     found, distances, _ = finish("l1", [1, 1, 2, 2, 2], [0, 1, 2, 3, 4], 5, names=names)
@@ -113,7 +126,7 @@ def test_finish_all_is_finish_of_each_row():
     keys, ids = np.zeros((6, 9), np.float32), np.arange(54, dtype=np.int32)
     ids = (ids % 50).reshape(6, 9)
     ids[2, 4:] = -1
-    final = answer.Final(0, ROWS["l2"](rows), None)
+    final = answer.Final(0, 50, ROWS["l2"](rows), None)
     distances, found = np.empty((6, 5), np.float32), np.empty((6, 5), np.int64)
     scored = np.full(6, 100)
     answer.finish_all(final, Q, keys, ids, distances, found, scored)

@@ -119,7 +119,7 @@ for metric in ("l2", "ip", "cosine", "l1"):
 for metric, bits in [("cosine", 4), ("l1", 8)]:
     index = ann.HNSW(metric, M=6, ef_construction=30, codec=ann.SQ(bits))
     index.add(X[:600]).add(X[600:])
-    digest.update(index._graph.base[:700])
+    digest.update(index._held.graph.base[:700])
     for found in (index.search(Q), index.search(Q[0])):
         digest.update(np.array(found))
 print(json.dumps([SIMD_LEVEL, digest.hexdigest()]))

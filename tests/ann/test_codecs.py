@@ -325,6 +325,20 @@ def test_product_error_is_near_that_of_scikit_learns_k_means(nbits):
 
 
 @pytest.mark.parametrize("name", CODECS)
+@pytest.mark.parametrize("power", [-40, 58])
+def test_a_codec_does_not_depend_on_the_unit(name, power):
+    # Powers of two round nothing; 2**58 is near the longest that codecs take.
+    unit, codec = np.float32(2.0**power), CODECS[name]().train(X)
+    scaled = CODECS[name]().train(X * unit)
+    codes = codec.encode(X)
+    np.testing.assert_array_equal(scaled.encode(X * unit), codes)
+    np.testing.assert_array_equal(scaled.decode(codes), codec.decode(codes) * unit)
+    if isinstance(codec, ann.PQ):
+        table = scaled.adc_table(X[0] * unit)
+        np.testing.assert_array_equal(table, codec.adc_table(X[0]) * unit * unit)
+
+
+@pytest.mark.parametrize("name", CODECS)
 def test_same_seed_same_codec(name):
     first, second = CODECS[name]().train(X), CODECS[name]().train(X)
     for a, b in zip(first.arrays(), second.arrays(), strict=True):

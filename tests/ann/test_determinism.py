@@ -31,12 +31,12 @@ INDEXES = {
 
 def fingerprint(index, threads):
     digest = hashlib.sha256()
-    arrays = [*index._arrays(), *index._codec.arrays(), index._originals]
+    arrays = [*index._arrays(), *index._codec.arrays(), index._state.originals]
     if isinstance(index, ann.HNSW):  # what lies behind the vectors is unused
-        n, graph = index.ntotal, index._graph
-        rows = int(index._levels[:n].sum())
-        arrays = [index._packed[:n], index._levels[:n], graph.base[:n]]
-        arrays += [index._squares[:n]]
+        n, graph = index.ntotal, index._held.graph
+        rows = int(index._held.levels[:n].sum())
+        arrays = [index._held.packed[:n], index._held.levels[:n], graph.base[:n]]
+        arrays += [index._held.squares[:n]]
         arrays += [graph.upper[:rows], graph.upper_row[:n], *index._codec.arrays()]
         digest.update(f"{graph.entry_point} {graph.top}".encode())
     for array in [*arrays, *index.search(Q, k=10, threads=threads)]:

@@ -165,7 +165,7 @@ def index(request):
 
 def layers(index):
     """Yield each layer's number, its members and the link rows of those."""
-    graph, levels = index._graph, index._levels[: index.ntotal].astype(int)
+    graph, levels = index._held.graph, index._held.levels[: index.ntotal].astype(int)
     yield 0, np.arange(index.ntotal), graph.base[: index.ntotal]
     for layer in range(1, graph.top + 1):
         nodes = np.flatnonzero(levels >= layer)
@@ -193,20 +193,20 @@ def test_links_lead_to_others_once_and_only_to_members_of_the_layer(index):
 
 
 def test_the_entry_point_is_on_the_top_layer(index):
-    levels = index._levels[: index.ntotal]
+    levels = index._held.levels[: index.ntotal]
     assert levels[:40].max() < levels.max()  # it moved in the second addition
-    assert index._graph.top == levels.max()
-    assert levels[index._graph.entry_point] == levels.max()
+    assert index._held.graph.top == levels.max()
+    assert levels[index._held.graph.entry_point] == levels.max()
 
 
 def test_rows_of_the_upper_layers_do_not_overlap(index):
-    n, levels = index.ntotal, index._levels[: index.ntotal].astype(int)
-    starts = index._graph.upper_row[:n]
+    n, levels = index.ntotal, index._held.levels[: index.ntotal].astype(int)
+    starts = index._held.graph.upper_row[:n]
     used = np.concatenate(
         [np.arange(s, s + m) for s, m in zip(starts, levels, strict=True)]
     )
     np.testing.assert_array_equal(np.sort(used), np.arange(levels.sum()))
-    assert len(index._graph.upper) >= levels.sum()
+    assert len(index._held.graph.upper) >= levels.sum()
 
 
 @pytest.mark.parametrize("M", [2, 4, 16])
@@ -242,7 +242,7 @@ def strongly_connected(base):
 def test_a_pool_of_all_vectors_is_exact_search(metric):
     V = X[:400] if metric != "ip" else reference.unit(X[:400]) * 3
     index = ann.HNSW(metric, M=16, ef_construction=60).add(V)
-    assert strongly_connected(index._graph.base[:400])
+    assert strongly_connected(index._held.graph.base[:400])
     flat = ann.Flat(metric).add(V)
     for k in (1, 10, 400):
         got = index.search(Q, k=k, ef_search=400)
@@ -252,7 +252,7 @@ def test_a_pool_of_all_vectors_is_exact_search(metric):
 
 
 def test_search_finds_what_the_walk_on_its_graph_finds(index):
-    graph, key = index._graph, index._metric.key
+    graph, key = index._held.graph, index._metric.key
     upper = {
         (layer, int(node)): [int(other) for other in row if other >= 0]
         for layer, nodes, rows in layers(index)
@@ -397,10 +397,10 @@ def test_only_codes_decide_the_graph(metric, bits):
         refined.add(part)
         if metric != "cosine":  # which would scale what is decoded anew
             decoded.add(codec.decode(codec.encode(part)))
-    np.testing.assert_array_equal(lean._graph.base, refined._graph.base)
+    np.testing.assert_array_equal(lean._held.graph.base, refined._held.graph.base)
     if metric != "cosine":
-        np.testing.assert_array_equal(lean._packed, decoded._packed)
-        np.testing.assert_array_equal(lean._graph.base, decoded._graph.base)
+        np.testing.assert_array_equal(lean._held.packed, decoded._held.packed)
+        np.testing.assert_array_equal(lean._held.graph.base, decoded._held.graph.base)
 
 
 @pytest.mark.parametrize("metric", METRICS)
@@ -423,7 +423,7 @@ def test_an_addition_decodes_no_earlier_codes(metric, monkeypatch):
 def test_a_pool_of_all_codes_scores_as_a_scan_does(metric, bits):
     index = ann.HNSW(metric, M=16, ef_construction=60, codec=ann.SQ(bits)).add(X[:300])
     flat = ann.Flat(metric, codec=ann.SQ(bits)).add(X[:300])
-    assert len(reference.reachable(index._graph.base[:300], 0)) > 290
+    assert len(reference.reachable(index._held.graph.base[:300], 0)) > 290
     ids, distances = index.search(Q, k=300, ef_search=300)
     flat_ids, flat_distances = flat.search(Q, k=300)
     for r in range(len(Q)):
@@ -577,7 +577,7 @@ def test_searches_between_additions_change_nothing(metric):
         quiet.add(V[a : a + 2000])
         busy.add(V[a : a + 2000])
         busy.search(V[:20], ef_search=900)
-    np.testing.assert_array_equal(quiet._graph.base, busy._graph.base)
+    np.testing.assert_array_equal(quiet._held.graph.base, busy._held.graph.base)
 
 
 def test_many_threads_search_at_once(index):

@@ -5,7 +5,8 @@ import pytest
 import ann
 from tests.ann.process import python
 
-HEAVY = {"numba", "llvmlite", "sklearn", "scipy", "matplotlib", "pandas", "experiments"}
+HEAVY = {"numba", "llvmlite", "sklearn", "scipy", "joblib"}
+HEAVY |= {"matplotlib", "pandas", "experiments"}
 MODULES = "import json, sys; {act}; print(json.dumps(list(sys.modules)))"
 TIME = """
 import time
@@ -22,6 +23,15 @@ def test_import_is_light(act):
     }
     assert "ann" in loaded
     assert loaded.isdisjoint(HEAVY)
+
+
+def test_an_index_needs_no_scikit_learn():
+    script = "import ann; ann.HNSW().add([[0.0]]).search([1.0])"
+    loaded = {
+        name.split(".")[0] for name in json.loads(python(MODULES.format(act=script)))
+    }
+    assert "numba" in loaded
+    assert loaded.isdisjoint({"sklearn", "joblib", "matplotlib", "experiments"})
 
 
 def test_import_takes_less_than_a_fifth_of_a_second():

@@ -11,7 +11,7 @@ X, Q = clustered(1200, 10, seed=1), clustered(40, 10, seed=2) + gaussian(40, 10)
 
 def members(index):
     """Return for each list the positions in it."""
-    return np.split(index._row_ids, index._offsets[1:-1])
+    return np.split(index._held.row_ids, index._held.offsets[1:-1])
 
 
 def partition_metric(metric):
@@ -25,10 +25,10 @@ def index(request):
 
 
 def test_every_vector_is_in_exactly_one_list(index):
-    assert index._offsets[0] == 0
-    assert index._offsets[-1] == index.ntotal == len(X)
-    assert (np.diff(index._offsets) >= 0).all()
-    np.testing.assert_array_equal(np.sort(index._row_ids), np.arange(len(X)))
+    assert index._held.offsets[0] == 0
+    assert index._held.offsets[-1] == index.ntotal == len(X)
+    assert (np.diff(index._held.offsets) >= 0).all()
+    np.testing.assert_array_equal(np.sort(index._held.row_ids), np.arange(len(X)))
 
 
 def test_lists_are_in_order_of_arrival(index):
@@ -37,7 +37,9 @@ def test_lists_are_in_order_of_arrival(index):
 
 
 def test_every_vector_is_in_the_list_of_its_nearest_centroid(index):
-    table = reference.distances(partition_metric(index.metric), X, index._centroids)
+    table = reference.distances(
+        partition_metric(index.metric), X, index._held.centroids
+    )
     own = np.empty(len(X))
     for number, positions in enumerate(members(index)):
         own[positions] = table[positions, number]
@@ -56,7 +58,7 @@ def test_probing_all_lists_is_exact_search(index):
 
 @pytest.mark.parametrize("nprobe", [1, 3, 7])
 def test_search_equals_a_scan_of_the_nearest_lists(index, nprobe):
-    probes, _ = reference.exact(index.metric, Q, index._centroids, nprobe)
+    probes, _ = reference.exact(index.metric, Q, index._held.centroids, nprobe)
     true = reference.distances(index.metric, Q, X)
     for row, lists in enumerate(probes):
         positions = np.concatenate([members(index)[number] for number in lists])
@@ -86,8 +88,8 @@ def test_distance_computations_are_centroids_and_scanned_vectors(index):
     scored = np.full(len(Q), -1)
     for nprobe in (1, 4, 20):
         index.search(Q, nprobe=nprobe, distance_computations=scored)
-        probes, _ = reference.exact(index.metric, Q, index._centroids, nprobe)
-        sizes = np.diff(index._offsets)
+        probes, _ = reference.exact(index.metric, Q, index._held.centroids, nprobe)
+        sizes = np.diff(index._held.offsets)
         np.testing.assert_array_equal(scored, 20 + sizes[probes].sum(axis=1))
 
 
@@ -123,7 +125,7 @@ def test_recall_floor(metric):
 
 def test_later_vectors_train_nothing_anew(index):
     first = ann.IVF(index.metric, nlist=20).add(X[:900])
-    np.testing.assert_array_equal(first._centroids, index._centroids)
+    np.testing.assert_array_equal(first._held.centroids, index._held.centroids)
 
 
 @pytest.mark.parametrize("metric", METRICS)
@@ -147,8 +149,8 @@ def test_patience_stops_after_lists_that_changed_nothing(index, patience):
     ids, distances = index.search(
         Q, k=k, nprobe=20, patience=patience, distance_computations=scored
     )
-    probes, _ = reference.exact(index.metric, Q, index._centroids, 20)
-    sizes = np.diff(index._offsets)
+    probes, _ = reference.exact(index.metric, Q, index._held.centroids, 20)
+    sizes = np.diff(index._held.offsets)
     for row in range(len(Q)):
         quiet, before, nprobe = 0, None, 0
         while nprobe < 20 and quiet < patience:
@@ -187,11 +189,11 @@ def test_patience_is_checked(index, patience):
 def test_residual_scores_are_distances_to_decoded_vectors(metric, nbits):
     index = ann.IVF(metric, nlist=6, codec=ann.PQ(m=5, nbits=nbits)).add(X)
     decoded = np.empty_like(X)
-    packed = index._codec.disarrange(index._packed, np.diff(index._offsets))
+    packed = index._codec.disarrange(index._held.packed, np.diff(index._held.offsets))
     for number, positions in enumerate(members(index)):
-        codes = packed[index._offsets[number] : index._offsets[number + 1]]
+        codes = packed[index._held.offsets[number] : index._held.offsets[number + 1]]
         residuals = index._codec.decode(index._codec.unpack(codes))
-        decoded[positions] = index._centroids[number] + residuals
+        decoded[positions] = index._held.centroids[number] + residuals
     if metric == "cosine":  # the decoded vector's norm is not 1, and not used
         true = 1 + reference.distances("ip", reference.unit(Q), decoded)
         true = np.maximum(true, 0)
@@ -295,5 +297,5 @@ def test_identical_vectors(metric):
 
 def test_seed_decides_the_lists():
     first, second, same = (ann.IVF(nlist=20, seed=s).add(X) for s in (0, 1, 0))
-    np.testing.assert_array_equal(first._centroids, same._centroids)
-    assert not np.array_equal(first._centroids, second._centroids)
+    np.testing.assert_array_equal(first._held.centroids, same._held.centroids)
+    assert not np.array_equal(first._held.centroids, second._held.centroids)

@@ -111,7 +111,7 @@ def test_many_threads_search_at_once(structure):
 
 def test_hnsw_refines_no_more_than_its_pool_holds():
     options = {"M": 8, "ef_construction": 50}
-    rough = ann.HNSW(codec=ann.PQ(m=8, nbits=4), **options).add(X)
+    rough = ann.HNSW(codec=ann.PQ(m=8, nbits=4), refine=1, **options).add(X)
     fine = ann.HNSW(codec=ann.PQ(m=8, nbits=4), refine=100, **options).add(X)
     candidates, _ = rough.search(Q, k=12, ef_search=12)
     ids, _ = fine.search(Q, k=12, ef_search=12)

@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 
 import ann
-import ann.insertion
 from ann import parallel
 from tests.ann.data import gaussian
 
@@ -42,27 +41,9 @@ def test_scalar_quantization_of_tiny_and_huge_ranges(codec, scale):
     assert np.abs(decoded - X).max() <= np.ptp(X, axis=0).max()
 
 
-def test_an_add_that_is_broken_off_is_noticed(monkeypatch):
-    index = ann.HNSW("l2", M=4).add(G[:100])
-    calls = []
-
-    def breaks(*arguments):
-        calls.append(0)
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr(ann.insertion.kernels, "insert_points", breaks)
-    with pytest.raises(KeyboardInterrupt):
-        index.add(G[100:])
-    monkeypatch.undo()
-    assert calls
-    for use in (lambda: index.search(G[0]), lambda: index.add(G[:1])):
-        with pytest.raises(RuntimeError, match="must be complete"):
-            use()
-
-
 def test_parameters_may_be_numpy_numbers():
     index = ann.HNSW("l2", M=np.uint8(200), ef_construction=np.int16(50)).add(G)
-    assert index._graph.base.shape[1] == 400
+    assert index._held.graph.base.shape[1] == 400
     small = ann.Flat("l2", codec=ann.SQ(np.int64(8)), refine=np.float32(2)).add(G)
     assert small.params["refine"] == 2
     ids, _ = index.search(G[:5], k=np.int32(3), ef_search=np.int32(64))
@@ -158,5 +139,5 @@ def test_a_hub_is_pruned_by_all_its_candidates_whatever_was_searched_before():
         if busy:
             index.search(A[:20], ef_search=2000)
         index.add(B)
-        graphs.append(index._graph.base[: index.ntotal].copy())
+        graphs.append(index._held.graph.base[: index.ntotal].copy())
     np.testing.assert_array_equal(*graphs)

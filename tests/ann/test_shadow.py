@@ -99,7 +99,7 @@ def test_probing_all_lists_is_exact_search(metric, d):
     X, Q = clustered(1500, d, seed=1), clustered(40, d, seed=2) + gaussian(40, d)
     flat = ann.Flat(metric).add(X)
     index = ann.IVF(metric, nlist=20).add(X[:900]).add(X[900:])
-    assert isinstance(index._lists.store, shadow.Shadow)
+    assert isinstance(index._state.structure.store, shadow.Shadow)
     for k in (1, 10, 1600):
         expected = flat.search(Q, k=k)
         np.testing.assert_array_equal(index.search(Q, k=k, nprobe=20), expected)
@@ -120,7 +120,7 @@ def test_lists_far_apart_have_shadows_of_their_own(d):
     X, Q = X[:2900], X[2900:]
     flat = ann.Flat("l2").add(X)
     index = ann.IVF("l2", nlist=60).add(X[:900]).add(X[900:])
-    assert isinstance(index._lists.store, shadow.ListShadow)
+    assert isinstance(index._state.structure.store, shadow.ListShadow)
     for k in (1, 10, 3000):
         expected = flat.search(Q, k=k)
         np.testing.assert_array_equal(index.search(Q, k=k, nprobe=60), expected)
@@ -128,8 +128,8 @@ def test_lists_far_apart_have_shadows_of_their_own(d):
             one = index.search(Q[r], k=k, nprobe=60)
             np.testing.assert_array_equal(one, np.array(expected)[:, r])
     other = ann.IVF("l2", nlist=20).add(gaussian(2000, d))
-    assert not isinstance(other._lists.store, shadow.ListShadow)
-    assert isinstance(other._lists.store, shadow.Shadow)
+    assert not isinstance(other._state.structure.store, shadow.ListShadow)
+    assert isinstance(other._state.structure.store, shadow.Shadow)
 
 
 @numba.njit
@@ -146,7 +146,7 @@ def list_bounds(lists, which, q, buffer, out):
 def test_bounds_about_a_list_s_centre_hold_and_are_nearer(far):
     X = far_apart(3000, 64, seed=1) + np.float32(far)
     X, Q = X[:2900], X[2900:]
-    lists = ann.IVF("l2", nlist=60).add(X)._lists
+    lists = ann.IVF("l2", nlist=60).add(X)._state.structure
     rows = lists.store.exact.rows
     centre = rows.mean(axis=0, keepdims=True)
     slots = np.arange(len(rows))

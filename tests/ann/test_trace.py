@@ -128,11 +128,11 @@ def test_tracing_adds_no_code_to_what_an_untraced_search_runs(structure):
     index.search(Q)
     untraced = answer.prepare, answer.search, answer.finish_all
     before = [list(kernel.signatures) for kernel in untraced]
-    direct = index._direct
+    direct = index._state.direct
     index.trace(Q)
     index.search(Q[0])
     assert [list(kernel.signatures) for kernel in untraced] == before
-    assert index._direct is direct
+    assert index._state.direct is direct
     assert all("record" not in str(signature) for signature in before[1])
 
 
@@ -176,14 +176,14 @@ def whole(request):
 
 
 def links_of(index, node, layer):
-    g = index._graph
+    g = index._held.graph
     row = g.base[node] if layer == 0 else g.upper[g.upper_row[node] + layer - 1]
     return [int(other) for other in row if other >= 0]
 
 
 def walked(index, table, ef):
     """Return steps, scored nodes and pool by the plain oracles, on an index's graph."""
-    g, steps, scored = index._graph, [], []
+    g, steps, scored = index._held.graph, [], []
 
     def key_of(node):
         scored.append(node)
@@ -248,7 +248,7 @@ def test_a_node_is_scored_through_a_link_of_its_parent(whole):
     for trace in index.trace(integers(5, 6, seed=5, low=1), ef_search=30):
         steps = trace.entry + trace.steps
         assert trace.parents[0] == -1
-        assert trace.scored.positions[0] == index._graph.entry_point
+        assert trace.scored.positions[0] == index._held.graph.entry_point
         assert steps[0].first == 1
         for step, after in zip(steps, [*steps[1:], None], strict=True):
             stop = step.first + step.scored
@@ -321,9 +321,9 @@ def test_what_does_not_fit_is_counted_and_not_written():
     room = hnsw._room(2, 3)
     guarded = Walked(room.used, *(np.full(9, -7, a.dtype)[: a.size] for a in room[1:]))
     index = made()
-    desk = index._borrow(5, (30, -1.0, -1.0))
+    desk = index._borrow(index._state, 5, (30, -1.0, -1.0))
     desk.query[0] = Q[0]
-    index._walk_once(desk, (30, -1.0, -1.0), guarded)
+    hnsw._walk_once(index._state, desk, (30, -1.0, -1.0), guarded)
     [trace] = index.trace(Q[0], ef_search=30)
     assert guarded.used.tolist() == [trace.hops, len(trace.scored), len(trace.pool)]
     for array in guarded[1:]:

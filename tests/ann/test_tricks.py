@@ -32,7 +32,7 @@ from tests.ann.data import gaussian
 
 codec = ann.SQ() if sys.argv[1] == "codes" else None
 index = ann.HNSW("l2", M=6, ef_construction=30, codec=codec).add(gaussian(600, 24))
-print(hash(index._graph.base.tobytes()))
+print(hash(index._held.graph.base.tobytes()))
 """
 
 

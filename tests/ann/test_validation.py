@@ -189,8 +189,8 @@ def test_zero_vectors_are_refused_under_cosine_alone(name):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"k": 0}, "k must be >= 1, got 0"),
-        ({"k": -3}, "k must be >= 1, got -3"),
+        ({"k": 0}, r"k must be in \[1, 2147483647\], got 0"),
+        ({"k": -3}, r"k must be in \[1, 2147483647\], got -3"),
         ({"k": 2.0}, "k must be an integer, got 2.0"),
         ({"k": True}, "k must be an integer, got True"),
         ({"k": "3"}, "k must be an integer, got '3'"),

@@ -244,7 +244,8 @@ def test_our_parameters_are_those_of_the_library(kind):
     search = dict(inspect.signature(index.search).parameters)
     for name in ("metric", "seed"):
         build.pop(name, None)
-    for name in ("self", "Q", "k", "threads", "distance_computations"):
+    of_the_call = "self", "Q", "k", "filter", "threads", "distance_computations"
+    for name in of_the_call:
         search.pop(name, None)
     fields = {name: f.default for name, f in adapter.Build.model_fields.items()}
     assert fields == {name: p.default for name, p in build.items()}
@@ -274,7 +275,7 @@ def test_the_configs_are_valid(name):
     assert plan.make(config.load(path, config.Config)).n_points > 10
 
 
-@pytest.mark.parametrize("name", ["wordnet", "speed-wordnet"])
+@pytest.mark.parametrize("name", ["wordnet", "speed-wordnet", "churn"])
 def test_configs_of_a_file_are_valid_where_it_is(name, tmp_path, monkeypatch):
     from importlib.resources import files
 

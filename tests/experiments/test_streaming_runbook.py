@@ -190,3 +190,16 @@ def test_the_ready_made_runbook_is_sound():
     operations = [state.step.operation for state in states(read(path, section))]
     assert set(operations) == {"insert", "delete", "replace", "search"}
     assert operations[-1] == "search"
+
+
+def test_the_runbook_of_churn_searches_the_same_vectors_again_and_again():
+    path = Path(runbooks.__file__).with_name("churn.yaml")
+    (section,) = sections(path)
+    book = read(path, section)
+    operations = [step.operation for step in book.steps]
+    assert operations.count("delete") == 20
+    assert operations[-1] == "search"
+    sizes = {len(step.tags) for step in book.steps if step.operation == "delete"}
+    assert sizes == {book.max_pts // 5}
+    searched = [s.rows for s in states(book) if s.step.operation == "search"]
+    assert all(len(rows) == book.max_pts for rows in searched)

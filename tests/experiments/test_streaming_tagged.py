@@ -43,7 +43,7 @@ CASES = [
     (fakes.Growing, {}, {}, tagged.REMOVED),
     (Keeps, {}, {}, tagged.FILTERED),
     (updatable.Flat, {}, {}, None),
-    (updatable.HNSW, {"M": 8}, {"ef_search": 10}, None),
+    (updatable.HNSW, {"M": 8}, {"ef_search": 40}, None),
     (updatable.IVF, {"nlist": 5}, {"nprobe": 5}, None),
     (updatable.Hnswlib, {"M": 8}, {"ef_search": 200}, tagged.REMOVED),
     (updatable.FaissIVFFlat, {"nlist": 5}, {"nprobe": 5}, tagged.REMOVED),

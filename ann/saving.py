@@ -1,0 +1,80 @@
+"""From a file to the index that was saved in it.
+
+What each structure keeps is in its ``_saved_held``, what has to hold for it to come
+back in its ``_restored``; the file itself is :mod:`ann.storage`'s.
+"""
+
+import os
+from typing import Any
+
+from ann import storage, validation
+from ann.codecs import PQ, SQ, Codec
+from ann.flat import Flat
+from ann.hnsw import HNSW
+from ann.index import Index
+from ann.ivf import IVF
+from ann.storage import StorageError
+from ann.stored import Stored
+
+KINDS: dict[str, type[Index]] = {"Flat": Flat, "IVF": IVF, "HNSW": HNSW}
+CODECS: dict[str, type[Codec]] = {"PQ": PQ, "SQ": SQ}
+
+
+def load(
+    path: str | os.PathLike[str], *, mmap: bool = False, verify: bool | None = None
+) -> Any:
+    """Return an index that was saved.
+
+    Parameters
+    ----------
+    path : path-like
+    mmap : bool
+        Map the file instead of reading it: an index of any size opens in milliseconds,
+        and processes that map the same file share its memory. Changes stay in this
+        process. The file may be replaced by another ``save`` meanwhile, but must
+        not be changed in place.
+    verify : bool, optional
+        Compare all arrays with their checksums. By default all of them, but of mapped
+        ones only those of at most 1 MiB; what is not compared may give wrong
+        results, but not a crash, and is compared before the index is changed.
+
+    Returns
+    -------
+    Flat, IVF or HNSW
+
+    Raises
+    ------
+    StorageError
+        Not an index, damaged, or of a newer version; a ``ValueError``.
+    ValueError
+        ``mmap`` or ``verify`` is no boolean.
+    OSError
+        The file cannot be read.
+    """
+    mmap = validation.boolean(mmap, "mmap")
+    verify = None if verify is None else validation.boolean(verify, "verify")
+    manifest, arrays, compare = storage.contents(path, mmap=mmap, verify=verify)
+    try:
+        stored = Stored(manifest, arrays)
+        index = _made(stored)
+        index._restore(stored)
+        stored.finish()
+    except ValueError as error:
+        raise StorageError(f"{os.fsdecode(path)}: {error}") from None
+    if mmap and not verify:
+        index._unverified = compare
+    return index
+
+
+def _made(stored: Stored) -> Index:
+    """Return the empty index that a manifest describes."""
+    kind = stored.one_of("kind", KINDS)
+    params = stored.table("params")
+    codec = params.get("codec")
+    try:
+        if codec is not None:
+            codec = dict(codec)
+            params["codec"] = CODECS[codec.pop("kind")](**codec)
+        return KINDS[kind](**params)
+    except (ValueError, TypeError, KeyError, OverflowError, AttributeError) as error:
+        raise StorageError(f"params must be those of {kind}: {error}") from None

@@ -1,0 +1,399 @@
+"""How any index is searched: a batch, one query, a radius, with a trace.
+
+A structure supplies the steps between (``_nearest`` and what follows it here);
+everything around them is shared: checks, preparation by the metric, filters, ids,
+refinement, presentation.
+"""
+
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from ann import exact, filters, parallel, validation
+from ann.codecs import Codec, Float32
+from ann.filters import Filter, Prepared
+from ann.kernels import answer
+from ann.kernels._jit import direct
+from ann.kernels.tricks import on
+from ann.memory import aligned
+from ann.metrics import LONGEST, Metric
+from ann.names import Names
+from ann.state import Desk, Floats, Outcome, Ready, State
+from ann.traces import Nodes
+
+METRICS = ("l2", "ip", "cosine", "l1")  # as the kernels number them
+MOST = 2**31 - 1  # vectors of an index, and neighbours of a query
+_FLOAT32 = np.dtype(np.float32)
+_FINISH_CHUNK = 16
+_FIRST_RANGE = 32  # neighbours that a range search begins with
+_NO_IDS, _NO_DISTANCES = np.empty(0, np.int64), np.empty(0, np.float32)
+_DIRECT_CALLS = on("direct-calls")
+
+
+class Searching(ABC):
+    """The half of an index that answers; nothing here changes it."""
+
+    _metric: Metric
+    _codec: Codec
+    _refine: float | None
+    _d: int | None
+    _state: State
+
+    # --- what a structure supplies ----------------------------------------------------
+
+    @abstractmethod
+    def _nearest(
+        self, state: State, Q: Floats, k: int, threads: int, scored: NDArray[np.int64],
+        effort: Any,
+    ) -> tuple[Floats, NDArray[np.int32]]:  # fmt: skip
+        """Return keys and positions (nq, <= k) of prepared queries, closest first."""
+
+    @abstractmethod
+    def _filtered(
+        self, state: State, selected: Filter, effort: Any, nq: int
+    ) -> tuple[State, Any]:
+        """Return the state that finds only what is selected, and what it takes.
+
+        There are at least ``nq`` queries.
+        """
+
+    @abstractmethod
+    def _scratch(self, state: State, effort: Any) -> Any:
+        """Return working memory for one thread that searches."""
+
+    def _fits(self, scratch: Any, effort: Any) -> bool:
+        """Whether working memory is large enough."""
+        return True
+
+    @abstractmethod
+    def _record(self, state: State, desk: Desk, effort: Any) -> Any:
+        """Search for a desk's query as ``answer.search`` does; return what happened."""
+
+    # --- a batch ----------------------------------------------------------------------
+
+    def _search(
+        self,
+        Q: ArrayLike,
+        k: int,
+        threads: int | None,
+        distance_computations: NDArray[np.int64] | None,
+        wanted: filters.Wanted | None,
+        effort: Any = None,
+    ) -> tuple[NDArray[np.int64], Floats]:
+        state, most = self._state, self._state.names.count
+        one = threads is None or (type(threads) is int and threads == 1)
+        if one and distance_computations is None and most:
+            lone = self._lone(Q)
+            if lone is not None:
+                inside, way = state, effort
+                if wanted is not None:
+                    most, inside, way = self._among(state, wanted, effort, 1)
+                if most:
+                    ids, distances = self._answer_one(inside, lone, k, way)
+                    if ids is not None:
+                        return (ids[0], distances[0]) if lone is Q else (ids, distances)
+        queries, single = validation.queries(Q, self._d)
+        workers = validation.threads(threads, 1 if single else parallel.available())
+        scored = _counts(distance_computations, len(queries))
+        prepared = self._metric.prepare(queries, "Q")
+        ids = np.full((len(queries), k), -1, np.int64)
+        distances = np.full((len(queries), k), np.inf, np.float32)
+        if wanted is not None:
+            most, state, effort = self._among(state, wanted, effort, len(queries))
+        if most and len(queries):
+            found = min(self._sought(state, k), most)
+            keys, positions = self._nearest(
+                state, prepared, found, workers, scored, effort
+            )
+            final = state.final
+
+            def work(ranges: parallel.Ranges) -> None:
+                for a, b in ranges:
+                    answer.finish_all(
+                        final, prepared[a:b], keys[a:b], positions[a:b],
+                        distances[a:b], ids[a:b], scored[a:b],
+                    )  # fmt: skip
+
+            parallel.run(work, len(queries), _FINISH_CHUNK, workers)
+        else:
+            scored[:] = 0
+        return (ids[0], distances[0]) if single else (ids, distances)
+
+    # --- filters ----------------------------------------------------------------------
+
+    def prepare_filter(self, filter: filters.Given) -> Prepared:
+        """Return a filter that ``search`` can use time and again, made ready once.
+
+        To go through a mask takes longer than to search among the few that it lets
+        pass.
+
+        Parameters
+        ----------
+        filter : array or callable
+            As ``search`` takes it: ids, a mask or a function. Later changes of an array
+            have no effect.
+
+        Returns
+        -------
+        filters.Prepared
+            To be given to ``search`` as its ``filter``. After a change of the index the
+            next search makes it ready anew, so what was added since may pass.
+
+        Raises
+        ------
+        ValueError
+            It is neither of these.
+
+        Examples
+        --------
+        >>> red = index.prepare_filter(colours == "red")
+        >>> ids, distances = index.search(q, k=10, filter=red)
+        """
+        prepared = Prepared(filter)
+        self._ready(self._state, prepared)
+        return prepared
+
+    def _among(
+        self, state: State, wanted: filters.Wanted, effort: Any, nq: int
+    ) -> tuple[int, State, Any]:
+        """Return how many pass, the state that finds only these, and what it takes."""
+        if not isinstance(wanted, Prepared):
+            return self._way(state, _resolved(state.names, wanted), effort, nq)
+        selected, ways = self._ready(state, wanted)
+        asked = effort, nq.bit_length()
+        way: tuple[int, State, Any] | None = ways.get(asked)
+        if way is None:
+            least = 1 << nq.bit_length() >> 1
+            way = ways[asked] = self._way(state, selected, effort, least)
+        return way
+
+    def _ready(self, state: State, wanted: Prepared) -> Ready:
+        """Return what a prepared filter is in a state."""
+        ready = state.prepared.get(wanted)
+        if ready is None:
+            ready = Ready(_resolved(state.names, wanted.given), {})
+            state.prepared[wanted] = ready
+        return ready
+
+    def _way(
+        self, state: State, selected: Filter, effort: Any, nq: int
+    ) -> tuple[int, State, Any]:
+        some = len(selected)
+        if not 0 < some < state.names.count:
+            return some, state, effort
+        return some, *self._filtered(state, selected, effort, nq)
+
+    @abstractmethod
+    def search(
+        self, Q: ArrayLike, k: int = 10, *args: Any, **effort: Any
+    ) -> tuple[NDArray[np.int64], Floats]:
+        """Return about the ``k`` nearest neighbours of each query."""
+
+    def range_search(
+        self, Q: ArrayLike, radius: float, **effort: Any
+    ) -> tuple[Any, Any]:
+        """Return about all neighbours within a radius of each query.
+
+        Parameters
+        ----------
+        Q : (nq, d) or (d,) array
+        radius : float
+            The greatest distance, in the metric's own terms; only under ``ip`` it may
+            be negative.
+        **effort
+            What ``search`` takes beside ``k``. A graph's pool, ``ef_search``, grows
+            with what there is to find.
+
+        Returns
+        -------
+        ids, distances : lists of nq arrays, int64 and float32
+            Each query's, closest first; for a single query one array each.
+
+        Raises
+        ------
+        ValueError
+            As ``search``; ``radius`` is negative or not a finite number.
+
+        Notes
+        -----
+        It searches for more and more neighbours until the last lies outside: as
+        exact as ``search`` is.
+        """
+        least = -math.inf if self._metric.name == "ip" else 0.0
+        radius = validation.real(radius, "radius", least)
+        queries, single = validation.queries(Q, self._d)
+        nq = len(queries)
+        all_ids, all_distances = [_NO_IDS] * nq, [_NO_DISTANCES] * nq
+        k, left = _FIRST_RANGE, np.arange(nq)
+        while True:
+            ids, distances = self.search(queries[left], k, **self._wider(effort, k))
+            for r, i, d in zip(left, ids, distances, strict=True):
+                all_ids[r], all_distances[r] = i[d <= radius], d[d <= radius]
+            left = left[distances[:, -1] <= radius]
+            if not len(left) or k >= self._state.names.count:
+                break
+            k = min(4 * k, self._state.names.count)
+        if single:
+            return all_ids[0], all_distances[0]
+        return all_ids, all_distances
+
+    def _wider(self, effort: dict[str, Any], k: int) -> dict[str, Any]:
+        """Return what ``search`` takes to find ``k`` neighbours."""
+        return effort
+
+    # --- one query: three kernel calls ------------------------------------------------
+
+    def _lone(self, Q: ArrayLike) -> Floats | None:
+        """Return a single query that the kernels can take as it is, else None."""
+        q: Any = Q
+        if not (type(q) is np.ndarray and q.dtype == _FLOAT32 and q.flags.carray):
+            return None
+        if not _DIRECT_CALLS:
+            return None
+        if q.ndim == 2 and len(q) == 1:
+            q = q[0]
+        return q if q.shape == (self._d,) else None
+
+    def _answer_one(self, state: State, q: Floats, k: int, effort: Any) -> Any:
+        """Return ids and distances (1, k), or None for a query to be refused."""
+        desk = self._borrow(
+            state, min(self._sought(state, k), state.names.count), effort
+        )
+        query, keys, found, scored, scratch = desk
+        ids, distances = np.empty((1, k), np.int64), np.empty((1, k), np.float32)
+        if state.direct is None:
+            state.direct = self._make_direct(state, q, effort, desk, ids, distances)
+        prepare, search, finish, metric, structure, final = state.direct
+        status = prepare(metric, LONGEST, q, query)
+        if status == answer.FINE:
+            search(structure, query, effort, scratch, keys, found, scored)
+            finish(final, query, keys, found, distances, ids, scored)
+        state.spare.append(desk)
+        return (ids, distances) if status == answer.FINE else (None, None)
+
+    def _make_direct(
+        self, state: State, q: Floats, effort: Any, desk: Desk, ids: Any, distances: Any
+    ) -> Any:
+        """Return the kernels' machine code for one query, and what it works on."""
+        metric, structure = METRICS.index(self._metric.name), state.structure
+        final, (query, keys, found, scored, scratch) = state.final, desk
+        results, kind = (keys, found, scored), type(structure)
+        if kind not in state.codes:
+            state.codes[kind] = (
+                direct(answer.prepare, metric, LONGEST, q, query),
+                direct(answer.search, structure, query, effort, scratch, *results),
+                direct(
+                    answer.finish_all, final, query, keys, found, distances, ids, scored
+                ),
+            )
+        return *state.codes[kind], metric, structure, final
+
+    def _borrow(self, state: State, found: int, effort: Any) -> Desk:
+        """Return working memory for one thread; the caller puts it back when done."""
+        while state.spare:
+            try:
+                desk = state.spare.pop()
+            except IndexError:  # another thread was quicker
+                break
+            if desk.ids.shape[1] == found and self._fits(desk.scratch, effort):
+                return desk
+        return Desk(
+            query=aligned((1, self._d or 0), np.float32),
+            keys=np.empty((1, found), np.float32),
+            ids=np.empty((1, found), np.int32),
+            scored=np.empty(1, np.int64),
+            scratch=self._scratch(state, effort),
+        )
+
+    # --- a traced query ---------------------------------------------------------------
+
+    def _trace(self, Q: ArrayLike, k: int, effort: Any = None) -> Iterator[Outcome]:
+        """Search for one query after another, and keep what each search did."""
+        queries, _ = validation.queries(Q, self._d)
+        prepared = self._metric.prepare(queries, "Q")
+        for q in prepared:
+            yield self._trace_one(q, k, effort)
+
+    def _trace_one(self, q: Floats, k: int, effort: Any) -> Outcome:
+        ids, distances = np.full((1, k), -1, np.int64), np.full((1, k), np.inf, "f4")
+        state = self._state
+        if not state.names.count:
+            return Outcome(ids[0], distances[0], 0, 0, None)
+        desk = self._borrow(
+            state, min(self._sought(state, k), state.names.count), effort
+        )
+        query, keys, found, scored, _ = desk
+        query[0] = q
+        record = self._record(state, desk, effort)
+        by_structure = int(scored[0])
+        answer.finish_all(state.final, query, keys, found, distances, ids, scored)
+        refined = int(scored[0]) - by_structure
+        state.spare.append(desk)
+        return Outcome(ids[0], distances[0], by_structure, refined, record)
+
+    def _counted(self, outcome: Outcome, exact: int = 0) -> dict[str, Any]:
+        """Return the fields that traces share; ``exact`` were scored beside codes."""
+        exact = outcome.scored if isinstance(self._codec, Float32) else exact
+        return {
+            "ids": outcome.ids,
+            "distances": outcome.distances,
+            "estimated": outcome.scored - exact,
+            "exact": exact + outcome.refined,
+        }
+
+    def _nodes(self, positions: NDArray[Any], keys: Floats) -> Nodes:
+        """Return positions and keys as users know them."""
+        places = positions.astype(np.int64)
+        return Nodes(self._names(places), places, self._presented(keys))
+
+    def _presented(self, keys: Floats) -> Floats:
+        """Return keys as distances."""
+        distances = keys.copy()
+        answer.present(METRICS.index(self._metric.name), distances)
+        return distances
+
+    def _names(self, positions: NDArray[Any]) -> NDArray[np.int64]:
+        """Return users' ids; −1 stays −1."""
+        places, ids = positions.astype(np.int64), self._state.names.ids
+        if ids is None:
+            return places
+        return np.where(places < 0, -1, ids[places])
+
+    def _row_cost(self, nq: int) -> float:
+        """Return what scoring one of those that pass costs beside a lone query."""
+        return filters.row_cost(nq) if self._shares(nq) else 1.0
+
+    def _shares(self, nq: int) -> bool:
+        """Whether so many queries among few vectors share the reading of rows."""
+        rows = isinstance(self._codec, Float32) or self._refine is not None
+        batch = nq >= exact.FEWEST_FOR_BYTES
+        return rows and batch and self._metric.key != "l1"
+
+    def _sought(self, state: State, k: int) -> int:
+        """Return how many a state's structure has to find for ``k`` results."""
+        refined = state.final.originals is not None
+        return min(self._candidates(k) if refined else k, state.names.count)
+
+    def _candidates(self, k: int) -> int:
+        """Return how many a structure has to find for ``k`` results."""
+        return k if self._refine is None else math.ceil(k * self._refine)
+
+
+def _resolved(names: Names, given: filters.Given) -> Filter:
+    return filters.resolve(given, names.n, names.ids, names.alive, names.find)
+
+
+def _counts(out: NDArray[np.int64] | None, nq: int) -> NDArray[np.int64]:
+    if out is None:
+        return np.empty(nq, np.int64)
+    fits = isinstance(out, np.ndarray) and out.dtype == np.int64 and out.shape == (nq,)
+    if not (fits and out.flags.carray):
+        raise ValueError(
+            "distance_computations must be a contiguous, writable int64 array of shape "
+            f"({nq},), got {getattr(out, 'dtype', type(out).__name__)} {np.shape(out)}"
+        )
+    return out
