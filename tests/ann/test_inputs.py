@@ -821,7 +821,7 @@ def test_ids_of_vectors_that_are_there(value, column, cell):
 def test_no_filter_is_none_to_search_and_a_mistake_to_prepare(name):
     plain = INDEXES[name].search(MORE, k=5)
     np.testing.assert_array_equal(search_among(name, None), plain)
-    with pytest.raises(ValueError, match="must be a mask .* got NoneType"):
+    with pytest.raises(ValueError, match="got NoneType"):
         INDEXES[name].prepare_filter(None)
 
 
