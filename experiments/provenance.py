@@ -7,6 +7,7 @@ import os
 import platform
 import subprocess
 import sys
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -42,10 +43,17 @@ _SIMD = ("sse4", "avx", "fma", "f16c", "amx", "neon", "sve", "dotprod", "fullfp1
 
 def collect(config: Study, threads: int, command: str) -> dict[str, Any]:
     """Return what is known when a run starts; folders of this machine are left out."""
+    return stamp(config_table(config), config.seed, threads, command)
+
+
+def stamp(
+    config: Mapping[str, Any], seed: int, threads: int, command: str
+) -> dict[str, Any]:
+    """Return what ``collect`` does, of a config that is a table already."""
     return {
         "command": command,
-        "config": config_table(config),
-        "seed": config.seed,
+        "config": dict(config),
+        "seed": seed,
         "threads": threads,
         "thread_environment": thread_environment(threads),
         **code(),
