@@ -27,7 +27,7 @@ def rank_biased_overlap(a: Ids, b: Ids, persistence: float = PERSISTENCE) -> Flo
     """Return the agreement of two answers (nq, k) each, where first places count more.
 
     Webber, Moffat & Zobel, "A similarity measure for indefinite rankings" (ACM TOIS
-    2010), eq. 32, extrapolated: a reader goes on to the next place with probability
+    2010), their RBO_ext: a reader goes on to the next place with probability
     ``persistence``, and what comes after place k is taken to agree as the first k do.
     1 for equal rankings, 0 for answers without a common id.
     """

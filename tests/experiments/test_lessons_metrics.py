@@ -73,6 +73,15 @@ def test_indexes_rank_unit_vectors_identically_ties_included():
     np.testing.assert_allclose(distances**2 / 2, answers["cosine"][1], atol=1e-6)
 
 
+def test_tiny_angles_are_ties_to_cosine_in_float32_and_not_to_l2():
+    angles = 0.005 * (1 + 1e-4 * np.arange(50))
+    X = np.stack([np.cos(angles), np.sin(angles)], axis=1)
+    by_l2, _ = ann.Flat("l2").add(X).search([1.0, 0.0], k=50)
+    _, distances = ann.Flat("cosine").add(X).search([1.0, 0.0], k=50)
+    np.testing.assert_array_equal(by_l2, np.arange(50))
+    assert len(np.unique(distances)) < 10
+
+
 def test_scaled_queries_change_no_ranking_under_ip():
     X, Q = signs(600, 0), signs(40, 1)
     before = ann.Flat("ip").add(X).search(Q, k=50)[0]
