@@ -96,13 +96,12 @@ def dimension(notes: Notebook) -> Lines:
     shown: list[Distances] = []
     for wide in _sets(notes):
         data, X = wide
-        width = X.shape[1]
+        n, width = X.shape
         notes.progress.doing(f"{data}, {width}")
-        near, ids = nearness.others(
-            "l2", X, np.arange(len(X)), min(_LID, len(X) - 2), notes.threads
-        )
-        far = _to_all(X, notes.seed)
-        lines.append(_line(wide, near, ids[:, :_HUBS], far))
+        near, ids = nearness.others("l2", X, np.arange(n), _LID, notes.threads)
+        probes = nearness.sample(np.arange(n), _PROBES, notes.seed)
+        far = _to_all(X, probes)
+        lines.append(_line(wide, near, ids[:, :_HUBS], probes, far))
         if data in (NOISE, WINDOWS) and width in SHOWN:
             shown += _histogram(wide, near, far)
     return {CONTRAST: lines, DISTANCES: shown}
@@ -110,14 +109,17 @@ def dimension(notes: Notebook) -> Lines:
 
 def _sets(notes: Notebook) -> Iterator[Wide]:
     n, seed = min(notes.n or _MOST, _MOST), notes.seed
-    whole = notes.use(_alone(NOISE, sets.noise(n, WIDTHS[-1], seed)))
+    drawn = f"independent Gaussian values, seed {seed}"
+    whole = notes.use(_alone(NOISE, sets.noise(n, WIDTHS[-1], seed), drawn))
     yield from (Wide(NOISE, _cut(whole.X, width)) for width in WIDTHS)
-    notes.use(_alone(WINDOWS, sets.windows(n, WIDTHS[-1], seed)))
+    cut = f"grey windows of scikit-learn's two photographs, seed {seed}"
+    notes.use(_alone(WINDOWS, sets.windows(n, WIDTHS[-1], seed), cut))
     yield from (Wide(WINDOWS, sets.windows(n, width, seed)) for width in WIDTHS)
     yield from _sentences(notes, n)
     for i in MANIFOLDS:
         name = MANIFOLD.format(i)
-        notes.use(_alone(name, sets.manifold(n, WIDTHS[-1], i, seed)))
+        source = f"synthetic manifold, intrinsic dimension {i}, seed {seed}"
+        notes.use(_alone(name, sets.manifold(n, WIDTHS[-1], i, seed), source))
         for width in (width for width in WIDTHS if width >= i):
             yield Wide(name, sets.manifold(n, width, i, seed))
 
@@ -135,7 +137,7 @@ def _sentences(notes: Notebook, n: int) -> Iterator[Wide]:
     return None
 
 
-def _alone(name: str, X: Floats, source: str = "drawn, or cut from photographs") -> Set:
+def _alone(name: str, X: Floats, source: str) -> Set:
     """Return a set without queries; its rows ask for each other."""
     return Set(name, X, X[:0], f"{source}; at its widest")
 
@@ -144,30 +146,35 @@ def _cut(X: Floats, width: int) -> Floats:
     return np.ascontiguousarray(X[:, :width])
 
 
-def _to_all(X: Floats, seed: int) -> Doubles:
+def _to_all(X: Floats, probes: NDArray[np.int64]) -> Doubles:
     """Return the distances of some rows to all others (probes, n − 1)."""
     from sklearn.metrics.pairwise import euclidean_distances
 
-    n = len(X)
-    probes = nearness.sample(np.arange(n), _PROBES, seed)
     to_all = euclidean_distances(X[probes], X).astype(np.float64)
-    others = np.arange(n) != probes[:, None]
-    far: Doubles = to_all[others].reshape(len(probes), n - 1)
+    others = np.arange(len(X)) != probes[:, None]
+    far: Doubles = to_all[others].reshape(len(probes), len(X) - 1)
     return far
 
 
-def _line(wide: Wide, near: Doubles, ids: NDArray[np.int64], far: Doubles) -> Contrast:
+def _line(
+    wide: Wide,
+    near: Doubles,
+    ids: NDArray[np.int64],
+    probes: NDArray[np.int64],
+    far: Doubles,
+) -> Contrast:
     from scipy.stats import skew, spearmanr
 
     n, width = wide.X.shape
     away = np.linalg.norm(wide.X - wide.X.mean(axis=0), axis=1)
-    least, least_of_all = _least(near), _least(far)
+    least = _least(near)  # by direct differences: ``far`` rounds equal rows apart
+    most = far.max(axis=1) / least[probes]
     times = np.bincount(ids.ravel(), minlength=n)
     lid = local_intrinsic_dimension(near)
     return Contrast(
         *(wide.data, n, width),
         contrast=float(far.mean() / np.nanmean(least)),
-        spread=float(np.nanmedian((far.max(axis=1) - least_of_all) / least_of_all)),
+        spread=float(np.nanmedian(most - 1)),
         lid=float(np.median(lid[np.isfinite(lid)])),
         hubness=float(skew(times)),
         never=float((times == 0).mean()),
