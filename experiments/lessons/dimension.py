@@ -8,14 +8,14 @@ dimension is known however wide the space is that they lie in.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from ann.diagnosis import nearness
 from ann.dimension import local_intrinsic_dimension
-from experiments.lessons import sets
+from experiments.lessons import ranks, sets
 from experiments.lessons.sets import Set
 
 if TYPE_CHECKING:
@@ -51,8 +51,9 @@ class Contrast:
     ``hubness`` the skewness of how often a row is among the ten nearest of others,
     ``never`` the share of the rows that never is (Radovanović et al., JMLR 2010).
     ``central`` and ``dense`` tell where the hubs are: Spearman's correlation of how
-    often with how near a row is to the mean of all, and to its tenth neighbour. The
-    nearest is the nearest that is not equal.
+    often with how near a row is to the mean of all, and to its tenth neighbour.
+    ``kept`` is the share of the ten nearest at the greatest width that are so at this
+    one. The nearest is the nearest that is not equal.
     """
 
     data: str
@@ -65,6 +66,7 @@ class Contrast:
     never: float
     central: float
     dense: float
+    kept: float = 1.0
 
 
 @dataclass(frozen=True)
@@ -94,6 +96,7 @@ def dimension(notes: Notebook) -> Lines:
     """Measure every set at every width."""
     lines: list[Contrast] = []
     shown: list[Distances] = []
+    answers: list[NDArray[np.int64]] = []
     for wide in _sets(notes):
         data, X = wide
         n, width = X.shape
@@ -101,10 +104,11 @@ def dimension(notes: Notebook) -> Lines:
         near, ids = nearness.others("l2", X, np.arange(n), _LID, notes.threads)
         probes = nearness.sample(np.arange(n), _PROBES, notes.seed)
         far = _to_all(X, probes)
-        lines.append(_line(wide, near, ids[:, :_HUBS], probes, far))
+        answers.append(ids[:, :_HUBS])
+        lines.append(_line(wide, near, answers[-1], probes, far))
         if data in (NOISE, WINDOWS) and width in SHOWN:
             shown += _histogram(wide, near, far)
-    return {CONTRAST: lines, DISTANCES: shown}
+    return {CONTRAST: list(_kept(lines, answers)), DISTANCES: shown}
 
 
 def _sets(notes: Notebook) -> Iterator[Wide]:
@@ -135,6 +139,16 @@ def _sentences(notes: Notebook, n: int) -> Iterator[Wide]:
     for width in [*widths, whole]:
         yield Wide(PROJECTED, sets.projected(X, width, notes.seed))
     return None
+
+
+def _kept(
+    lines: Sequence[Contrast], answers: Sequence[NDArray[np.int64]]
+) -> Iterator[Contrast]:
+    """Fill in what is kept of the answers at the greatest width, which come last."""
+    whole = {line.data: ids for line, ids in zip(lines, answers, strict=True)}
+    for line, ids in zip(lines, answers, strict=True):
+        kept = float(ranks.overlap(whole[line.data], ids).mean())
+        yield replace(line, kept=kept)
 
 
 def _alone(name: str, X: Floats, source: str) -> Set:

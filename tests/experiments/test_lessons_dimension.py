@@ -50,6 +50,11 @@ def test_a_manifold_keeps_its_contrast_however_wide_the_space(taught):
     assert max(lids) / min(lids) < 1.2
     assert manifold[-1].contrast / manifold[0].contrast == pytest.approx(1, abs=0.2)
     assert manifold[-1].contrast > 2 * held[dimension.NOISE, 128].contrast
+    assert manifold[0].kept > 0.7  # the same points, turned
+    assert (
+        held[dimension.NOISE, 2].kept < 0.1
+    )  # two of 128 columns tell next to nothing
+    assert held[dimension.NOISE, 128].kept == 1
 
 
 def test_photographs_are_narrower_than_they_look(taught):

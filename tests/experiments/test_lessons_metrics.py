@@ -120,11 +120,11 @@ def test_overlap_and_rank_biased_overlap_by_hand():
 
 
 def test_kendall_counts_every_vector_once_and_ends_at_the_known_values():
-    ids = np.array([[0, 1, 2, 2, 1, 0], [0, 1, 2, 3, 4, 5]])
-    a = np.array([[1.0, 2, 3, 3, 2, 1], [1, 2, 3, 4, 5, 6]])
-    b = np.array([[1.0, 2, 3, 3, 2, 1], [4, 5, 6, 1, 2, 3]])
-    # of 15 pairs the 9 across are discordant, the 6 within concordant
-    assert ranks.kendall(ids, a, b) == pytest.approx([1, -3 / 15])
+    ids = np.array([[0, 1, 2, 0, 0, 0], [0, 1, 2, 3, 4, 5]])
+    a = np.array([[1.0, 2, 3, 1, 1, 1], [1, 2, 3, 4, 5, 6]])
+    b = np.array([[1.0, 3, 2, 1, 1, 1], [4, 5, 6, 1, 2, 3]])
+    # one of 3 pairs is discordant; of 15 pairs the 9 across are, the 6 within not
+    assert ranks.kendall(ids, a, b) == pytest.approx([1 / 3, -3 / 15])
     assert ranks.kendall(ids, a, -a) == pytest.approx([-1, -1])
 
 
