@@ -144,8 +144,13 @@ def _sentences(notes: Notebook, n: int) -> Iterator[Wide]:
 def _kept(
     lines: Sequence[Contrast], answers: Sequence[NDArray[np.int64]]
 ) -> Iterator[Contrast]:
-    """Fill in what is kept of the answers at the greatest width, which come last."""
+    """Fill in what is kept of the answers at the greatest width, which come last.
+
+    Of what is projected, that are the answers before it is.
+    """
     whole = {line.data: ids for line, ids in zip(lines, answers, strict=True)}
+    if CUT in whole:
+        whole[PROJECTED] = whole[CUT]
     for line, ids in zip(lines, answers, strict=True):
         kept = float(ranks.overlap(whole[line.data], ids).mean())
         yield replace(line, kept=kept)
