@@ -2,7 +2,8 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: quick test thorough check counters compare-check peers ablation churn filters hostile clean
+.PHONY: quick test thorough check counters compare-check peers ablation churn filters hostile \
+  metrics dimension clean
 
 quick: .venv/ready ## the first look: 50,000 real vectors, every index, figures in results/quick
 	$(BIN)/ann run experiments/configs/quick.toml --out results/quick
@@ -44,6 +45,9 @@ bulk-%: peers ## exact search of a batch, and k-means: bulk-wordnet, bulk-patche
 
 churn filters hostile: peers ## trust: changes, filters, data that is not kind
 	$(BIN)/ann trust experiments/configs/$@-wordnet.toml
+
+metrics dimension: .venv/ready ## lessons: what near means, and what width does to it
+	$(BIN)/ann lesson $@
 
 .venv/ready: pyproject.toml
 	$(PYTHON) -m venv .venv

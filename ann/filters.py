@@ -49,6 +49,7 @@ class Prepared:
     """
 
     def __init__(self, given: Given) -> None:
+        validation.unmasked(given, "filter")
         kept = given if callable(given) or np.ndim(given) != 1 else np.array(given)
         self.given: Given = kept  # what is no filter, ``resolve`` refuses
 

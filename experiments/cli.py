@@ -272,6 +272,42 @@ def trust(
         raise SystemExit(1)
 
 
+@app.command(rich_help_panel=MEASURE)
+def lesson(
+    name: Annotated[
+        str, typer.Argument(help="metrics or dimension; or an earlier one's directory.")
+    ],
+    out: OutOption = None,
+    n: Annotated[
+        int | None, typer.Option("-n", help="Rows of a set, at most, for a quick look.")
+    ] = None,
+    seed: Annotated[int, typer.Option(help="Of all that is drawn.")] = 0,
+    force: ForceOption = False,
+) -> None:
+    """Teach what near means by measuring: how metrics differ, what dimension does."""
+    from rich.console import Console
+
+    from ann import parallel
+    from experiments import results
+    from experiments.lessons import lesson as lessons
+    from experiments.provenance import command_line
+
+    console = Console()
+    try:
+        if name not in lessons.LESSONS and Path(name).is_dir():
+            _taught(Path(name), console)
+            return
+        asked = lessons.wish(name, n, seed, parallel.available())
+        out = out or Path("results") / asked.name
+        results.claim(out, asked.config, force)
+        lessons.run(asked, out, console, command_line())
+        _taught(out, console)
+    except (OSError, ValueError) as error:
+        _stop(str(error))
+    except KeyboardInterrupt:
+        _stop(f"interrupted; what was measured is in {out}", 130)
+
+
 @app.command("import", rich_help_panel=FILES)
 def import_(
     file: Annotated[
@@ -724,6 +760,17 @@ def _trusted(out: Path, console: Console) -> None:
     for table in telling.tables(lines):
         console.print(table)
     print(f"{len(telling.draw(lines, stamp, out / FIGURES))} figures in {out}")
+
+
+def _taught(out: Path, console: Console) -> None:
+    """Print and draw what the files of a lesson say."""
+    from experiments.lessons import lesson as lessons
+    from experiments.results import FIGURES
+
+    tables, stamp = lessons.read(out)
+    for table in lessons.told(tables):
+        console.print(table)
+    print(f"{len(lessons.draw(tables, stamp, out / FIGURES))} figures in {out}")
 
 
 def _ratios(out: Path, console: Console, pairs: list[tuple[str, str]]) -> bool:

@@ -7,6 +7,7 @@ import os
 import platform
 import subprocess
 import sys
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -43,12 +44,19 @@ _SIMD = ("sse4", "avx", "fma", "f16c", "amx", "neon", "sve", "dotprod", "fullfp1
 
 def collect(config: Study, threads: int, command: str) -> dict[str, Any]:
     """Return what is known when a run starts; folders of this machine are left out."""
+    known = stamp(config_table(config), config.seed, threads, command)
+    return known | {"thread_environment": thread_environment(threads)}
+
+
+def stamp(
+    config: Mapping[str, Any], seed: int, threads: int, command: str
+) -> dict[str, Any]:
+    """Return what ``collect`` does but for workers, of a config that is a table."""
     return {
         "command": command,
-        "config": config_table(config),
-        "seed": config.seed,
+        "config": dict(config),
+        "seed": seed,
         "threads": threads,
-        "thread_environment": thread_environment(threads),
         **code(),
         "os": platform.platform(),
         **_machine(),

@@ -26,14 +26,18 @@ ROWS, PER_QUERY, PROVENANCE = "rows.csv", "per_query.parquet", "provenance.json"
 ROUNDS, RATIOS, ABLATION = "rounds.csv", "ratios.csv", "ablation.csv"
 BULK, LOAD, STEPS, EXPORT = "bulk.csv", "load.csv", "steps.csv", "rows.parquet"
 CHURN, FILTERS, HOSTILE = "churn.csv", "filters.csv", "hostile.csv"
+LESSONS = (
+    "textbook.csv", "agreement.csv", "ways.csv", "norms.csv", "answered.csv",
+    "incident.csv", "contrast.csv", "distances.csv",
+)  # fmt: skip
 QUERIES, ANSWERS = "queries.parquet", "answers.parquet"
 FIGURES, FAILURES, PIECES = "figures", "failures.log", "pieces"
 PAGE = "report.html"
 PREVIOUS = "previous"
 DERIVED = (RATIOS, ABLATION, FIGURES, PAGE, EXPORT)
 OUTPUTS = (
-    ROWS, ROUNDS, BULK, LOAD, STEPS, CHURN, FILTERS, HOSTILE, PER_QUERY, QUERIES,
-    ANSWERS, PROVENANCE, FAILURES, PIECES, *DERIVED,
+    ROWS, ROUNDS, BULK, LOAD, STEPS, CHURN, FILTERS, HOSTILE, *LESSONS, PER_QUERY,
+    QUERIES, ANSWERS, PROVENANCE, FAILURES, PIECES, *DERIVED,
 )  # fmt: skip
 
 ROUND_MEASURES = ("p50_us", "p99_us", "qps", "qps_1thread")

@@ -42,13 +42,14 @@ def _cached_patches(cache: Path) -> NDArray[np.uint8]:
             return patches
     except (OSError, ValueError, EOFError):
         pass  # absent or damaged: cut them again
-    patches = distinct_patches(_photographs())
+    patches = distinct_patches(photographs())
     with atomic(path) as temporary:
         np.save(temporary, patches)
     return patches
 
 
-def _photographs() -> list[NDArray[np.uint8]]:
+def photographs() -> list[NDArray[np.uint8]]:
+    """Return the two photographs of scikit-learn, (427, 640, 3) each."""
     from sklearn.datasets import load_sample_images
 
     return list(load_sample_images().images)

@@ -729,6 +729,10 @@ def search_among(name, ids):
     return INDEXES[name].search(MORE, k=5, filter=ids)
 
 
+def search_among_prepared(name, ids):
+    return search_among(name, INDEXES[name].prepare_filter(ids))
+
+
 KNOWN_IDS = {
     **per(STRUCTURES, ".remove(ids)", remove),
     **per(STRUCTURES, ".update(ids)", update_ids),
@@ -744,7 +748,10 @@ KNOWN_ID_ROWS = {
     "a number": (3, r"must have shape \(.*\), got \(\)"),
     "None": (None, "must be integers, got dtype object"),
 }
-FILTERS = per(STRUCTURES, ".search(filter)", search_among)
+FILTERS = {
+    **per(STRUCTURES, ".search(filter)", search_among),
+    **per(STRUCTURES, ".prepare_filter(filter)", search_among_prepared),
+}
 MASK = np.arange(60) % 3 == 0
 THIRD, ALL = np.flatnonzero(MASK), np.arange(60)
 NO_FILTER = r"must be a mask \(m,\), ids \(m,\) or a function, .* got {}"
@@ -757,7 +764,6 @@ def broken(ids):
 
 
 FILTER_ROWS = {  # a filter, and the ids that pass or what is wrong
-    "None": (None, ALL),
     "mask": (MASK, THIRD),
     "list of bools": (MASK.tolist(), THIRD),
     "every other": (np.repeat(MASK, 2)[::2], THIRD),
@@ -809,6 +815,14 @@ RADIUS_ROWS = {
 def test_ids_of_vectors_that_are_there(value, column, cell):
     plain = np.array(list(value), np.int64) if cell is SAME else None
     check(KNOWN_IDS, column, value, plain, cell)
+
+
+@pytest.mark.parametrize("name", STRUCTURES)
+def test_no_filter_is_none_to_search_and_a_mistake_to_prepare(name):
+    plain = INDEXES[name].search(MORE, k=5)
+    np.testing.assert_array_equal(search_among(name, None), plain)
+    with pytest.raises(ValueError, match="got NoneType"):
+        INDEXES[name].prepare_filter(None)
 
 
 @cells(FILTER_ROWS, FILTERS)

@@ -44,14 +44,14 @@ def test_patches(cache):
 def test_patches_are_about_530_000_and_cached(cache, monkeypatch):
     first = embedded.load(embedded.PATCHES, cache).train
     assert 520_000 < len(first) < 540_000
-    monkeypatch.setattr(embedded, "_photographs", lambda: pytest.fail("cut again"))
+    monkeypatch.setattr(embedded, "photographs", lambda: pytest.fail("cut again"))
     assert np.array_equal(embedded.load(embedded.PATCHES, cache).train, first)
 
 
 @pytest.mark.parametrize("damage", ["empty", "cut", "text", "other"])
 def test_a_damaged_cache_is_made_again(tmp_path, monkeypatch, damage):
     image = np.random.default_rng(0).integers(0, 256, (9, 9, 3), dtype=np.uint8)
-    monkeypatch.setattr(embedded, "_photographs", lambda: [image])
+    monkeypatch.setattr(embedded, "photographs", lambda: [image])
     whole = embedded.load(embedded.PATCHES, tmp_path).train
     (path,) = tmp_path.rglob("*.npy")
     if damage == "other":
