@@ -366,6 +366,7 @@ class HNSW(Index):
         # Under ip the longest lead everywhere: without them a walk finds 0.88 to 0.98
         # of the best 10 among half or nine tenths of all, whatever its pool.
         lost = self._metric.name == "ip" and 20 * len(selected) < 19 * n
+        lost = lost and not self._norms.unit
         row = self._row_cost(nq)
         if lost or not filters.walk_pays(n, len(selected), effort[0], M0, row):
             return self._listed(state, selected)[0], effort

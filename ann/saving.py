@@ -68,7 +68,7 @@ def load(
         index._restore(stored)
         stored.finish()
         if not (mmap or verify is False) and (fault := index._sung()):
-            raise StorageError(fault)
+            raise StorageError(f"{fault}; verify=False opens it all the same")
     except ValueError as error:
         raise StorageError(f"{os.fsdecode(path)}: {error}") from None
     if metric is not None and metric_named(metric).name != index.metric:

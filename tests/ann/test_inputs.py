@@ -1272,6 +1272,7 @@ FOR_STRUCTURES = {  # of codecs
     *("check_metric", "arrays", "copy", "saved", "restore", "row"),
 }
 OF_FILES = {"load(path)", "load(mmap)", "load(verify)"}  # test_files
+OF_FILES |= {"load(metric)", *(f"{name}(norm_check)" for name in STRUCTURES)}
 OF_FILES |= {f"{name}.save(path)" for name in STRUCTURES}
 OF_FILES |= {f"{name}.add(progress)" for name in STRUCTURES}  # test_progress
 
