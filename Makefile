@@ -9,7 +9,7 @@ quick: .venv/ready ## the first look: 50,000 real vectors, every index, figures 
 	$(BIN)/ann run experiments/configs/quick.toml --out results/quick
 
 test: .venv/ready ## the whole test suite, a file at a time on every core
-	$(BIN)/python -m pytest --numprocesses logical --dist loadfile
+	$(BIN)/python -m pytest --numprocesses logical --dist loadfile --no-loadscope-reorder
 
 thorough: .venv/ready ## what shows in long runs only: life, damaged files, kills, threads
 	ANN_STEPS=100000 ANN_CORRUPTIONS=20000 ANN_KILLS=300 ANN_CHURN_SECONDS=60 \

@@ -258,7 +258,7 @@ def pool(ef: int, n: int, passing: int) -> int:
     found 0.979, 0.963 and 0.947 of the best 10 where 50, 10 and 5 % passed at random,
     and 0.972, 0.919 and 0.900 where these were the farthest from a vector.
     """
-    return math.ceil(ef * (1 + math.log10(n / passing) / 3))
+    return math.ceil(ef * (1 + math.log10(n / passing) / 2))
 
 
 def degree(M0: int) -> int:

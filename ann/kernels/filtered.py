@@ -23,7 +23,7 @@ from ann.kernels.graph import (
 from ann.kernels.listed import ListedInLists, score_listed
 from ann.kernels.pool import EXPANDED, INFINITY, clear, insert, package, passes
 from ann.kernels.rows import project
-from ann.kernels.scan import Lists
+from ann.kernels.scan import Lists, choose_lists, scan_lists
 from ann.kernels.stores import begin, fetch, score
 
 # So many links that are looked at are taken to cost as much as one vector scored.
@@ -252,12 +252,15 @@ class FilteredLists(NamedTuple):
 def _nearest_in_filtered_lists(filtered, q, effort, scratch, keys, ids):
     """Scan lists; ``effort`` and ``scratch`` are those of ``Lists``.
 
-    Where what passes lies far from the query, the nearest lists have little of it.
+    Where what passes lies far from the query, the nearest lists have little of it, and
+    are not scanned at all.
     """
-    scored = nearest(filtered.lists, q, effort, scratch, keys, ids)
-    if meet(filtered.lists, scratch.probes[: effort[0]], filtered.enough):
-        return scored
-    return scored + nearest(filtered.listed, q, effort, scratch, keys, ids)
+    lists, nprobe = filtered.lists, effort[0]
+    choose_lists(lists, q, nprobe, scratch)
+    if meet(lists, scratch.probes[:nprobe], filtered.enough):
+        return scan_lists(lists, q, effort, scratch, keys, ids, None)
+    nlist = lists.offsets.size - 1
+    return nlist + nearest(filtered.listed, q, effort, scratch, keys, ids)
 
 
 @kernel

@@ -191,17 +191,30 @@ def _nearest_in_lists(lists, q, effort, scratch, keys, ids, recorder=None):
 
     ``recorder`` is None or a ``record.Visited``.
     """
-    nlist, (nprobe, patience) = lists.offsets.size - 1, effort
-    buffers = scratch.buffers
-    near, query, bounds, room = buffers[0], buffers[1], buffers[2], buffers[3]
-    probe_keys, probes = scratch.probe_keys[:nprobe], scratch.probes[:nprobe]
+    choose_lists(lists, q, effort[0], scratch)
+    return scan_lists(lists, q, effort, scratch, keys, ids, recorder)
+
+
+@kernel
+def choose_lists(lists, q, nprobe, scratch):
+    """Write the lists nearest to a query, and their keys, to ``scratch``."""
+    near, bounds = scratch.buffers[0], scratch.buffers[2]
+    keys, probes = scratch.probe_keys[:nprobe], scratch.probes[:nprobe]
     begin(lists.centroids, q, near)
-    clear(probe_keys, probes)
-    nearest_rows(lists.centroids, near, nlist, bounds, probe_keys, probes)
+    clear(keys, probes)
+    nearest_rows(lists.centroids, near, lists.offsets.size - 1, bounds, keys, probes)
+
+
+@kernel
+def scan_lists(lists, q, effort, scratch, keys, ids, recorder):
+    """Scan what ``choose_lists`` chose, as ``nearest``; centroids count as scored."""
+    nprobe, patience = effort
+    query, room = scratch.buffers[1], scratch.buffers[3]
+    probe_keys, probes = scratch.probe_keys[:nprobe], scratch.probes[:nprobe]
     project(lists.mean, lists.columns, q, room)
     begin(lists.store, room[: q.size], query)
     clear(keys, ids)
-    seen, quiet, last = nlist, 0, keys.size - 1
+    seen, quiet, last = lists.offsets.size - 1, 0, keys.size - 1
     for p in range(nprobe):
         which, following = probes[p], probes[min(p + 1, nprobe - 1)]
         worst_key, worst = keys[last], ids[last]

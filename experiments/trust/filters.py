@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     Mask = NDArray[np.bool_]
 
 RANDOM = "random"
+_SLOW_US = 10_000
 EXACT = "exact, of what passes"
 YARDSTICK = IndexEntry(kind="Flat", label=EXACT)
 
@@ -236,6 +237,11 @@ def _give_up(records: Sequence[Record], status: str) -> None:
         record.status = status
 
 
+def _slow(record: Record) -> bool:
+    """Whether a query takes so long that one round of them tells enough."""
+    return bool(record.samples) and record.p50s[0] > _SLOW_US
+
+
 def _measure(
     trial: Trial, worker: FilterWorker, records: Sequence[Record], number: int
 ) -> None:
@@ -243,7 +249,7 @@ def _measure(
     form = ""
     took: float | None = None
     for record in records:
-        if record.status != "ok":
+        if record.status != "ok" or _slow(record):
             continue
         try:
             if record.form != form:

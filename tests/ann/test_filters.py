@@ -238,7 +238,7 @@ def test_a_pool_is_the_wider_the_less_passes():
     pools = [filters.pool(64, 1000, passing) for passing in (1000, 500, 100, 10, 1)]
     assert pools == sorted(pools)
     assert pools[0] == 64
-    assert pools[2] == 86  # 64 * 4 / 3
+    assert pools[2] == 96  # 64 * 3 / 2
 
 
 def test_the_larger_a_batch_the_less_a_row_costs():
