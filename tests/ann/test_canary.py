@@ -49,7 +49,7 @@ def test_another_metric_is_found_out(was, now, tmp_path):
         index["params"]["metric"] = now
 
     edited(path, change)
-    with pytest.raises(ann.StorageError, match="known queries must find at least 90 %"):
+    with pytest.raises(ann.StorageError, match="known queries must find at least 90%"):
         ann.load(path)
     for other in (ann.load(path, mmap=True), ann.load(path, verify=False)):
         [problem] = other.check().problems
