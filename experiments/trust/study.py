@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from experiments.config import Trust
-    from experiments.datasets import Dataset
     from experiments.plan import Plan
     from experiments.trust.subject import Subject
 
@@ -90,7 +89,7 @@ def run(
                     seed=config.seed,
                     progress=progress.bar,
                 )
-                stamp["datasets"].append(_identity(data))
+                stamp["datasets"].append(provenance.dataset(data, entry.name))
                 before = lines
                 with tempfile.TemporaryDirectory("", "ann-") as folder:
                     trial = Trial(
@@ -123,12 +122,3 @@ def read(out: Path) -> tuple[Sequence[Subject], Mapping[str, Any]]:
             return results.read_table(out / study.file, study.line), stamp
     listed = ", ".join(study.file for study in STUDIES.values())
     raise ValueError(f"{out} must hold one of {listed}, got none")
-
-
-def _identity(data: Dataset) -> dict[str, str]:
-    return {
-        "name": data.name,
-        "metric": data.metric,
-        "fingerprint": data.fingerprint,
-        "source": data.source,
-    }

@@ -48,19 +48,17 @@ class Subject:
 def of(plan: Plan, data: Dataset, build: Build, search: Params | None = None) -> Any:
     """Return the columns of a line about an index, without what was measured."""
     n, d = data.train.shape
-    codec = getattr(build.params, "codec", None) is not None
-    return {
+    columns = build.columns()
+    del columns["index"]
+    if getattr(build.params, "codec", None) is not None:
+        columns["family"] += "+codec"
+    return columns | {
         "dataset": data.name,
         "metric": data.metric,
         "n": n,
         "d": d,
         "nq": len(data.test),
-        "library": build.adapter.library,
-        "family": build.adapter.family(build.params) + "+codec" * codec,
-        "label": build.label,
-        "build_params": canonical(written(build.params)),
         "search_params": canonical(written(search) if search else {}),
         "k": plan.config.k,
         "threads": plan.threads,
-        "seed": build.seed,
     }

@@ -8,23 +8,12 @@ import threading
 from pathlib import Path
 
 import pytest
+from test_planted import CONFIG
 from typer.testing import CliRunner
 
 import ann
 from experiments import race
 from experiments.cli import app
-
-CONFIG = """
-name = "tiny"
-rounds = 3
-threads = 1
-[[dataset]]
-name = "digits-64-euclidean"
-n = 400
-nq = 60
-[[index]]
-kind = "Flat"
-"""
 
 
 def rounds_of(runs):
