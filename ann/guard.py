@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from ann.metrics import LONGEST, UNIT, row_norms
+from ann.metrics import UNIT, row_norms
 
 CHECKS = ("raise", "warn", "off")
 _UNIT_ENOUGH, _ENOUGH = 10, 1000  # vectors whose norms tell what to expect
@@ -33,7 +33,7 @@ class Bounds(NamedTuple):
     high: float
 
 
-ANY = Bounds(0.0, LONGEST)
+ANY = Bounds(0.0, math.inf)
 
 
 @dataclass(frozen=True)
@@ -97,7 +97,7 @@ class Norms:
             return Bounds(*UNIT)
         if self.count < _ENOUGH:
             return ANY
-        return Bounds(0.0, min(self.high * _LONGER, LONGEST))
+        return Bounds(0.0, self.high * _LONGER)
 
     def of_queries(self, metric: str) -> Bounds:
         """Return what is expected of queries.

@@ -192,7 +192,7 @@ class Index(Searching):
         """The parameters in force, as plain values."""
         codec = None if isinstance(self._codec, Float32) else self._codec.params
         shared = {"metric": self.metric, "codec": codec, "refine": self._refine}
-        return {**shared, **self._build_params, "norm_check": self._norm_check}
+        return {**shared, **self._build_params}
 
     def __getstate__(self) -> dict[str, Any]:
         """Return what a copy or a pickle holds: no machine code, no working memory."""
@@ -452,6 +452,7 @@ class Index(Searching):
             "version": __version__,
             "kind": self._kind,
             "params": self.params,
+            "norm_check": self._norm_check,
             "d": d,
             "n": names.n,
             "arrived": names.arrived,

@@ -7,7 +7,7 @@ back in its ``_restored``; the file itself is :mod:`ann.storage`'s.
 import os
 from typing import Any
 
-from ann import storage, validation
+from ann import guard, storage, validation
 from ann.codecs import PQ, SQ, Codec
 from ann.flat import Flat
 from ann.hnsw import HNSW
@@ -85,6 +85,7 @@ def _made(stored: Stored) -> Index:
     """Return the empty index that a manifest describes."""
     kind = stored.one_of("kind", KINDS)
     params = stored.table("params")
+    params["norm_check"] = stored.one_of("norm_check", guard.CHECKS, missing="warn")
     codec = params.get("codec")
     try:
         if codec is not None:

@@ -47,8 +47,12 @@ class Stored:
             raise StorageError(f"{name} must be true or false, got {value!r}")
         return value
 
-    def one_of(self, name: str, choices: Collection[str]) -> str:
-        """Return a string that is one of some."""
+    def one_of(
+        self, name: str, choices: Collection[str], missing: str | None = None
+    ) -> str:
+        """Return a string that is one of some; ``missing`` where it is left out."""
+        if missing is not None and name not in self._manifest:
+            return missing
         value = self._taken(name)
         if not isinstance(value, str) or value not in choices:
             known = ", ".join(choices)

@@ -106,7 +106,7 @@ def _compared(notes: Notebook) -> Iterator[Set]:
 
 def exact(metric: str, of: Set, notes: Notebook) -> Ids:
     """Return the ten nearest of every query, searched for exactly."""
-    index = ann.Flat(metric).add(of.X, threads=notes.threads)
+    index = ann.Flat(metric, norm_check="off").add(of.X, threads=notes.threads)
     ids: Ids = index.search(of.Q, k=K, threads=notes.threads)[0]
     return ids
 

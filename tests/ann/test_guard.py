@@ -175,7 +175,7 @@ def test_the_check_can_be_set():
     index.norm_check = "raise"
     with pytest.raises(ValueError, match="norms"):
         index.search(q)
-    assert index.params["norm_check"] == "raise"
+    assert index.norm_check == "raise"
 
 
 @pytest.mark.parametrize("how", ["strict", "", None, True, 1])

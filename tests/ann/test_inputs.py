@@ -150,6 +150,10 @@ def update(name, X):
     return index.search(GOOD, k=9)
 
 
+def exact(name, Q, k=4):
+    return INDEXES[name].exact(Q, k)
+
+
 def within(name, Q, radius=9):
     ids, distances = INDEXES[name].range_search(Q, radius)
     return list(ids), list(distances)
@@ -158,6 +162,7 @@ def within(name, Q, radius=9):
 VECTORS = {
     **per(STRUCTURES, ".add(X)", add),
     **per(STRUCTURES, ".search(Q)", search),
+    **per(STRUCTURES, ".exact(Q)", exact),
     **per(STRUCTURES, ".trace(Q)", trace),
     **per(CODECS, ".train(X)", train),
     **per(CODECS, ".encode(X)", lambda name, X: TRAINED[name].encode(X)),
@@ -353,6 +358,7 @@ VECTOR_ROWS = {
         r"must have shape \(n, d\), got \(6,\)",
         {
             "search(Q)": SAME,  # one query
+            "exact(Q)": SAME,
             "trace(Q)": SAME,
             "ANNTransformer": "Expected 2D array, got 1D array",
         },
@@ -362,6 +368,7 @@ VECTOR_ROWS = {
         r"must have shape \(n, d\), got \(0,\)",
         {
             "search(Q)": NO_COLUMN.format("1, 0"),
+            "exact(Q)": NO_COLUMN.format("1, 0"),
             "trace(Q)": NO_COLUMN.format("1, 0"),
             "ANNTransformer": "Expected 2D array, got 1D array",
         },
@@ -443,6 +450,7 @@ def test_vectors_under_each_metric(value, column, cell):
 ONE = {
     **per(PQS, ".adc_table(q)", lambda name, q: TRAINED[name].adc_table(q)),
     **per(STRUCTURES, ".search(Q)", search),
+    **per(STRUCTURES, ".exact(Q)", exact),
     **per(STRUCTURES, ".trace(Q)", trace),
 }
 
@@ -565,6 +573,7 @@ def test_codes(name, row):
 
 KS = {
     **per(INDEXES, ".search(k)", lambda name, k: search(name, MORE, k)),
+    **per(INDEXES, ".exact(k)", lambda name, k: exact(name, MORE, k)),
     **per(INDEXES, ".trace(k)", lambda name, k: trace(name, MORE, k)),
     "ANNTransformer.kneighbors(n_neighbors)": lambda k: TRANSFORMER.kneighbors(MORE, k),
     "ANNTransformer.kneighbors_graph(n_neighbors)": (
@@ -930,6 +939,7 @@ INTEGERS = {
         for method, call in {
             "add": lambda v, name=name: STRUCTURES[name]().add(GOOD, threads=v),
             "search": lambda v, name=name: INDEXES[name].search(MORE, threads=v),
+            "exact": lambda v, name=name: INDEXES[name].exact(MORE, threads=v),
             "remove": lambda v, name=name: _changed(name, "remove", [1, 5], threads=v),
             "update": lambda v, name=name: _changed(
                 name, "update", [1, 5], MORE[:2], threads=v
@@ -1060,6 +1070,15 @@ NO_BITS = [0, 5, 6, 16, -8, 8.0, "8", True, None]
 CHOICES = {
     **{
         f"{name}(metric)": (SPELLINGS, NO_NAMES, "metric must be one of l2, ", make)
+        for name, make in STRUCTURES.items()
+    },
+    **{
+        f"{name}(norm_check)": (
+            ["raise", "warn", "off"],
+            [None, "", "Raise", "error", True, 1],
+            "norm_check must be one of 'raise', 'warn', 'off'",
+            lambda v, make=make: make(norm_check=v),
+        )
         for name, make in STRUCTURES.items()
     },
     "similarity(metric_name)": (
@@ -1271,8 +1290,7 @@ FOR_STRUCTURES = {  # of codecs
     *("scan_query_size", "residual_store", "square_norms", "project", "check_width"),
     *("check_metric", "arrays", "copy", "saved", "restore", "row"),
 }
-OF_FILES = {"load(path)", "load(mmap)", "load(verify)"}  # test_files
-OF_FILES |= {"load(metric)", *(f"{name}(norm_check)" for name in STRUCTURES)}
+OF_FILES = {"load(path)", "load(mmap)", "load(verify)", "load(metric)"}  # test_files
 OF_FILES |= {f"{name}.save(path)" for name in STRUCTURES}
 OF_FILES |= {f"{name}.add(progress)" for name in STRUCTURES}  # test_progress
 

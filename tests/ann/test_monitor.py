@@ -49,7 +49,7 @@ def encoded_without_normalisation(meanings, seed=0):
 @pytest.fixture(scope="module")
 def index():
     X = encoded(clustered(N, D, seed=1))
-    return ann.HNSW("ip", M=12, ef_construction=80).add(X)
+    return ann.HNSW("ip", M=12, ef_construction=80, norm_check="off").add(X)
 
 
 @pytest.fixture

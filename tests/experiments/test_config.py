@@ -242,7 +242,7 @@ def test_our_parameters_are_those_of_the_library(kind):
     adapter, index = indexes.KINDS["ann", kind], getattr(ann, kind)
     build = dict(inspect.signature(index).parameters)
     search = dict(inspect.signature(index.search).parameters)
-    for name in ("metric", "seed"):
+    for name in ("metric", "seed", "norm_check"):
         build.pop(name, None)
     of_the_call = "self", "Q", "k", "filter", "threads", "distance_computations"
     for name in of_the_call:
