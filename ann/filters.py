@@ -5,8 +5,8 @@ Three strategies, of which the number of vectors that pass decides (``walk_pays`
 
 ===========  =========================================================================
 few          all that pass are scored, and nothing else (:mod:`ann.kernels.listed`)
-some         a walk of the graph that looks through those that fail, or more lists
-             (:mod:`ann.kernels.filtered`)
+some         a walk of the graph that looks through those that fail, or what passes
+             in more lists (:mod:`ann.kernels.filtered`)
 nearly all   the same, where it costs what a search without a filter does: a walk
              finds enough that passes among its direct links, a scan tests what it
              would have taken in
@@ -23,7 +23,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from ann import validation
 from ann.kernels.fastscan import FastScan
-from ann.kernels.filtered import LINKS_A_SCORE, FilteredLists, FilteredWalk
+from ann.kernels.filtered import LINKS_A_SCORE, THIN, FilteredLists, FilteredWalk
 from ann.kernels.graph import Walk
 from ann.kernels.listed import Listed, ListedInLists
 from ann.kernels.scan import Everything, Lists
@@ -316,12 +316,13 @@ def probes(nprobe: int, nlist: int, n: int, passing: int) -> int:
 
 
 def lists_pay(nprobe: int, nlist: int, n: int, passing: int, row: float = 1.0) -> bool:
-    """Whether scanning ``probes`` lists is likely to take less than all that passes.
+    """Whether searching ``probes`` lists is likely to take less than all that passes.
 
-    ``row`` is as of ``walk_pays``.
+    They are scanned, or what passes in them is scored. ``row`` is as of ``walk_pays``.
     """
-    scanned = nlist + probes(nprobe, nlist, n, passing) * n / nlist
-    return scanned < SCATTERED * row * passing
+    scanned = probes(nprobe, nlist, n, passing) * n / nlist
+    cheaper = min(scanned, THIN * scanned * passing / n)
+    return nlist + cheaper < SCATTERED * row * passing
 
 
 def listed_in_lists(lists: Lists, selected: Filter, places: Positions) -> ListedInLists:
@@ -350,9 +351,12 @@ def filtered_lists(
     have less than half of what ``nprobe`` lists have without a filter: where what
     passes lies far from the query.
     """
-    nlist = len(lists.offsets) - 1
+    listed, nlist = listed_in_lists(lists, selected, places), len(lists.offsets) - 1
+    rows = np.sort(listed.rows)
     return FilteredLists(
         lists=lists._replace(allowed=selected.allowed),
+        rows=rows,
+        starts=np.searchsorted(rows, lists.offsets.astype(np.int32)),
         enough=min(len(selected), nprobe * len(lists.row_ids) // (2 * nlist)),
-        listed=listed_in_lists(lists, selected, places),
+        listed=listed,
     )

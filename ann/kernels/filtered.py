@@ -21,7 +21,7 @@ from ann.kernels.graph import (
     new_search,
 )
 from ann.kernels.listed import ListedInLists, score_listed
-from ann.kernels.pool import EXPANDED, INFINITY, clear, insert, package, passes
+from ann.kernels.pool import EXPANDED, INFINITY, clear, insert, package
 from ann.kernels.rows import project
 from ann.kernels.scan import Lists, choose_lists, scan_lists
 from ann.kernels.stores import begin, fetch, score
@@ -30,6 +30,9 @@ from ann.kernels.stores import begin, fetch, score
 LINKS_A_SCORE = 16
 THROUGH = 2048  # failing vectors that an expansion keeps to look through
 ROWS_AHEAD = 4  # whose links are on their way
+# A list is read from end to end in the time in which one in so many of it is scored by
+# itself.
+THIN = 3
 # A walk begins with what passes around where it came down, and so many seeds: more
 # where too little passes there.
 SEEDS, MORE_SEEDS = 8, 128
@@ -244,6 +247,8 @@ class FilteredLists(NamedTuple):
     """What a filtered search of an inverted file needs."""
 
     lists: Lists  #: with ``allowed``
+    rows: np.ndarray  #: (m,) int32, which pass: numbers in list order, ascending
+    starts: np.ndarray  #: (nlist + 1,) int64, where each list's begin among them
     enough: int  #: that pass in the lists that are scanned; else all that pass are
     listed: ListedInLists  #: all that pass
 
@@ -253,24 +258,47 @@ def _nearest_in_filtered_lists(filtered, q, effort, scratch, keys, ids):
     """Scan lists; ``effort`` and ``scratch`` are those of ``Lists``.
 
     Where what passes lies far from the query, the nearest lists have little of it, and
-    are not scanned at all.
+    are not scanned at all. Where they have some, that is scored, and the rest not read.
     """
-    lists, nprobe = filtered.lists, effort[0]
+    lists, (nprobe, patience) = filtered.lists, effort
     choose_lists(lists, q, nprobe, scratch)
-    if meet(lists, scratch.probes[:nprobe], filtered.enough):
-        return scan_lists(lists, q, effort, scratch, keys, ids, None)
-    nlist = lists.offsets.size - 1
-    return nlist + nearest(filtered.listed, q, effort, scratch, keys, ids)
+    met, held = count(filtered, scratch.probes[:nprobe])
+    if met < filtered.enough:
+        nlist = lists.offsets.size - 1
+        return nlist + nearest(filtered.listed, q, effort, scratch, keys, ids)
+    if patience >= nprobe and met * THIN < held:
+        return score_lists(filtered, q, nprobe, scratch, keys, ids)
+    return scan_lists(lists, q, effort, scratch, keys, ids, None)
 
 
 @kernel
-def meet(lists, probes, enough):
-    """Whether so many vectors of some lists pass; mostly a few lists tell."""
-    met, last = 0, len(probes)
-    for p in range(last):
-        which = probes[p]
-        for i in range(lists.offsets[which], lists.offsets[which + 1]):
-            met += passes(lists.allowed, lists.row_ids[i])
-        if met >= enough:
-            return True
-    return met >= enough
+def count(filtered, probes):
+    """Return how many vectors of some lists pass, and how many there are."""
+    starts, offsets = filtered.starts, filtered.lists.offsets
+    met = held = 0
+    for which in probes:
+        met += starts[which + 1] - starts[which]
+        held += offsets[which + 1] - offsets[which]
+    return met, held
+
+
+@kernel
+def score_lists(filtered, q, nprobe, scratch, keys, ids):
+    """Score what passes in the lists that ``choose_lists`` chose, and nothing else."""
+    lists, rows, starts = filtered.lists, filtered.rows, filtered.starts
+    query, room = scratch.buffers[1], scratch.buffers[3]
+    project(lists.mean, lists.columns, q, room)
+    begin(lists.store, room[: q.size], query)
+    clear(keys, ids)
+    scored = lists.offsets.size - 1
+    for p in range(nprobe):
+        which = scratch.probes[p]
+        first, end = lists.offsets[which], lists.offsets[which + 1]
+        score_listed(
+            lists.store, query, rows[starts[which] : starts[which + 1]], first, end,
+            lists.slots[which] - first,
+            scratch.probe_keys[p] if lists.residual else np.float32(0.0),
+            lists.row_ids, keys, ids, lists.allowed,
+        )  # fmt: skip
+        scored += starts[which + 1] - starts[which]
+    return scored
