@@ -13,6 +13,8 @@ from ann.kernels.answer import nearest, nearest_of
 from ann.kernels.duplicates import package_groups
 from ann.kernels.graph import (
     AHEAD,
+    ONE,
+    ZERO,
     Scratch,
     Walk,
     bound,
@@ -113,7 +115,7 @@ def search_filtered(filtered, query, effort, wanted, scratch):
     keys, ids = own.keys, own.ids
     node = np.int32(graph.entry_point)
     key = score(store, query, node)
-    node, _, scored = descend(graph, store, query, graph.top, 1, node, key)
+    node, _, scored = descend(graph, store, query, graph.top, ONE, node, key, None)
     epoch = new_search(own)
     size, near, looked = enter(filtered, query, node, ef, epoch, scratch)
     scored += 1 + near
@@ -144,17 +146,17 @@ def enter(filtered, query, node, ef, epoch, scratch):
     looked : int                links looked at
     """
     allowed, own = filtered.allowed, scratch.walk
-    n_found = met = looked = 0
+    n_found, met, looked = ZERO, 0, 0
     if np.uint32(node) < np.uint32(allowed.size):
         own.visited[node] = epoch
         n_found, met, looked = gather(filtered, node, epoch, scratch)
         if simd.at(allowed, node) != 0:
             own.found[n_found] = node
             n_found += 1
-    size, _ = take_in(filtered, query, n_found, INFINITY, 0, ef, scratch)
+    size, _ = take_in(filtered, query, n_found, INFINITY, ZERO, ef, scratch)
     scored, m = n_found, filtered.positions.size
     seeds = min(m, SEEDS if met >= filtered.degree // 2 else MORE_SEEDS)
-    n_found = 0
+    n_found = ZERO
     for s in range(seeds):
         other = filtered.positions[(2 * s + 1) * m // (2 * seeds)]
         new = own.visited[other] != epoch
@@ -163,7 +165,7 @@ def enter(filtered, query, node, ef, epoch, scratch):
         n_found += np.int64(new)
         if n_found == filtered.degree or s == seeds - 1:
             size, _ = take_in(filtered, query, n_found, INFINITY, size, ef, scratch)
-            scored, n_found = scored + n_found, 0
+            scored, n_found = scored + n_found, ZERO
     return size, scored, looked
 
 

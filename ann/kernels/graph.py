@@ -135,6 +135,10 @@ def _fetch_neighbors(links, store, row):
 
 
 NEVER = np.float32(-1.0)
+# A literal is a type of its own to Numba, and so is an argument that is left out: what
+# is called with other types is compiled anew, which takes seconds.
+ZERO, ONE = np.int64(0), np.int64(1)
+TO_THE_END = None, ZERO, NEVER, NEVER, None  # of a build; a search's types
 
 
 @kernel
@@ -155,7 +159,7 @@ def _limit(keys, size, ef, wanted, stretch, shift):
 
 @kernel
 def search_layer(
-    graph, store, query, layer, node, key, ef, scratch, originals=None, wanted=0,
+    graph, store, query, layer, node, key, ef, scratch, originals=None, wanted=ZERO,
     stretch=NEVER, shift=NEVER, recorder=None,
 ):  # fmt: skip
     """Beam search on one layer (Algorithm 2).
@@ -197,7 +201,7 @@ def search_layer(
     epoch = new_search(scratch)
     visited[node] = epoch
     keys[0], ids[0] = key, node
-    size, cursor, scored = 1, 0, 0
+    size, cursor, scored = ONE, 0, 0
     while cursor < size and keys[cursor] <= bound(keys, size, wanted, stretch, shift):
         node = ids[cursor]
         ids[cursor] = node | EXPANDED
@@ -270,9 +274,9 @@ def _nearest(walk, q, effort, scratch, keys, ids, recorder=None):
     begin(store, scratch.room[: q.size], query)
     node = np.int32(graph.entry_point)
     key = score(store, query, node)
-    node, key, above = descend(graph, store, query, graph.top, 1, node, key, recorder)
+    node, key, above = descend(graph, store, query, graph.top, ONE, node, key, recorder)
     size, below = search_layer(
-        graph, store, query, 0, node, key, ef, scratch, walk.originals,
+        graph, store, query, ZERO, node, key, ef, scratch, walk.originals,
         min(ids.size, ef), np.float32(stretch), np.float32(shift), recorder,
     )  # fmt: skip
     if walk.same.size == 0:
@@ -336,13 +340,17 @@ def insert_points(graph, store, points, levels, ef, M, scratch):
         level = min(np.int64(levels[p]), graph.top)
         node = np.int32(graph.entry_point)
         key = score(store, query, node)
-        node, key, _ = descend(graph, store, query, graph.top, level + 1, node, key)
+        node, key, _ = descend(
+            graph, store, query, graph.top, level + 1, node, key, None
+        )
         for layer in range(level, -1, -1):
-            size, _ = search_layer(graph, store, query, layer, node, key, ef, scratch)
+            size, _ = search_layer(
+                graph, store, query, layer, node, key, ef, scratch, *TO_THE_END
+            )
             links = graph.base if layer == 0 else graph.upper
             row = links[_row_of(graph, p, layer)]
             select_neighbors(store, scratch.keys, scratch.ids, size, M, row)
-            node, key = scratch.ids[0] & ID_MASK, scratch.keys[0]
+            node, key = np.int32(scratch.ids[0] & ID_MASK), scratch.keys[0]
 
 
 @kernel
@@ -377,7 +385,7 @@ def link_back(graph, store, layer, targets, starts, sources, capacity, scratch):
             continue
         for j in range(degree):
             fetch(store, row[j])
-        size = 0
+        size = ZERO
         for j in range(degree):
             key = between(store, target, row[j])
             size, _ = insert(keys, ids, size, capacity, key, row[j])

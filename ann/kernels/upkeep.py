@@ -12,7 +12,7 @@ import numpy as np
 from ann.kernels import simd
 from ann.kernels._jit import kernel
 from ann.kernels.audit import row_of
-from ann.kernels.graph import descend, search_layer
+from ann.kernels.graph import TO_THE_END, ZERO, descend, search_layer
 from ann.kernels.pool import EXPANDED, ID_MASK, NO_ID, insert
 from ann.kernels.stores import LINE, as_query, between, fetch, score
 
@@ -93,7 +93,7 @@ def bridge(graph, store, layer, nodes, alive, around, added, thin):
         thin[i] = degree == 0
         if living < degree:
             n_found = _look_behind(graph, layer, node, row, degree, alive, around)
-            size = 0
+            size = ZERO
             for j in range(degree):
                 if alive[row[j]]:
                     size = _keep(store, node, row[j], around, size)
@@ -110,7 +110,7 @@ def _look_behind(graph, layer, node, row, degree, alive, around):
     """
     links = graph.base if layer == 0 else graph.upper
     marked, removed, found = around.marked, around.removed, around.found
-    waiting = n_found = first = 0
+    waiting, n_found, first = 0, ZERO, 0
     for j in range(degree):
         marked[row[j]] = True
         if not alive[row[j]]:
@@ -218,8 +218,12 @@ def find(graph, store, layer, nodes, ef, scratch, out):
         as_query(store, nodes[i], query)
         node = np.int32(graph.entry_point)
         key = score(store, query, node)
-        node, key, _ = descend(graph, store, query, graph.top, layer + 1, node, key)
-        size, _ = search_layer(graph, store, query, layer, node, key, ef, scratch)
+        node, key, _ = descend(
+            graph, store, query, graph.top, layer + 1, node, key, None
+        )
+        size, _ = search_layer(
+            graph, store, query, layer, node, key, ef, scratch, *TO_THE_END
+        )
         n_found = 0
         for c in range(size):
             other = scratch.ids[c] & ID_MASK
@@ -247,7 +251,7 @@ def refill(graph, store, layer, nodes, found, M, around, out, added):
     for i in range(nodes.size):
         node = nodes[i]
         row = links[row_of(graph, node, layer)]
-        degree, size, n_found = degree_of(row), 0, 0
+        degree, size, n_found = degree_of(row), ZERO, ZERO
         for j in range(degree):
             around.marked[row[j]] = True
             size = _keep(store, node, row[j], around, size)
@@ -343,7 +347,7 @@ def _place_for(graph, store, layer, node, hosts, reached):
             return np.int64(host), degree
     for host in hosts[:n_hosts]:
         row = links[row_of(graph, host, layer)]
-        place = _to_spare(store, host, row, reached.parent)
+        place = _to_spare(store, np.int64(host), row, reached.parent)
         if place >= 0:
             return np.int64(host), place
     host, place = np.int64(hosts[0] if n_hosts else graph.entry_point), -1
