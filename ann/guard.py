@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from ann.metrics import UNIT, row_norms
+from ann.metrics import LONGEST, UNIT, row_norms
 
 CHECKS = ("raise", "warn", "off")
 _UNIT_ENOUGH, _ENOUGH = 10, 1000  # vectors whose norms tell what to expect
@@ -33,7 +33,7 @@ class Bounds(NamedTuple):
     high: float
 
 
-ANY = Bounds(0.0, math.inf)
+ANY = Bounds(0.0, LONGEST)
 
 
 @dataclass(frozen=True)
@@ -97,7 +97,7 @@ class Norms:
             return Bounds(*UNIT)
         if self.count < _ENOUGH:
             return ANY
-        return Bounds(0.0, self.high * _LONGER)
+        return Bounds(0.0, min(self.high * _LONGER, LONGEST))
 
     def of_queries(self, metric: str) -> Bounds:
         """Return what is expected of queries.
@@ -130,10 +130,10 @@ def absorb(norms: Norms, X: NDArray[np.float32], metric: str, how: str) -> Norms
         With ``how`` "warn".
     """
     lengths = row_norms(X)
-    if how == "off":
+    if how == "off" or metric == "cosine":  # which sees directions only
         return norms.joined(lengths, strange=0)
     bounds = norms.of_rows(metric)
-    if norms.count == 0 and metric != "cosine" and len(X) >= _UNIT_ENOUGH:
+    if norms.count == 0 and len(X) >= _UNIT_ENOUGH:
         unit = (lengths >= UNIT[0]) & (lengths <= UNIT[1])
         if unit.mean() >= _MOSTLY:
             bounds = Bounds(*UNIT)

@@ -4,6 +4,7 @@ import multiprocessing
 import os
 import threading
 import time
+from concurrent.futures import ProcessPoolExecutor
 
 import numpy as np
 import pytest
@@ -202,8 +203,9 @@ def test_a_fork_after_a_search_searches_and_changes(kind):
     index._writer.acquire()  # as if another thread were changing it
     try:
         _take(index)
-        with multiprocessing.get_context("fork").Pool(2, _add_one) as pool:
-            answers = pool.map(_answer, [X[:64], X[:64]])
+        fork = multiprocessing.get_context("fork")
+        with ProcessPoolExecutor(2, fork, _add_one) as pool:  # ends if that fails
+            answers = list(pool.map(_answer, [X[:64], X[:64]]))
     finally:
         index._writer.release()
     for answer in answers:
@@ -212,7 +214,7 @@ def test_a_fork_after_a_search_searches_and_changes(kind):
 
 
 def _add_one():
-    _shared.add(np.full((1, D), 50.0))
+    _shared.add(np.full((1, D), 5.0))
     assert _shared.ntotal == 2001
 
 

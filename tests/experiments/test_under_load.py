@@ -47,7 +47,7 @@ def test_more_than_can_be_served_piles_up(start):
 def test_the_unit_is_what_the_loop_sustains_however_quick_the_search(start):
     worker = start(adapter=dummy.Nothing)
     worker.build()
-    quickest = 1e6 / np.median(worker.measure(dummy.Nothing.Search(), 0).latency_us)
+    quickest = 1e6 / worker.measure(dummy.Nothing.Search(), 0).latency_us.min()
     offered = worker.offer(dummy.Nothing.Search(), 0.7, 0.3, 0)
     assert offered.achieved_qps == pytest.approx(offered.offered_qps, rel=0.25)
     assert offered.offered_qps < 0.7 * quickest
