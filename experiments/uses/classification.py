@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 
 KS = (1, 2, 3, 5, 7, 10, 15, 20, 30, 50, 100)
 K = 5  # of the votes on the right
-SHOWN = 6  # mistakes
+SHOWN = 8  # mistakes
 
 
 def use(notes: Notebook) -> Shown:
@@ -90,6 +90,7 @@ def use(notes: Notebook) -> Shown:
             f"why – {min(SHOWN, len(wrong))} of {len(wrong)} mistakes, and who voted":
                 partial(_mistakes, gallery[:SHOWN], told[:SHOWN]),
         },
+        gap=0.95,
     )  # fmt: skip
 
 

@@ -124,3 +124,18 @@ def listing(panel: Panel, lines: Sequence[tuple[str, str]]) -> None:
             panel.ax, (0, 1), text, colour, xycoords="axes fraction",
             xytext=(0, -TICK * (1 + 1.55 * i)),
         )  # fmt: skip
+
+
+def percents(counts: NDArray[Any], x: str, y: str, panel: Panel) -> None:
+    """Show a matrix of counts, in percent of each row."""
+    shares = counts / counts.sum(axis=1, keepdims=True)
+    panel.ax.grid(False)
+    panel.ax.imshow(shares, cmap="Greys", vmin=0, vmax=1.6)  # words stay readable
+    middle = {"xytext": (0, 0), "size": TICK - 2, "ha": "center", "va": "center"}
+    for (row, column), share in np.ndenumerate(shares):
+        if share >= 0.005:
+            say(panel.ax, (column, row), f"{100 * share:.0f}", INK, **middle)
+    panel.ax.set_xticks(range(shares.shape[1]))
+    panel.ax.set_yticks(range(len(shares)))
+    panel.ax.set_anchor("NW")
+    names(panel.ax, x, y)

@@ -16,11 +16,10 @@ import numpy as np
 
 import ann
 from experiments.lessons.looks import BLUE, ORANGE
-from experiments.plots.canvas import TICK
 from experiments.plots.style import INK
 from experiments.uses import digits
 from experiments.uses.classification import votes
-from experiments.uses.shown import Shown, mosaic, names, picture, say
+from experiments.uses.shown import Shown, mosaic, percents, picture, say
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -32,6 +31,7 @@ if TYPE_CHECKING:
 SLANTS = (-0.3, -0.15, 0.0, 0.15, 0.3)
 WIDEST = 7  # columns of a prototype: no handwritten digit fills all eight
 
+_FAMILIES = ("DejaVuS*", "STIXGeneral*", "cm[brst]*")  # others have no letters
 _NEIGHBOURS, _ROUNDS = 20, 5
 _POINTS = 64  # height of what is drawn, before it is made small
 
@@ -58,7 +58,7 @@ def use(notes: Notebook) -> Shown:
     np.add.at(confused, (y, guess), 1)
     return Shown(
         "Handwriting read with no handwritten example: by print, and by each other",
-        [f"{len(X):,} handwritten digits", f"{slanted[..., 0].size} prototypes",
+        [f"{len(X):,} handwritten digits", f"{slanted[..., 0].size:,} prototypes",
          "HNSW, cosine"],
         "Left: prototypes, upright and at two of the slants. Middle: the share named "
         f"right; dotted, what guessing gets. The last step asks {_NEIGHBOURS} "
@@ -69,7 +69,7 @@ def use(notes: Notebook) -> Shown:
             "print – what there is to go by": partial(_prototypes, slanted),
             "steps – accuracy": partial(_steps, right),
             "confusion – which digits are taken for which": partial(
-                _confusion, confused / confused.sum(axis=1, keepdims=True)
+                percents, confused, "named", "written"
             ),
         },
     )  # fmt: skip
@@ -80,8 +80,8 @@ def prototypes(slants: tuple[float, ...]) -> Floats:
     import matplotlib as mpl
 
     home = Path(mpl.get_data_path()) / "fonts" / "ttf"
-    roman = [*home.glob("DejaVuS*.ttf"), *home.glob("STIXG*.ttf"), home / "cmr10.ttf"]
-    fonts = sorted(path for path in roman if "Display" not in path.stem)
+    found = (path for family in _FAMILIES for path in home.glob(f"{family}.ttf"))
+    fonts = sorted(path for path in found if "Display" not in path.stem)
     drawn = [
         [_drawn(str(digit), font, slant) for font in fonts for slant in slants]
         for digit in range(10)
@@ -115,7 +115,7 @@ def _nearest(of: Floats, X: Floats) -> np.ndarray:
 
 def _prototypes(of: Floats, panel: Panel) -> None:
     some = of.reshape(10, -1, len(SLANTS), of.shape[-1])[:, ::3, [0, 2, 4]]
-    rows = some.reshape(10, -1, of.shape[-1]).swapaxes(0, 1)[:8]
+    rows = some.reshape(10, -1, of.shape[-1]).swapaxes(0, 1)[:11]
     sheet = mosaic(digits.images(rows.reshape(-1, of.shape[-1])), 10, paper=0, rim=2)
     picture(panel.ax, sheet)
 
@@ -130,18 +130,3 @@ def _steps(right: dict[str, float], panel: Panel) -> None:
     panel.ax.set_xlim(0, 1)
     panel.ax.invert_yaxis()
     panel.ax.grid(False, axis="y")
-
-
-def _confusion(shares: Floats, panel: Panel) -> None:
-    panel.ax.grid(False)
-    panel.ax.imshow(shares, cmap="Greys", vmin=0, vmax=1.6)
-    for (row, column), share in np.ndenumerate(shares):
-        if share >= 0.005:
-            panel.ax.text(
-                column, row, f"{100 * share:.0f}", size=TICK - 2, color=INK,
-                ha="center", va="center",
-            )  # fmt: skip
-    panel.ax.set_xticks(range(10))
-    panel.ax.set_yticks(range(10))
-    panel.ax.set_anchor("W")
-    names(panel.ax, "named", "written")
