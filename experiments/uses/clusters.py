@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
     Labels = NDArray[np.int64]
 
-KS = (5, 10, 20, 40)
+KS = (7, 10, 20, 40)  # with 4, 27 digits are out of reach of all others
 K = 10  # of what is shown
 CLUSTERS = 10
 _MEMBERS = 8  # shown of each cluster
@@ -74,7 +74,8 @@ def use(notes: Notebook) -> Shown:
 
 def _cut(X: Floats, k: int, notes: Notebook) -> Labels:
     """Cut the graph of k neighbours into clusters."""
-    ways = {"affinity": "precomputed_nearest_neighbors", "n_neighbors": k}
+    # scikit-learn counts the digit itself
+    ways = {"affinity": "precomputed_nearest_neighbors", "n_neighbors": k + 1}
     pipeline = make_pipeline(
         ann.ANNTransformer(n_neighbors=k, random_state=notes.seed),
         SpectralClustering(
