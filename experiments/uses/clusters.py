@@ -55,7 +55,7 @@ def use(notes: Notebook) -> Shown:
     merits["in the cluster of their digit"] = float((found == y).mean())
     members = np.concatenate(list(_members(X, found, notes.seed)))
     return Shown(
-        "Ten clusters found without a label are nearly the ten digits",
+        "Ten clusters found without a label: most are one digit each",
         [f"{len(X):,} digits", "ANNTransformer, HNSW, l2", "spectral clustering"],
         "Left: agreement with the labels, which no method has seen (adjusted Rand "
         f"index: 0 by chance, 1 if equal); dotted, k-means. Middle, for {K} neighbours: "

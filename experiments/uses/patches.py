@@ -29,9 +29,9 @@ if TYPE_CHECKING:
     from experiments.lessons.sets import Floats
     from experiments.plots.panel import Panel
 
-SIDE, STEP = 12, 2  # pixels of a window, and from one to the next
+SIDE, STEP = 12, 3  # pixels of a window, and from one to the next
 POINTED = {"a roof": (0, 126, 110), "a petal": (1, 120, 200)}  # photograph, top, left
-K, MANY = 9, 600  # windows to show, and to search for
+K, MANY = 7, 400  # windows to show, and to search for
 _ASKED = 200  # windows, by chance, that tell photographs apart
 
 
@@ -84,8 +84,8 @@ def use(notes: Notebook) -> Shown:
             )
             for name in POINTED
         }
-        | {"pieces – the nearest": partial(_pieces, photographs, found)},
-        height=2.6,
+        | {"pieces – the nearest, by two metrics": partial(_pieces, photographs, found)},
+        height=2.45,
         left=0.15,
         gap=0.3,
     )
@@ -144,14 +144,17 @@ def _places(photographs: Floats, found: NDArray[np.int64], panel: Panel) -> None
 def _pieces(
     photographs: Floats, found: dict[tuple[str, str], NDArray[np.int64]], panel: Panel
 ) -> None:
-    cut = np.array(
-        [
-            photographs[which, top : top + SIDE, left : left + SIDE]
-            for each in found.values()
-            for which, top, left in each
-        ]
-    )
-    sheet = mosaic(cut, 1 + K, rim=3)
+    rows = sorted(found, key=lambda row: list(POINTED).index(row[0]))
+    cut = [
+        photographs[which, top : top + SIDE, left : left + SIDE]
+        for row in rows
+        for which, top, left in found[row]
+    ]
+    sheet = mosaic(np.array(cut), 1 + K, rim=3)
     picture(panel.ax, sheet)
-    panel.ax.set_ylim(len(sheet) + 1, -1)
-    panel.ax.plot([SIDE + 1] * 2, [-0.5, len(sheet) - 0.5], color=BLUE, lw=2)
+    high, wide, _ = sheet.shape
+    panel.ax.plot([SIDE + 1] * 2, [-0.5, high - 0.5], color=BLUE, lw=2)
+    panel.ax.set_xlim(-0.5, wide + 28)
+    beside = {"xytext": (6, 0), "va": "center"}
+    for row, (_, metric) in enumerate(rows):
+        say(panel.ax, (wide, (SIDE + 3) * row + SIDE / 2), metric, INK, **beside)
