@@ -69,7 +69,7 @@ class _Row(NamedTuple):
 
 
 def read(path: Path, limit: int | None = None) -> Words:
-    """Read a file of word vectors.
+    r"""Read a file of word vectors.
 
     Parameters
     ----------
@@ -122,7 +122,7 @@ def _text(path: Path, file: BinaryIO, limit: int | None) -> Iterator[_Row]:
     for line, text in enumerate(itertools.islice(file, limit), after):
         yield _parsed(f"{path}: line {line}", text.strip(b" \r\n"), d)
         count += 1
-    if n is not None and count != n and count != limit or count == 0:
+    if (n is not None and count != n and count != limit) or count == 0:
         raise DataError(f"{path}: must have {n or 1} words, got {count}")
     if count == n and file.readline():
         raise DataError(f"{path}: must have {n} words, got more")

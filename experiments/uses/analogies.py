@@ -10,64 +10,70 @@ beside each analogy stands what the neighbours of the third word alone would hav
 from __future__ import annotations
 
 import itertools
-from collections.abc import Mapping, Sequence
-from functools import partial
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 import ann
 from experiments.datasets import words as word_files
-from experiments.lessons.looks import BLACK, BLUE, ORANGE
+from experiments.lessons.looks import BLUE, ORANGE
 from experiments.lessons.sets import Set
 from experiments.peers.common import normalised
 from experiments.plots.style import INK, SOFT
-from experiments.uses import meeting
-from experiments.uses.shown import Shown, listing, say
+from experiments.uses import meeting, panels
+from experiments.uses.shown import Shown
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
     from experiments.datasets.words import Words
     from experiments.lessons.notebook import Notebook
     from experiments.plots.panel import Panel
+    from experiments.uses.panels import Painter
 
     Pairs = list[tuple[str, str]]
 
 FEWEST = 4  # pairs of a family
 MOST = 400_000  # words of a file: the frequent ones come first
 K = 5
-ASKED = (
-    ("man", "king", "woman"), ("paris", "france", "berlin"), ("minimum", "min", "maximum"),
-    ("cosine", "cos", "sine"), ("column", "columns", "matrix"), ("create", "created", "raise"),
+ASKED = [
+    ("man", "king", "woman"),
+    ("paris", "france", "berlin"),
+    ("minimum", "min", "maximum"),
+    ("cosine", "cos", "sine"),
+    ("column", "columns", "matrix"),
+    ("create", "created", "raise"),
     ("left", "right", "top"),
-)  # fmt: skip
+]
 FAMILIES = {
-    "man, woman": "man woman|king queen|father mother|brother sister|son daughter|uncle "
-    "aunt|boy girl|husband wife|he she|actor actress",
-    "capital": "paris france|berlin germany|rome italy|madrid spain|tokyo japan|london "
-    "england|moscow russia|athens greece|cairo egypt|vienna austria",
-    "plural": "array arrays|column columns|file files|function functions|module modules|"
-    "argument arguments|value values|line lines|class classes|key keys|matrix matrices|"
-    "row rows|index indices|error errors|parameter parameters|element elements|method "
-    "methods|color colors|number numbers|point points",
+    "man, woman": "man woman|king queen|father mother|brother sister|son daughter|"
+    "uncle aunt|boy girl|husband wife|he she|actor actress",
+    "capital": "paris france|berlin germany|rome italy|madrid spain|tokyo japan|"
+    "london england|moscow russia|athens greece|cairo egypt|vienna austria",
+    "plural": "array arrays|column columns|file files|function functions|"
+    "module modules|argument arguments|value values|line lines|class classes|key keys|"
+    "matrix matrices|row rows|index indices|error errors|parameter parameters|"
+    "element elements|method methods|color colors|number numbers|point points",
     "past": "return returned|compute computed|call called|create created|raise raised|"
-    "use used|define defined|give given|convert converted|remove removed|require "
-    "required|apply applied|write written|add added|draw drawn",
-    "adverb": "recursive recursively|automatic automatically|explicit explicitly|direct "
-    "directly|correct correctly|efficient efficiently|numerical numerically|uniform "
-    "uniformly|random randomly|implicit implicitly|independent independently",
-    "opposite": "encode decode|first last|min max|minimum maximum|upper lower|left right|"
-    "start end|top bottom|true false|before after|input output|smaller larger|open "
-    "close|positive negative|horizontal vertical|dense sparse|even odd|row column",
+    "use used|define defined|give given|convert converted|remove removed|"
+    "require required|apply applied|write written|add added|draw drawn",
+    "adverb": "recursive recursively|automatic automatically|explicit explicitly|"
+    "direct directly|correct correctly|efficient efficiently|numerical numerically|"
+    "uniform uniformly|random randomly|implicit implicitly|independent independently",
+    "opposite": "encode decode|first last|min max|minimum maximum|upper lower|"
+    "left right|start end|top bottom|true false|before after|input output|"
+    "smaller larger|open close|positive negative|horizontal vertical|dense sparse|"
+    "even odd|row column",
 }
 
 
 class Score(NamedTuple):
-    """How many questions a family has, and the shares that are answered."""
+    """How many questions a family has, and the shares that are right."""
 
     asked: int
     first: float
-    among: float  # the first five
     beside: float  # by the neighbours of the third word alone
 
 
@@ -78,18 +84,18 @@ class Analogies:
         self.words, self.X = words, normalised(words.X)
         self.index = ann.HNSW("cosine", seed=seed).add(self.X, threads=threads)
 
-    def answers(self, questions: Sequence[tuple[str, str, str]]) -> list[list[str]]:
+    def answers(self, questions: Sequence[tuple[str, ...]]) -> list[list[str]]:
         """Answer "a is to b as c is to": five words each, none of the three."""
         rows = np.array([[self.words.row(word) for word in q] for q in questions])
         a, b, c = (self.X[rows[:, i]] for i in range(3))
         return self._named(b - a + c, rows)
 
-    def beside(self, questions: Sequence[tuple[str, str, str]]) -> list[list[str]]:
+    def beside(self, questions: Sequence[tuple[str, ...]]) -> list[list[str]]:
         """Return five neighbours of c, none of the three."""
         rows = np.array([[self.words.row(word) for word in q] for q in questions])
         return self._named(self.X[rows[:, 2]], rows)
 
-    def _named(self, Q: np.ndarray, rows: np.ndarray) -> list[list[str]]:
+    def _named(self, Q: NDArray[Any], rows: NDArray[Any]) -> list[list[str]]:
         ids, _ = self.index.search(Q, k=K + 3, ef_search=100)
         return [
             [self.words.words[i] for i in row if i >= 0 and i not in asked][:K]
@@ -130,13 +136,21 @@ def use(notes: Notebook, vectors: Path | None = None) -> Shown:
          "HNSW, cosine"],
         "Left: all questions of a family, such as return : returned as write : ? "
         "Right if the first word is; the three that were asked with do not count. "
-        "Middle: pairs on the plane through the first two principal components of their "
-        "words. Right: what comes out, nearest first.",
+        "Middle: from the first word of each pair to the second, on the plane of their "
+        "first two principal components. Right: what comes out, nearest first.",
         merits,
         {
-            "families – how many are right": partial(_bars, scores),
-            f"steps – {shown}": partial(_arrows, held[shown][:8], asked),
-            "answers – the first three": partial(_listed, questions, answers),
+            "families – how many are right": panels.bars(
+                [*scores],
+                {"by arithmetic": [score.first for score in scores.values()],
+                 "by neighbours of the third word alone":
+                    [score.beside for score in scores.values()]},
+            ),
+            f"steps – {shown}": _arrows(held[shown][:8], asked),
+            "answers – the first three": panels.listing(
+                [(f"{b} − {a} + {c}", ", ".join(answer[:3]))
+                 for (a, b, c), answer in zip(questions, answers, strict=True)]
+            ),
         },
         gap=1.0,
         left=1.0,
@@ -157,49 +171,25 @@ def _score(pairs: Pairs, asked: Analogies) -> Score:
     return Score(
         len(both),
         first=float(np.mean([answer[:1] == [d] for answer, d in found])),
-        among=float(np.mean([d in answer for answer, d in found])),
         beside=float(np.mean([answer[:1] == [d] for answer, d in alone])),
     )
 
 
-def _bars(scores: Mapping[str, Score], panel: Panel) -> None:
-    how = {"va": "center", "xytext": (4, 0)}
-    for row, score in enumerate(scores.values()):
-        pair = ((-0.17, score.first, BLUE), (0.17, score.beside, BLACK))
-        for at, share, colour in pair:
-            panel.ax.barh(row + at, share, 0.3, color=colour)
-            say(panel.ax, (share, row + at), f"{share:.0%}", INK, **how)
-    panel.ax.set_yticks(range(len(scores)), scores)
-    panel.ax.set_xticks([0, 0.5, 1], ["0 %", "50 %", "100 %"])
-    panel.ax.set_xlim(0, 1.05)
-    panel.ax.set_ylim(len(scores) + 0.1, -0.6)
-    panel.ax.grid(False, axis="y")
-    inside = {"xycoords": "axes fraction", "xytext": (0, 0), "ha": "right"}
-    say(panel.ax, (1, 0.09), "by arithmetic", BLUE, **inside)
-    say(panel.ax, (1, 0.02), "by the neighbours of the third alone", BLACK, **inside)
-
-
-def _arrows(pairs: Pairs, asked: Analogies, panel: Panel) -> None:
+def _arrows(pairs: Pairs, asked: Analogies) -> Painter:
     rows = np.array([[asked.words.row(word) for word in pair] for pair in pairs])
     V = asked.X[rows].astype(np.float64)
     flat = V.reshape(-1, V.shape[-1])
     axes = np.linalg.svd(flat - flat.mean(axis=0), full_matrices=False)[2][:2]
     places = (V - flat.mean(axis=0)) @ axes.T
-    for (a, b), (start, end) in zip(pairs, places, strict=True):
-        arrow = {"arrowstyle": "-|>", "color": ORANGE, "lw": 1.2}
-        panel.ax.annotate("", end, start, arrowprops=arrow)
-        say(panel.ax, tuple(start), a, INK, xytext=(3, -9))
-        say(panel.ax, tuple(end), b, BLUE, xytext=(3, 3))
-    panel.ax.plot(*places.reshape(-1, 2).T, ".", color=SOFT, ms=3)
-    panel.ax.margins(0.14)
-    panel.ax.set_xticks([])
-    panel.ax.set_yticks([])
 
+    def paint(panel: Panel) -> None:
+        panel.ax.plot(*places.reshape(-1, 2).T, ".", color=SOFT, ms=3)
+        panel.ax.margins(0.14)
+        panel.ax.set_axis_off()
+        arrow: dict[str, Any] = {"arrowstyle": "-|>", "color": ORANGE, "lw": 1.2}
+        for (first, _), (start, end) in zip(pairs, places, strict=True):
+            panel.ax.annotate("", end, start, arrowprops=arrow)
+            panels.say(panel.ax, tuple(start), first, INK, xytext=(3, -9))
+        panels.say(panel.ax, tuple(places[0, 1]), pairs[0][1], BLUE, xytext=(3, 3))
 
-def _listed(
-    questions: Sequence[tuple[str, str, str]], answers: list[list[str]], panel: Panel
-) -> None:
-    lines = []
-    for (a, b, c), answer in zip(questions, answers, strict=True):
-        lines += [(f"{b} − {a} + {c}", INK), (", ".join(answer[:3]), BLUE), ("", SOFT)]
-    listing(panel, lines[:-1])
+    return paint

@@ -11,28 +11,23 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterator, Sequence
 from difflib import SequenceMatcher
-from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
 import ann
-from experiments.lessons.looks import BLACK, BLUE, ORANGE, draw, log_x, shares, style
 from experiments.lessons.sets import Set
-from experiments.plots.style import INK, SOFT
-from experiments.uses import sources
-from experiments.uses.shown import Shown, listing, names, say
+from experiments.uses import panels, sources
+from experiments.uses.shown import Shown
 
 if TYPE_CHECKING:
     from experiments.lessons.notebook import Notebook
-    from experiments.plots.panel import Panel
 
 RADIUS = 0.1  # where the histogram of nearest distances, on the left, levels off
 RADII = (0.01, 0.02, 0.03, 0.05, 0.07, 0.1, 0.14, 0.2, 0.3)
 ALIKE = 0.8  # share of the words of two duplicates that agree, in order
-
-_COPIES, _DROPPED = 10, 0.1  # one text in so many is copied, without this share
-_SAMPLE = 200  # pairs of each radius that are judged for the figure
+COPIES, DROPPED = 10, 0.1  # one text in so many is copied, without this share
+SAMPLE = 200  # pairs of each radius that are judged for the figure
 
 
 class Pair(NamedTuple):
@@ -46,55 +41,62 @@ class Pair(NamedTuple):
 def use(notes: Notebook) -> Shown:
     """Plant copies, find pairs by a radius, judge them, and keep one of each."""
     rng = np.random.default_rng(notes.seed)
-    texts = dict(itertools.islice(_texts(), notes.n))  # the name of each text
-    copied = rng.choice(len(texts), len(texts) // _COPIES, replace=False)
-    rows = [*texts, *(_edited(list(texts)[i], rng) for i in copied)]
-    planted = {(int(i), len(texts) + j) for j, i in enumerate(copied)}
-    X = notes.use(_vectors(rows)).X
+    names = dict(itertools.islice(_texts(), notes.n))  # by their texts
+    copied = rng.choice(len(names), len(names) // COPIES, replace=False)
+    texts = [*names, *(edited(list(names)[i], rng) for i in copied)]
+    planted = {(int(i), len(names) + j) for j, i in enumerate(copied)}
+    X = notes.use(vectors(texts)).X
 
     index = ann.HNSW("cosine", seed=notes.seed).add(X, threads=notes.threads)
-    near = index.range_search(X, RADII[-1], threads=notes.threads)
-    pairs = list(_pairs(*near))
+    ids, distances = index.range_search(X, RADII[-1], threads=notes.threads)
+    near = [
+        Pair(i, int(j), float(distance))
+        for i, (row, far) in enumerate(zip(ids, distances, strict=True))
+        for j, distance in zip(row, far, strict=True)
+        if i < j
+    ]
 
-    read = [pair for pair in pairs if pair.distance <= RADIUS]
-    judged = [pair for pair in read if _alike(rows[pair.i], rows[pair.j])]
-    kept = _kept(len(rows), judged)
+    read = [pair for pair in near if pair.distance <= RADIUS]
+    judged = [pair for pair in read if alike(texts[pair.i], texts[pair.j])]
+    kept = firsts(len(texts), judged)
 
-    recall, right = [], []
+    found, sound = [], []
     for radius in RADII:
-        inside = [pair for pair in pairs if pair.distance <= radius]
-        some = [inside[at] for at in rng.permutation(len(inside))[:_SAMPLE]]
-        recall.append(len(planted.intersection(p[:2] for p in inside)) / len(planted))
-        right.append(float(np.mean([_alike(rows[i], rows[j]) for i, j, _ in some])))
-    merits = {
-        "texts": len(rows),
-        "pairs of texts": len(rows) * (len(rows) - 1) // 2,
-        "pairs to read": len(read),
-        "of which duplicates": len(judged) / len(read),
-        "planted copies found": len(planted.intersection(p[:2] for p in judged))
-        / len(planted),
-        "texts kept": len(kept),
-    }
-    nearest = [min(far[1:], default=1.0) for far in near[1]]
-    own = [pair for pair in judged if pair.j < len(texts)]
-    called = list(texts.values())
-    own = [pair for pair in own if called[pair.i] != called[pair.j]]
+        within = [pair for pair in near if pair.distance <= radius]
+        some = [within[at] for at in rng.permutation(len(within))[:SAMPLE]]
+        right = [alike(texts[i], texts[j]) for i, j, _ in some]
+        found.append((radius, share(planted, within)))
+        sound.append((radius, float(np.mean(right))))
+    nearest = np.array([min(far[1:], default=1.0) for far in distances])
+    pairs = len(texts) * (len(texts) - 1) // 2
     return Shown(
-        f"{len(read):,} pairs to read, in place of {merits['pairs of texts']:,}",
-        [f"{len(rows):,} docstrings", f"{len(planted)} of them planted copies",
+        f"{len(read):,} pairs to read, in place of {pairs:,}",
+        [f"{len(texts):,} docstrings", f"{len(planted)} of them planted copies",
          "TF-IDF, 256 columns", "HNSW, cosine"],
-        "Left: the last bar is all that is farther. Middle: recall of the planted "
-        f"copies, and of {_SAMPLE} pairs within a radius the share whose words agree to "
-        f"{ALIKE:.0%} in order (difflib). Dotted: the radius within which all pairs are "
-        "read. Right: the farthest pairs that the judge confirms and nobody planted.",
-        merits,
+        "Left: the last bar is all that is farther. Middle: of the planted copies, "
+        f"those found; of {SAMPLE} pairs within a radius, those whose words agree to "
+        f"{ALIKE:.0%} in order (difflib). Dotted: the radius within which all pairs "
+        "are read. Right: the farthest that the judge confirms and nobody planted.",
         {
-            "nearest – distance to the nearest other text": partial(
-                _histogram, nearest, len(texts)
+            "texts": len(texts),
+            "pairs to read": len(read),
+            "of which duplicates": len(judged) / len(read),
+            "planted copies found": share(planted, judged),
+            "texts kept": len(kept),
+        },
+        {
+            "nearest – distance to the nearest other text": panels.histogram(
+                {"planted copies": nearest[len(names) :],
+                 "all others": nearest[: len(names)]},
+                np.linspace(0, RADII[-1], 31), "cosine distance", "texts",
+                log=True, rule=RADIUS,
             ),
-            "radius – what it finds, and is it right": partial(_curves, recall, right),
-            "found – said twice in Python's library": partial(
-                _examples, own, called
+            "radius – what it finds, and is it right": panels.curves(
+                {"pairs that are duplicates": sound, "planted copies found": found},
+                "radius", key=(0.05, 0.06), ticks=(0.01, 0.03, 0.1, 0.3), rule=RADIUS,
+            ),
+            "found – said twice in Python's library": panels.listing(
+                _examples(judged, list(names.values()))
             ),
         },
     )  # fmt: skip
@@ -109,15 +111,15 @@ def _texts() -> Iterator[tuple[str, str]]:
             yield text, name
 
 
-def _edited(text: str, rng: np.random.Generator) -> str:
+def edited(text: str, rng: np.random.Generator) -> str:
     """Leave out a tenth of the words, and swap two."""
-    words = [word for word in text.split() if rng.random() > _DROPPED]
+    words = [word for word in text.split() if rng.random() > DROPPED]
     i = rng.integers(len(words) - 1)
     words[i], words[i + 1] = words[i + 1], words[i]
     return " ".join(words)
 
 
-def _vectors(texts: Sequence[str]) -> Set:
+def vectors(texts: Sequence[str]) -> Set:
     """Weigh words by how rare they are (TF-IDF), and compress to 256 columns."""
     from sklearn.decomposition import TruncatedSVD
     from sklearn.feature_extraction.text import TfidfVectorizer
@@ -128,22 +130,13 @@ def _vectors(texts: Sequence[str]) -> Set:
     return Set("docstrings", X, X[:0], source)
 
 
-def _pairs(ids: Sequence[np.ndarray], distances: Sequence[np.ndarray]) -> Iterator[Pair]:
-    for i, (near, far) in enumerate(zip(ids, distances, strict=True)):
-        yield from (
-            Pair(i, int(j), float(distance))
-            for j, distance in zip(near, far, strict=True)
-            if i < j
-        )
-
-
-def _alike(one: str, other: str) -> bool:
+def alike(one: str, other: str) -> bool:
     """Read both texts word by word: slow, and right."""
     words = one.lower().split(), other.lower().split()
     return SequenceMatcher(None, *words, autojunk=False).ratio() >= ALIKE
 
 
-def _kept(n: int, pairs: Sequence[Pair]) -> set[int]:
+def firsts(n: int, pairs: Sequence[Pair]) -> set[int]:
     """Keep the first of those that are duplicates of each other."""
     kept = set(range(n))
     for i, j, _ in sorted(pairs):
@@ -152,35 +145,14 @@ def _kept(n: int, pairs: Sequence[Pair]) -> set[int]:
     return kept
 
 
-def _histogram(nearest: Sequence[float], first: int, panel: Panel) -> None:
-    edges = np.linspace(0, RADII[-1], 31)
-    clipped = np.clip(nearest, 0, edges[-2])
-    step = {"histtype": "step", "lw": 1.6}
-    panel.ax.hist(clipped[:first], edges, color=BLACK, **step)
-    panel.ax.hist(clipped[first:], edges, color=ORANGE, **step)
-    panel.ax.axvline(RADIUS, color=BLUE, lw=1.2, ls=":")
-    panel.ax.set_yscale("log")
-    names(panel.ax, "cosine distance", "texts")
-    above = {"xycoords": "axes fraction", "xytext": (0, 0)}
-    say(panel.ax, (0.4, 0.93), "all others", BLACK, **above)
-    say(panel.ax, (0.4, 0.86), "planted copies", ORANGE, **above)
+def share(planted: set[tuple[int, int]], pairs: Sequence[Pair]) -> float:
+    """Return the share of the planted pairs that are among these."""
+    return len(planted.intersection((i, j) for i, j, _ in pairs)) / len(planted)
 
 
-def _curves(recall: Sequence[float], right: Sequence[float], panel: Panel) -> None:
-    found, sound = style(ORANGE, "o"), style(BLACK, "s")
-    draw(panel, found, list(zip(RADII, recall, strict=True)))
-    draw(panel, sound, list(zip(RADII, right, strict=True)))
-    panel.ax.axvline(RADIUS, color=BLUE, lw=1.2, ls=":")
-    log_x(panel.ax, (0.01, 0.03, 0.1, 0.3))
-    shares(panel.ax)
-    names(panel.ax, "radius")
-    below = {"xycoords": "axes fraction", "xytext": (0, 0)}
-    say(panel.ax, (0.04, 0.13), "planted copies found", found.text, **below)
-    say(panel.ax, (0.04, 0.06), "pairs that are duplicates", sound.text, **below)
-
-
-def _examples(pairs: Sequence[Pair], of: Sequence[str], panel: Panel) -> None:
-    lines = []
-    for i, j, distance in sorted(pairs, key=lambda pair: -pair.distance)[:5]:
-        lines += [(of[i], INK), (f"{of[j]}   {distance:.3f}", INK), ("", SOFT)]
-    listing(panel, lines[:-1])
+def _examples(pairs: Sequence[Pair], names: Sequence[str]) -> list[tuple[str, str]]:
+    own = [(distance, i, j) for i, j, distance in pairs if j < len(names)]
+    far = [
+        each for each in sorted(own, reverse=True) if names[each[1]] != names[each[2]]
+    ]
+    return [(names[i], f"{names[j]}   {distance:.3f}") for distance, i, j in far[:6]]

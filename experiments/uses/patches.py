@@ -4,12 +4,11 @@ The data are all windows of scikit-learn's two photographs, at half their size. 
 pieces are pointed at: a bit of a roof, and a bit of a petal. The trick is in what comes
 after the search: the nearest windows of a window are itself, moved by a few pixels, so
 of all that overlap only the best is kept. The metric decides what a kind is: by ``l2``
-colour and brightness count, by ``cosine`` of what differs from the mean only the pattern.
+colour and brightness count, by ``cosine``, once their mean is off, the pattern alone.
 """
 
 from __future__ import annotations
 
-from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -17,10 +16,10 @@ from matplotlib.patches import Rectangle
 
 import ann
 from experiments.datasets import embedded
-from experiments.lessons.looks import BLUE
 from experiments.lessons.sets import Set
 from experiments.plots.style import INK
-from experiments.uses.shown import Shown, mosaic, picture, say
+from experiments.uses import panels
+from experiments.uses.shown import Shown
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -28,6 +27,10 @@ if TYPE_CHECKING:
     from experiments.lessons.notebook import Notebook
     from experiments.lessons.sets import Floats
     from experiments.plots.panel import Panel
+    from experiments.uses.panels import Painter
+
+    Places = NDArray[np.int64]
+    Found = dict[tuple[str, str], Places]  # by what was pointed at, and the metric
 
 SIDE, STEP = 12, 3  # pixels of a window, and from one to the next
 POINTED = {"a roof": (0, 126, 110), "a petal": (1, 120, 200)}  # photograph, top, left
@@ -36,10 +39,10 @@ _ASKED = 200  # windows, by chance, that tell photographs apart
 
 
 class Windows(NamedTuple):
-    """Windows (n, 432) of photographs, and where each was cut: photograph, top, left."""
+    """Windows (n, 432), and where each was cut: photograph, top, left (n, 3)."""
 
     X: Floats
-    places: NDArray[np.int64]
+    places: Places
 
 
 def use(notes: Notebook) -> Shown:
@@ -74,17 +77,15 @@ def use(notes: Notebook) -> Shown:
     return Shown(
         "Two pieces pointed at, and where else there is something of the kind",
         [f"{len(X):,} windows of 12 × 12 pixels", "432 columns", "HNSW, l2 and cosine"],
-        f"Left and middle: the {K} nearest by l2 that do not overlap, of the piece in the "
-        "thick frame. Right: first the piece, then what was found, nearest first; cosine "
-        "is of windows without their mean brightness, and finds patterns.",
+        f"Left and middle: the {K} nearest by l2 that do not overlap. Right: first the "
+        "piece, then what was found, nearest first; cosine is of windows without their "
+        "mean brightness, and finds patterns.",
         merits,
         {
-            f"{name} – in the thick frame": partial(
-                _places, photographs, found[name, "l2"]
-            )
+            f"{name} – in the thick frame": _places(photographs, found[name, "l2"])
             for name in POINTED
         }
-        | {"pieces – the nearest, by two metrics": partial(_pieces, photographs, found)},
+        | {"pieces – the nearest, by two metrics": _pieces(photographs, found)},
         height=2.45,
         left=0.15,
         gap=0.3,
@@ -108,13 +109,13 @@ def windows(photographs: Floats) -> Windows:
     return Windows(np.ascontiguousarray(X), places)
 
 
-def nearest_place(places: NDArray[np.int64], spot: tuple[int, int, int]) -> int:
+def nearest_place(places: Places, spot: tuple[int, int, int]) -> int:
     """Return the row of the window that was cut where one points, or beside it."""
     far = np.abs(places - spot) * (10_000, 1, 1)
     return int(far.sum(axis=1).argmin())
 
 
-def apart(ids: NDArray[np.int64], places: NDArray[np.int64]) -> list[int]:
+def apart(ids: Places, places: Places) -> list[int]:
     """Return the ids, best first, without those that overlap a better one."""
     kept: list[int] = []
     for i in ids:
@@ -126,35 +127,29 @@ def apart(ids: NDArray[np.int64], places: NDArray[np.int64]) -> list[int]:
     return kept
 
 
-def _places(photographs: Floats, found: NDArray[np.int64], panel: Panel) -> None:
+def _places(photographs: Floats, found: Places) -> Painter:
     """Show the photograph that was pointed at, and the places in it."""
     which = found[0, 0]
-    picture(panel.ax, photographs[which])
-    for rank, (photograph, top, left) in enumerate(found):
-        if photograph == which:
-            look = {"fill": False, "ec": "white", "lw": 1.3 if rank else 2.8}
-            panel.ax.add_patch(Rectangle((left - 0.5, top - 0.5), SIDE, SIDE, **look))
-    elsewhere = int((found[:, 0] != which).sum())
-    if elsewhere:
-        text = f"and {elsewhere} in the other photograph"
-        below = {"xycoords": "axes fraction", "xytext": (0, -14)}
-        say(panel.ax, (0, 0), text, INK, **below)
+
+    def paint(panel: Panel) -> None:
+        panels.picture(panel.ax, photographs[which])
+        for rank, (_, top, left) in enumerate(found[found[:, 0] == which]):
+            corner, thick = (left - 0.5, top - 0.5), 1.3 if rank else 2.8
+            frame = Rectangle(corner, SIDE, SIDE, fill=False, ec="white", lw=thick)
+            panel.ax.add_patch(frame)
+        if elsewhere := int((found[:, 0] != which).sum()):
+            text = f"and {elsewhere} in the other photograph"
+            panels.inside(panel.ax, (0, -0.06), text, INK)
+
+    return paint
 
 
-def _pieces(
-    photographs: Floats, found: dict[tuple[str, str], NDArray[np.int64]], panel: Panel
-) -> None:
+def _pieces(photographs: Floats, found: Found) -> Painter:
     rows = sorted(found, key=lambda row: list(POINTED).index(row[0]))
     cut = [
         photographs[which, top : top + SIDE, left : left + SIDE]
         for row in rows
         for which, top, left in found[row]
     ]
-    sheet = mosaic(np.array(cut), 1 + K, rim=3)
-    picture(panel.ax, sheet)
-    high, wide, _ = sheet.shape
-    panel.ax.plot([SIDE + 1] * 2, [-0.5, high - 0.5], color=BLUE, lw=2)
-    panel.ax.set_xlim(-0.5, wide + 28)
-    beside = {"xytext": (6, 0), "va": "center"}
-    for row, (_, metric) in enumerate(rows):
-        say(panel.ax, (wide, (SIDE + 3) * row + SIDE / 2), metric, INK, **beside)
+    told = [metric for _, metric in rows]
+    return panels.gallery(np.array(cut), 1 + K, told, line=True)

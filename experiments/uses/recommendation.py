@@ -11,17 +11,16 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from functools import partial
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 import ann
-from experiments.lessons.looks import BLACK, BLUE, ORANGE
+from experiments.lessons.looks import BLUE
 from experiments.lessons.sets import Set
-from experiments.plots.style import INK, SOFT
-from experiments.uses import sources
-from experiments.uses.shown import Shown, listing, names, say
+from experiments.plots.style import INK
+from experiments.uses import panels, sources
+from experiments.uses.shown import Shown
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -29,11 +28,15 @@ if TYPE_CHECKING:
     from experiments.lessons.notebook import Notebook
     from experiments.lessons.sets import Floats
     from experiments.plots.panel import Panel
+    from experiments.uses.panels import Painter
+
+    Ids = NDArray[np.int64]
 
 RANK = 8  # columns of the factors
 K = 10
 FEWEST = 5  # names of a file, and files of a name
 EXAMPLES = ("scipy.fft._basic", "scipy.spatial._procrustes", "matplotlib.quiver")
+POPULAR = "most popular"  # what needs no vectors: the same for everybody
 
 _NAME = re.compile(r"\bnp\.([a-z]\w+)")
 
@@ -48,65 +51,51 @@ class Usage(NamedTuple):
 
 def use(notes: Notebook) -> Shown:
     """Hide one item of each user; see who finds it, and what else is recommended."""
-    usage = _usage()
-    seen, hidden = _hide(usage.uses, notes.seed)
+    usage = of_numpy()
+    seen, hidden = hide(usage.uses, notes.seed)
     users, items = factors(seen)
-    source = "source files of SciPy, scikit-learn, Matplotlib and NumPy: np.NAME"
+    source = "source files of Python libraries: np.NAME"
     notes.use(Set("names of NumPy", items, users, source))
-    popularity = seen.sum(axis=0)
 
-    found = {}
+    popularity = seen.sum(axis=0)
+    order = np.argsort(-popularity, kind="stable")
+    found = {POPULAR: fresh(np.tile(order, (len(users), 1)), seen)}
     for metric in ("ip", "cosine"):
         index = ann.HNSW(metric, seed=notes.seed).add(items, threads=notes.threads)
         near, _ = index.search(users, k=len(items), ef_search=len(items))
-        found[metric] = _fresh(near, seen)
-    found["the most popular"] = _fresh(
-        np.tile(np.argsort(-popularity, kind="stable"), (len(users), 1)), seen
-    )
+        found[metric] = fresh(near, seen)
+
     rare = popularity[hidden] < np.median(popularity[hidden])
-    merits = {"files": float(len(users)), "names": float(len(items))}
-    told = []
-    for way, best in found.items():
-        hit = (best == hidden[:, None]).any(axis=1)
-        told.append((way, float(hit[~rare].mean()), float(hit[rare].mean())))
-        merits[f"hidden name found, {way}"] = float(hit.mean())
-        merits[f"a rare one, {way}"] = told[-1][2]
-        merits[f"names ever recommended, {way}"] = float(len(np.unique(best)))
+    hits = {way: (ids == hidden[:, None]).any(axis=1) for way, ids in found.items()}
     lengths = np.linalg.norm(items, axis=1)
-    merits["correlation of length and popularity"] = float(
-        np.corrcoef(np.log(lengths), np.log(popularity + 1))[0, 1]
-    )
+    merits = {"names": float(len(items))}
+    for way, hit in hits.items():
+        merits[f"hidden name found, {way}"] = float(hit.mean())
+        merits[f"a rare one found, {way}"] = float(hit[rare].mean())
+        merits[f"names ever recommended, {way}"] = float(len(np.unique(found[way])))
     return Shown(
-        "The popular or the peculiar? Inner products and cosine recommend different things",
+        "The popular or the peculiar? By inner product, or by cosine",
         [f"{len(users)} source files", f"{len(items)} names of NumPy",
          f"{RANK} columns", "HNSW, ip and cosine"],
         "Left: each dot is a name. Middle: how often the name that was hidden from a "
-        f"file is among the {K} recommended, for names in the more popular and in the "
-        "rarer half of those hidden. Right: of three files, the first four recommended, "
-        "by ip and by cosine.",
+        f"file is among the {K} recommended, for the popular and the rarer half of "
+        "those hidden. Right: of three files, what comes first, by ip and by cosine.",
         merits,
         {
-            "length – is popularity": partial(
-                _lengths, popularity, lengths, usage.items
+            "length – is popularity": _lengths(popularity, lengths, usage.items),
+            "found – the hidden name, among ten": panels.bars(
+                [*hits],
+                {"a popular name": [float(hit[~rare].mean()) for hit in hits.values()],
+                 "a rare name": [float(hit[rare].mean()) for hit in hits.values()]},
             ),
-            "found – the hidden name, among ten": partial(_found, told),
-            "recommended – by ip, by cosine": partial(_examples, usage, found),
+            "recommended – by ip, by cosine": panels.listing(_examples(usage, found)),
         },
-        gap=1.0,
+        gap=1.05,
     )  # fmt: skip
 
 
-def factors(seen: Floats) -> tuple[Floats, Floats]:
-    """Factor a matrix: vectors of users and of items, whose products are nearly it."""
-    from sklearn.utils.extmath import randomized_svd
-
-    left, sizes, right = randomized_svd(seen, RANK, random_state=0)
-    root = np.sqrt(sizes)
-    return (left * root).astype(np.float32), (right.T * root).astype(np.float32)
-
-
-def _usage() -> Usage:
-    """Read which names of NumPy each file uses."""
+def of_numpy() -> Usage:
+    """Read which names of NumPy each source file uses."""
     found = {
         module: set(_NAME.findall(source))
         for module, source in sources.modules(sources.LIBRARIES)
@@ -119,7 +108,7 @@ def _usage() -> Usage:
     return Usage(users, items, np.array(rows, np.float32))
 
 
-def _hide(uses: Floats, seed: int) -> tuple[Floats, NDArray[np.int64]]:
+def hide(uses: Floats, seed: int) -> tuple[Floats, Ids]:
     """Take one item away from each user; return what is left, and which it was."""
     rng = np.random.default_rng(seed)
     hidden = np.array([rng.choice(np.flatnonzero(row)) for row in uses])
@@ -128,52 +117,43 @@ def _hide(uses: Floats, seed: int) -> tuple[Floats, NDArray[np.int64]]:
     return seen, hidden
 
 
-def _fresh(near: NDArray[np.int64], seen: Floats) -> NDArray[np.int64]:
+def factors(seen: Floats) -> tuple[Floats, Floats]:
+    """Factor a matrix: vectors of users and of items, whose products are nearly it."""
+    from sklearn.utils.extmath import randomized_svd
+
+    left, sizes, right = randomized_svd(seen, RANK, random_state=0)
+    root = np.sqrt(sizes)
+    return (left * root).astype(np.float32), (right.T * root).astype(np.float32)
+
+
+def fresh(near: Ids, seen: Floats) -> Ids:
     """Return the first K of each row that the user does not have yet."""
     known = np.take_along_axis(seen, near, axis=1) > 0
     order = np.argsort(known, axis=1, kind="stable")
     return np.take_along_axis(near, order, axis=1)[:, :K]
 
 
-def _lengths(
-    popularity: Floats, lengths: Floats, items: list[str], panel: Panel
-) -> None:
-    panel.ax.loglog(popularity + 1, lengths, ".", color=BLUE, ms=4, alpha=0.6)
-    for name, place in (("array", (-30, 2)), ("sqrt", (4, -11)), ("kron", (4, -8))):
-        if name in items:
-            at = items.index(name)
-            spot = popularity[at] + 1, lengths[at]
-            say(panel.ax, spot, name, INK, xytext=place)
-    names(panel.ax, "files that use it", "length of its vector")
+def _lengths(popularity: Floats, lengths: Floats, items: list[str]) -> Painter:
+    def paint(panel: Panel) -> None:
+        panel.ax.loglog(popularity + 1, lengths, ".", color=BLUE, ms=4, alpha=0.6)
+        for name in ("array", "sqrt", "hypot"):
+            if name in items:
+                at = items.index(name)
+                place: dict[str, Any] = {"ha": "right", "xytext": (-5, 3)}
+                spot = float(popularity[at]) + 1, float(lengths[at])
+                panels.say(panel.ax, spot, name, INK, **place)
+        panels.names(panel.ax, "files that use it", "length of its vector")
+
+    return paint
 
 
-def _found(told: list[tuple[str, float, float]], panel: Panel) -> None:
-    for row, (way, common, rare) in enumerate(told):
-        for at, share, colour in ((-0.17, common, BLACK), (0.17, rare, ORANGE)):
-            panel.ax.barh(row + at, share, 0.3, color=colour)
-            how = {"va": "center", "xytext": (4, 0)}
-            say(panel.ax, (share, row + at), f"{share:.0%}", INK, **how)
-        word = {"va": "center", "xytext": (-6, 0), "ha": "right"}
-        say(panel.ax, (0, row), way.replace("the most ", "most\n"), INK, **word)
-    panel.ax.set_yticks([])
-    panel.ax.set_xticks([0, 0.5, 1], ["0 %", "50 %", "100 %"])
-    panel.ax.set_xlim(0, 1)
-    panel.ax.invert_yaxis()
-    inside = {"xycoords": "axes fraction", "xytext": (0, 0), "ha": "right"}
-    say(panel.ax, (1, 0.12), "a popular name", BLACK, **inside)
-    say(panel.ax, (1, 0.05), "a rare name", ORANGE, **inside)
-
-
-def _examples(
-    usage: Usage, found: dict[str, NDArray[np.int64]], panel: Panel
-) -> None:
-    lines = []
-    for module in EXAMPLES:
-        if module in usage.users:
-            row = usage.users.index(module)
-            lines.append((module, INK))
-            for metric, colour in (("ip", BLUE), ("cosine", ORANGE)):
-                first = ", ".join(usage.items[i] for i in found[metric][row, :4])
-                lines.append((first, colour))
-            lines.append(("", SOFT))
-    listing(panel, lines[:-1])
+def _examples(usage: Usage, found: dict[str, Ids]) -> list[list[str]]:
+    rows = [usage.users.index(name) for name in EXAMPLES if name in usage.users]
+    return [
+        [usage.users[row]]
+        + [
+            ", ".join(usage.items[i] for i in found[metric][row, :4])
+            for metric in ("ip", "cosine")
+        ]
+        for row in rows
+    ]
