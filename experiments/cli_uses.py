@@ -80,5 +80,8 @@ def _use(
                 of = partial(analogies.use, vectors=vectors)
             done = uses.run(each, of, notes, out, command_line())
             progress.done()
-            console.print(uses.table(each, done))
-            console.print(str(out / f"{each}.png"), highlight=False)
+            console.print(f"{each}: {done.title}", style="bold", highlight=False)
+            console.print(uses.table(done))
+            for left in notes.left_out:
+                console.print(f"left out: {left}", highlight=False)
+            console.print(f"{out / each}.png", highlight=False)

@@ -124,8 +124,6 @@ def _text(path: Path, file: BinaryIO, limit: int | None) -> Iterator[_Row]:
         count += 1
     if (n is not None and count != n and count != limit) or count == 0:
         raise DataError(f"{path}: must have {n or 1} words, got {count}")
-    if count == n and file.readline():
-        raise DataError(f"{path}: must have {n} words, got more")
 
 
 def _parsed(where: str, text: bytes, d: int) -> _Row:

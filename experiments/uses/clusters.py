@@ -50,7 +50,7 @@ def use(notes: Notebook) -> Shown:
         "Ten clusters found without a label: most are one digit each",
         [f"{len(X):,} digits", "ANNTransformer, HNSW, l2", "spectral clustering"],
         "Left: agreement with the labels, which no method has seen (adjusted Rand "
-        f"index: 0 by chance, 1 if equal). Middle, for {K} neighbours: a row is a "
+        f"index: 0 by chance, 100 % if equal). Middle, for {K} neighbours: a row is a "
         "cluster, left of the line its mean, then members by chance. Right: how many "
         "percent of each cluster are which digit.",
         {"adjusted Rand index, k-means": plain}

@@ -69,6 +69,7 @@ def use(notes: Notebook) -> Shown:
                 confused, "named", "written"
             ),
         },
+        gap=1.2,
     )  # fmt: skip
 
 
