@@ -82,6 +82,4 @@ def _use(
             progress.done()
             console.print(f"{each}: {done.title}", style="bold", highlight=False)
             console.print(uses.table(done))
-            for left in notes.left_out:
-                console.print(f"left out: {left}", highlight=False)
             console.print(f"{out / each}.png", highlight=False)

@@ -134,10 +134,10 @@ def use(notes: Notebook, vectors: Path | None = None) -> Shown:
         "Arithmetic with words helps in some families, and in others only seems to",
         [f"{len(words.words):,} words of {source}", f"{words.X.shape[1]} columns",
          "HNSW, cosine"],
-        "Left: all questions of a family, such as return : returned as write : ? "
-        "Right if the first word is; the three that were asked with do not count. "
-        "Middle: from the first word of each pair to the second, on the plane of their "
-        "first two principal components. Right: what comes out, nearest first.",
+        "Left: all questions of a family, such as return : returned as write : ? Right "
+        "if the first word is; the three that were asked with do not count. Middle: "
+        "from the first word of each pair to the second, on the plane of their first "
+        "two principal components. Right: some answers, picked; the shares are of all.",
         merits,
         {
             "families – how many are right": panels.bars(

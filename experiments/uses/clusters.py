@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from experiments.lessons.notebook import Notebook
     from experiments.uses.digits import Floats, Labels
 
-KS = (7, 10, 20, 40)  # with 4, 27 digits are out of reach of all others
+KS = (7, 10, 20, 40)  # with 6, 27 digits are out of reach of all others
 K = 10  # of what is shown
 CLUSTERS, MEMBERS = 10, 8  # members shown of each
 

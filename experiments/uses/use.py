@@ -83,5 +83,5 @@ def table(done: Shown) -> Table:
     """Return the numbers of a use, for the terminal."""
     found = Table("what", "came to", box=box.SIMPLE_HEAD, pad_edge=False)
     for merit, value in done.merits.items():
-        found.add_row(merit, f"{value:,.0f}" if value >= 100 else f"{value:.3f}")
+        found.add_row(merit, f"{value:,.0f}" if value > 1 else f"{value:.3f}")
     return found
