@@ -51,9 +51,9 @@ def use(notes: Notebook) -> Shown:
         "Five neighbours vote on a digit; where they disagree, ask a person",
         [f"{half} examples", f"{len(asked)} to be classified", "HNSW"],
         "Middle: from right to left, only images are answered of which more and "
-        f"more of the {K} neighbours agree, in the end all. Right: a row is an image that "
-        "was classified wrongly, left of the line, and its neighbours, nearest first. "
-        "The same people wrote both halves; expect less of strangers.",
+        f"more of the {K} neighbours agree, in the end all. Right: a row is an image "
+        "that was classified wrongly, left of the line, and its neighbours, nearest "
+        "first. The same people wrote both halves; expect less of strangers.",
         {
             f"accuracy, {K} nearest by cosine": right["cosine"][K],
             f"accuracy, {K} nearest by l2": right["l2"][K],
