@@ -222,7 +222,7 @@ def test_patches_of_a_kind_are_of_one_photograph(merits):
 
 
 def test_of_windows_that_overlap_the_best_is_kept():
-    places = np.array([[0, 0, 0], [0, 3, 3], [1, 0, 0], [0, 0, 12], [0, 9, 12]])
+    places = np.array([[0, 0, 0], [0, 3, 3], [1, 0, 0], [0, 3, 15], [0, 9, 12]])
     assert patches.apart(np.array([1, 0, 3, 2, 4]), places) == [1, 3, 2]
     assert patches.nearest_place(places, (1, 50, 50)) == 2
 
