@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -43,8 +44,8 @@ USES: dict[str, Callable[[Notebook], Shown]] = {
 
 def about(name: str) -> str:
     """Return what a use is, in one line: the first of its module."""
-    module = USES[name].__globals__["__doc__"]
-    return str(module).splitlines()[0]
+    module = inspect.getmodule(USES[name])
+    return (inspect.getdoc(module) or "").partition("\n")[0]
 
 
 def check(names: list[str], n: int | None) -> None:

@@ -1,5 +1,6 @@
 """Every use on little data: what it must come to, its figure, the command, the page."""
 
+import itertools
 import json
 import re
 from io import BytesIO
@@ -234,6 +235,16 @@ def test_windows_are_where_they_say():
         which, top, left = cut.places[row]
         window = photographs[which, top : top + 12, left : left + 12]
         np.testing.assert_array_equal(cut.X[row], window.ravel())
+
+
+def test_sources_are_read_and_tests_are_left_out():
+    names = {name for name, _ in sources.modules(("sklearn",))}
+    assert {"heapq", "json", "sklearn.utils"} <= names
+    assert not any("tests" in name.split(".") for name in names)
+    assert not any(name.startswith("numpy") for name in names)
+    described = dict(itertools.islice(sources.described(), 100))
+    assert len(described) > 50
+    assert not any("\n" in text for text in described.values())
 
 
 # --- figures, the command, the page ---------------------------------------------------
