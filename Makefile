@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 
 .PHONY: quick test thorough check counters compare-check peers ablation churn filters hostile \
-  metrics dimension clean
+  metrics dimension uses clean
 
 quick: .venv/ready ## the first look: 50,000 real vectors, every index, figures in results/quick
 	$(BIN)/ann run experiments/configs/quick.toml --out results/quick
@@ -48,6 +48,9 @@ churn filters hostile: peers ## trust: changes, filters, data that is not kind
 
 metrics dimension: .venv/ready ## lessons: what near means, and what width does to it
 	$(BIN)/ann lesson $@
+
+uses: .venv/ready ## what nearest neighbours are good for: eight examples, a figure each
+	$(BIN)/ann use --all
 
 .venv/ready: pyproject.toml
 	$(PYTHON) -m venv .venv

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 
-from experiments import cli_data
+from experiments import cli_data, cli_uses
 from experiments.exits import stop as _stop
 
 if TYPE_CHECKING:
@@ -39,6 +39,7 @@ app = typer.Typer(
 MEASURE, LOOK, FILES = "Measure", "Look at what was measured", "Data and files"
 app.add_typer(cli_data.datasets, name="datasets", rich_help_panel=FILES)
 app.command(rich_help_panel=FILES)(cli_data.ask)
+app.command(rich_help_panel=LOOK)(cli_uses.use)
 
 
 def _flag(name: str, text: str) -> Any:

@@ -47,6 +47,12 @@ def _parquet(path: Path) -> Vectors:
     return parquet.read(path)
 
 
+def _words(path: Path) -> Vectors:
+    from experiments.datasets import words
+
+    return Vectors(words.read(path).X, None, None, str(path))
+
+
 def _npy(path: Path) -> Vectors:
     with path.open("rb") as stream:
         shape, fortran, dtype = _npy_header(stream, str(path))
@@ -178,4 +184,7 @@ READERS: dict[str, Callable[[Path], Vectors]] = {
     ".ibin": partial(_bin, dtype="<i4"),
     ".u8bin": partial(_bin, dtype="u1"),
     ".i8bin": partial(_bin, dtype="i1"),
+    ".vec": _words,
+    ".txt": _words,
+    ".bin": _words,
 }

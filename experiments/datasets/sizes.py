@@ -17,6 +17,7 @@ class Size(NamedTuple):
 
 _EMBEDDED = {embedded.PATCHES: (531_611, 192), embedded.DIGITS: (1_797, 64)}
 _HDF5 = (".hdf5", ".h5")
+_TEXT = (".txt", ".vec", ".bin")  # word vectors, whose width only reading them tells
 
 
 def size(name: str, n: int | None = None, nq: int | None = None) -> Size | None:
@@ -47,7 +48,9 @@ def _whole(name: str) -> tuple[int, int, int | None] | None:
     if remote := registry.SETS.get(name):
         return (remote.n, remote.d, remote.nq) if remote.n else None
     path = locate(name)
-    return None if path is None else _of_file(path)
+    if path is None or path.suffix.lower() in _TEXT:
+        return None
+    return _of_file(path)
 
 
 def _of_file(path: Path) -> tuple[int, int, int | None] | None:
