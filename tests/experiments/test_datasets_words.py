@@ -119,6 +119,7 @@ def test_a_word_that_comes_twice_is_the_first(read):
         (b"1 1\n" + b"\x01" * 5000, "must be of 1 to 1999 bytes and a space"),
         (b"1 1\n " + struct.pack("<f", 1) + b"\x01\x01", "must be of 1 to 1999 bytes"),
     ],
+    ids=lambda value: value if isinstance(value, str) else "",
 )
 def test_what_is_damaged_is_refused_and_said(read, content, message):
     with pytest.raises(words.DataError, match=message):
