@@ -626,7 +626,7 @@ class Index(Searching):
 
     def _new_canary(self) -> Canary | None:
         """Return known queries with what they find now."""
-        if self._probes is None or not len(self._probes):
+        if self._held is None or self._probes is None or not len(self._probes):
             return None
         return Canary(self._probes, *self.search(self._probes, canary.K))
 
@@ -667,7 +667,7 @@ class Index(Searching):
         if transform is None:
             return None, X
         if self._held is None:  # the first vectors train a copy
-            transform = transform.copy().train(X, self._metric)
+            transform = transform.copy().learn(X, self._metric)
         return transform, reduced(transform.reduction(self._metric), X, "X", threads)
 
     def _codes(self, X: Floats, threads: int) -> NDArray[np.uint8]:

@@ -377,21 +377,22 @@ class Searching(ABC):
     def _trace(self, Q: ArrayLike, k: int, effort: Any = None) -> Iterator[Outcome]:
         """Search for one query after another, and keep what each search did."""
         queries, _ = validation.queries(Q, self._d)
-        prepared = self._metric.prepare(queries, "Q")
-        for q in prepared:
-            yield self._trace_one(q, k, effort)
+        prepared, state = self._metric.prepare(queries, "Q"), self._state
+        narrow = reduced(state.reduction, prepared, "Q", 1)
+        for both in zip(prepared, narrow, strict=True):
+            yield self._trace_one(state, both, k, effort)
 
-    def _trace_one(self, q: Floats, k: int, effort: Any) -> Outcome:
+    def _trace_one(
+        self, state: State, both: tuple[Floats, Floats], k: int, effort: Any
+    ) -> Outcome:
         ids, distances = np.full((1, k), -1, np.int64), np.full((1, k), np.inf, "f4")
-        state = self._state
         if not state.names.count:
             return Outcome(ids[0], distances[0], 0, 0, None)
         desk = self._borrow(
             state, min(self._sought(state, k), state.names.count), effort
         )
         whole, query, keys, found, scored, _ = desk
-        whole[0] = q
-        query[:] = reduced(state.reduction, whole, "Q", 1)
+        whole[0], query[0] = both
         record = self._record(state, desk, effort)
         by_structure = int(scored[0])
         answer.finish_all(state.final, whole, keys, found, distances, ids, scored)

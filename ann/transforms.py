@@ -57,7 +57,7 @@ class Transform(ABC):
                 f"d_out must be <= d={d}, the width of the vectors, got {self.d_out}"
             )
 
-    def train(self, X: Floats, metric: Metric) -> Self:
+    def learn(self, X: Floats, metric: Metric) -> Self:
         """Learn from prepared vectors (n, d), if there is anything to; return self."""
         self.check_width(X.shape[1])
         return self
@@ -171,9 +171,9 @@ class PCA(Transform):
                 f"distances no rotation keeps, got {self!r}"
             )
 
-    def train(self, X: Floats, metric: Metric) -> Self:
+    def learn(self, X: Floats, metric: Metric) -> Self:
         """Learn the directions from prepared vectors (n, d) and return self."""
-        super().train(X, metric)
+        super().learn(X, metric)
         few = kmeans.sample(X, _SAMPLE, np.random.default_rng(self.seed))
         with parallel.serial_blas():  # or the threads would show in the sums
             axes = _directions(few, metric.name == "l2")[: self.d_out]
