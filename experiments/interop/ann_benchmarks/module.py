@@ -63,9 +63,10 @@ class _Ours(BaseANN):
     def _make(self, **changed: Any) -> Any:
         """Return an empty index."""
         params = self._build | changed
-        if params.get("codec"):
-            codec = dict(params["codec"])
-            params["codec"] = getattr(ann, codec.pop("kind"))(**codec)
+        for name in ("codec", "transform"):
+            if params.get(name):
+                own = dict(params[name])
+                params[name] = getattr(ann, own.pop("kind"))(**own)
         return getattr(ann, self.structure)(metric=self._metric, **params)
 
     def _small(self) -> dict[str, Any]:
