@@ -142,7 +142,10 @@ class IVF(Index):
 
     @property
     def centroids(self) -> Floats:
-        """A copy of the lists' centroids (nlist, d); of unit vectors under cosine."""
+        """A copy of the lists' centroids (nlist, d); of unit vectors under cosine.
+
+        With a transform they are as narrow as the vectors that it makes.
+        """
         if self._held is None:
             return np.empty((0, 0), np.float32)
         centroids: Floats = self._held.centroids
