@@ -36,7 +36,7 @@ ROUNDS = 5  # of searching all in turns
 
 _ASKED, _WARM = 1_000, 50  # queries, and of these before the clock
 _SPARE = 384, 24  # columns and dimensions of what stands in for sentences
-_SPARE_ROWS = 50_000
+_ROWS = 30_000  # by default: twelve graphs are built of them
 
 
 @dataclass(frozen=True)
@@ -146,7 +146,8 @@ def variants(d: int) -> Iterator[Variant]:
 
 def _set(notes: Notebook) -> Set:
     """Return sentences, or where there are none something as wide."""
-    sentences = sets.sentences(notes.n, _ASKED, notes.seed)
+    rows = notes.n or _ROWS
+    sentences = sets.sentences(rows, _ASKED, notes.seed)
     if sentences is not None:
         return sentences
     d, intrinsic = _SPARE
@@ -154,7 +155,6 @@ def _set(notes: Notebook) -> Set:
         f"sentences, as there is no {sets.SENTENCES}: synthetic clusters of "
         f"{intrinsic} dimensions in {d} columns stand in for them"
     )
-    rows = min(notes.n or _SPARE_ROWS, _SPARE_ROWS)
     return sets.clusters(rows, _ASKED, d, intrinsic, notes.seed)
 
 

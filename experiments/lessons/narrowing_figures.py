@@ -49,7 +49,7 @@ def draw(
     """Draw the figure; return the paths of PNG and SVG files."""
     lines: Sequence[Graph] = tables[narrowing.GRAPHS]
     one = lines[0]
-    title = "Fewer columns: principal components and a second look keep the answers"
+    title = "Fewer columns lose answers; a second look brings them back"
     facts = [one.data, f"n = {one.n:,}", f"d = {one.d}", "cosine", *origin(stamp)]
     refine = narrowing.REFINE
     panels = ["memory – highest recall", "without refine", f"refine {refine}"]
