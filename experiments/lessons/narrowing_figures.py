@@ -107,8 +107,9 @@ def _style(line: Graph) -> Style:
 
 
 def _memory_axis(panel: Panel, lines: Sequence[Graph]) -> None:
-    most = max(line.bytes for line in lines)
-    log_x(panel.ax, [tick for tick in _BYTES if tick <= 2 * most])
+    held = [line.bytes for line in lines]
+    ticks = [t for t in _BYTES if min(held) / 1.7 <= t <= 1.7 * max(held)]
+    log_x(panel.ax, ticks)
     x_name(panel, "bytes a vector")
 
 

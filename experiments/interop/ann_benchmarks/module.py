@@ -39,8 +39,8 @@ class _Ours(BaseANN):
     ----------
     metric : "euclidean" or "angular", or any other spelling that ``ann`` knows
     dimension : width of the vectors
-    build : parameters of the constructor; ``codec`` is a mapping such as
-        ``{"kind": "SQ", "bits": 8}``
+    build : parameters of the constructor; ``codec`` and ``transform`` are mappings
+        such as ``{"kind": "SQ", "bits": 8}``
     """
 
     structure = ""
