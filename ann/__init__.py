@@ -26,10 +26,12 @@ if TYPE_CHECKING:
     from ann.neighbors import ANNTransformer
     from ann.saving import load
     from ann.storage import StorageError
+    from ann.transforms import PCA, Truncate
 
 __all__ = [
     "HNSW",
     "IVF",
+    "PCA",
     "PQ",
     "SQ",
     "ANNTransformer",
@@ -38,6 +40,7 @@ __all__ = [
     "Monitor",
     "NormWarning",
     "StorageError",
+    "Truncate",
     "audit",
     "load",
     "similarity",
@@ -46,6 +49,7 @@ __all__ = [
 _HOMES = {
     "HNSW": "ann.hnsw",
     "IVF": "ann.ivf",
+    "PCA": "ann.transforms",
     "PQ": "ann.codecs",
     "SQ": "ann.codecs",
     "Flat": "ann.flat",
@@ -53,6 +57,7 @@ _HOMES = {
     "Monitor": "ann.monitor",
     "NormWarning": "ann.guard",
     "StorageError": "ann.storage",
+    "Truncate": "ann.transforms",
     "audit": "ann.diagnosis",
     "load": "ann.saving",
     "similarity": "ann.metrics",

@@ -19,6 +19,7 @@ from ann.searching import MOST
 from ann.state import Desk, Floats, State
 from ann.stored import Stored
 from ann.traces import Trace
+from ann.transforms import Transform
 
 
 class Rows(NamedTuple):
@@ -37,7 +38,7 @@ class Flat(Index):
 
     Parameters
     ----------
-    metric, codec, refine, norm_check
+    metric, codec, refine, norm_check, transform
         See :class:`ann.Index`.
 
     Examples
@@ -54,8 +55,9 @@ class Flat(Index):
         codec: Codec | None = None,
         refine: float | None = None,
         norm_check: str = "warn",
+        transform: Transform | None = None,
     ) -> None:
-        super().__init__(metric, codec, refine, norm_check)
+        super().__init__(metric, codec, refine, norm_check, transform)
 
     @property
     def _build_params(self) -> dict[str, Any]:
@@ -172,8 +174,10 @@ class Flat(Index):
         return [Trace(**self._counted(outcome)) for outcome in self._trace(Q, k)]
 
     def _record(self, state: State, desk: Desk, effort: Any) -> None:
-        query, keys, ids, scored, scratch = desk
-        answer.search(state.structure, query, effort, scratch, keys, ids, scored)
+        answer.search(
+            state.structure, desk.query, effort, desk.scratch, desk.keys, desk.ids,
+            desk.scored,
+        )  # fmt: skip
 
     def _nearest(
         self, state: State, Q: Floats, k: int, threads: int, scored: NDArray[np.int64],
@@ -186,7 +190,8 @@ class Flat(Index):
             scored[:] = len(state.selected)
             some = state.selected.positions
             if plain:
-                return exact.search_among(key, packed, some, Q, k, threads)
+                rows = state.structure.everything.store.rows  # or the originals
+                return exact.search_among(key, rows, some, Q, k, threads)
             return exact.search_listed(state.structure, Q, k, threads, max(d, size))
         scored[:] = n
         if plain:
@@ -213,6 +218,6 @@ class Flat(Index):
         return Everything(store, n, codec.columns)
 
     def _scratch(self, state: State, effort: Any) -> FlatScratch:
-        d = self._d or 0
+        d = self._width(state)
         size = max(d, self._codec.scan_query_size(d))
         return FlatScratch(aligned((size,), np.float32), aligned((2 * d,), np.float32))

@@ -34,6 +34,7 @@ from ann.state import Desk, Floats, Outcome, State, Stopped
 from ann.storage import StorageError
 from ann.stored import Stored
 from ann.traces import WalkTrace
+from ann.transforms import Transform, reduced
 from ann.upkeep import Upkeep, compact
 
 _SEARCH_CHUNK = 16
@@ -65,7 +66,7 @@ class HNSW(Index):
 
     Parameters
     ----------
-    metric, codec, refine, norm_check
+    metric, codec, refine, norm_check, transform
         See :class:`ann.Index`. With a codec the walk scores codes; the graph is built
         on the vectors themselves (on what the codes decode to, for vectors of an
         earlier ``add`` whose originals were not kept).
@@ -115,8 +116,9 @@ class HNSW(Index):
         refine: float | None = None,
         seed: int = 0,
         norm_check: str = "warn",
+        transform: Transform | None = None,
     ) -> None:
-        super().__init__(metric, codec, refine, norm_check)
+        super().__init__(metric, codec, refine, norm_check, transform)
         self._seen: Seen | None = None  # all equal vectors, while they keep coming
         self._M = validation.integer(M, "M", 2, 1024)
         self._ef_construction = validation.integer(
@@ -351,10 +353,10 @@ class HNSW(Index):
     ) -> tuple[Floats, NDArray[np.int32]]:
         """Score all that a filter lets pass, by the vectors themselves if they are."""
         key, some = self._metric.key, state.structure.rows
-        if isinstance(self._codec, Float32):
-            return exact.search_among(key, state.held.packed, some, Q, k, threads)
         if self._refine is not None:
             return exact.search_among(key, state.originals, some, Q, k, threads)
+        if isinstance(self._codec, Float32):
+            return exact.search_among(key, state.held.packed, some, Q, k, threads)
         size = self._query_size(Q.shape[1])
         return exact.search_listed(state.structure, Q, k, threads, size)
 
@@ -366,7 +368,7 @@ class HNSW(Index):
         # Under ip the longest lead everywhere: without them a walk finds 0.88 to 0.98
         # of the best 10 among half or nine tenths of all, whatever its pool.
         lost = self._metric.name == "ip" and 20 * len(selected) < 19 * n
-        lost = lost and not self._norms.unit
+        lost = lost and not (self._norms.unit and state.reduction is None)
         row = self._row_cost(nq)
         if lost or not filters.walk_pays(n, len(selected), effort[0], M0, row):
             return self._listed(state, selected)[0], effort
@@ -391,7 +393,8 @@ class HNSW(Index):
         return Walk(held.graph, store, self._codec.columns, originals, held.same)
 
     def _scratch(self, state: State, effort: Effort) -> Working:
-        width, d, size = state.held.graph.base.shape[1], self._d or 0, effort[0]
+        width, d = state.held.graph.base.shape[1], self._width(state)
+        size = effort[0]
         if isinstance(state.structure, Listed):
             room = aligned((2 * d,), np.float32)
             return FlatScratch(aligned((self._query_size(d),), np.float32), room)
@@ -552,7 +555,7 @@ class HNSW(Index):
         elif known == 0:
             rows = X
         elif self._refine is not None:
-            rows = originals
+            rows = reduced(self._state.reduction, originals[:n], "X", threads)
         else:
             before = self._codec.unpack(nodes.packed[:known])
             decoded = self._codec.decode(before, threads=threads)
@@ -600,7 +603,7 @@ class HNSW(Index):
         self._publish(state.names, state.originals, held, state.capacity)
 
     def _under_upkeep(self, state: State, threads: int) -> tuple[Nodes, Upkeep]:
-        d = self._d or 0
+        d = self._width(state)
         nothing = np.empty((0, d), np.float32)
         nodes, store = self._store_to_build_on(
             state.held, state.names.n, nothing, state.originals, threads

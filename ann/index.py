@@ -32,6 +32,7 @@ from ann.searching import METRICS, MOST, Searching
 from ann.state import Floats, State, Stopped
 from ann.storage import StorageError
 from ann.stored import Stored
+from ann.transforms import Transform, reduced
 
 Kept = NDArray[np.bool_]
 Progress = Callable[[int, int], object]
@@ -50,8 +51,8 @@ class Index(Searching):
         How vectors are stored and scored: ``ann.SQ``, ``ann.PQ``; float32 by default.
         The index keeps a copy; one that is trained already stays as it is.
     refine : float, optional
-        With a codec: keep the original vectors too, and score the best ``refine * k``
-        with them; at least 1. None keeps only codes.
+        With a codec or a transform: keep the original vectors too, and score the best
+        ``refine * k`` with them; at least 1. None keeps only what these make of them.
     norm_check : str
         What to do where vectors to be added, or queries, have norms unlike those that
         the index holds: "raise" an error, "warn" (:class:`ann.guard.NormWarning`) and
@@ -59,6 +60,11 @@ class Index(Searching):
         norms outside of [0.98, 1.02], else norms above ten times the longest. Queries
         under ``ip`` are looked at in the first case only; under ``cosine``, which sees
         directions, nothing is.
+    transform : Transform, optional
+        What makes vectors narrower before they are indexed, and queries likewise:
+        ``ann.PCA`` or ``ann.Truncate``; nothing by default. Distances are then those
+        between the narrower vectors, but with ``refine`` between the vectors
+        themselves. The index keeps a copy, which the first ``add`` trains.
     """
 
     _kind: ClassVar[str]  # what files call the structure
@@ -69,22 +75,32 @@ class Index(Searching):
         codec: Codec | None,
         refine: float | None,
         norm_check: str = "warn",
+        transform: Transform | None = None,
     ) -> None:
         self._metric = metric_named(metric)
         if codec is not None and not isinstance(codec, Codec):
             raise ValueError(
                 f"codec must be an ann.PQ, an ann.SQ or None, got {codec!r}"
             )
-        if refine is not None:
-            if codec is None:
+        if transform is not None:
+            if not isinstance(transform, Transform):
                 raise ValueError(
-                    f"refine needs a codec: float32 is exact, got {refine!r}"
+                    "transform must be an ann.PCA, an ann.Truncate or None, got "
+                    f"{transform!r}"
+                )
+            transform.check_metric(self._metric)
+            transform = transform.copy()
+        if refine is not None:
+            if codec is None and transform is None:
+                raise ValueError(
+                    "refine needs a codec or a transform: float32 is exact, got "
+                    f"{refine!r}"
                 )
             refine = validation.real(refine, "refine", 1.0)
             refine = int(refine) if refine.is_integer() else refine
         self._codec = Float32() if codec is None else codec.copy()
         self._codec.check_metric(self._metric)
-        self._refine = refine
+        self._transform, self._refine = transform, refine
         self._norm_check, self._norms = guard.checked(norm_check), Norms()
         self._probes: Floats | None = None  # queries of the next canary
         self._canary: Canary | None = None  # of what is inside now, once it was saved
@@ -105,7 +121,7 @@ class Index(Searching):
         """Return ``held`` with prepared vectors behind all positions in use.
 
         Arrays that a search reads row by row have ``capacity`` rows. ``originals`` are
-        those of all positions, with ``refine``.
+        those of all positions, with ``refine``; not narrowed, as ``X`` may be.
         """
 
     @abstractmethod
@@ -137,12 +153,15 @@ class Index(Searching):
 
     @abstractmethod
     def _restored(self, stored: Stored, n: int, d: int) -> Any:
-        """Return ``held`` of what was saved; raise StorageError if that cannot be."""
+        """Return ``held`` of what was saved; raise StorageError if that cannot be.
+
+        ``d`` is the width of what the structure holds.
+        """
 
     @property
     @abstractmethod
     def _build_params(self) -> dict[str, Any]:
-        """Constructor parameters beyond metric, codec and refine."""
+        """Constructor parameters beyond metric, codec, refine and transform."""
 
     # --- what users see ---------------------------------------------------------------
 
@@ -184,6 +203,8 @@ class Index(Searching):
         """Bytes of all arrays that the index holds, the codec's included."""
         state = self._state
         held = [*self._arrays(), *self._codec.arrays(), state.originals]
+        if self._transform is not None:
+            held += self._transform.arrays()
         names = [state.names.ids, state.names.alive]
         return sum(array.nbytes for array in [*held, *names] if array is not None)
 
@@ -191,8 +212,9 @@ class Index(Searching):
     def params(self) -> dict[str, Any]:
         """The parameters in force, as plain values."""
         codec = None if isinstance(self._codec, Float32) else self._codec.params
+        transform = None if self._transform is None else self._transform.params
         shared = {"metric": self.metric, "codec": codec, "refine": self._refine}
-        return {**shared, **self._build_params}
+        return {**shared, "transform": transform, **self._build_params}
 
     def __getstate__(self) -> dict[str, Any]:
         """Return what a copy or a pickle holds: no machine code, no working memory."""
@@ -215,6 +237,8 @@ class Index(Searching):
         shown = {k: v for k, v in self.params.items() if v is not None}
         if "codec" in shown:
             shown["codec"] = self._codec
+        if "transform" in shown:
+            shown["transform"] = self._transform
         text = ", ".join(f"{k}={v!r}" for k, v in shown.items())
         name, size = type(self).__name__, f"ntotal={self.ntotal}, d={self.d}"
         return f"{name}({text}) <{size}, nbytes={self.nbytes}>"
@@ -249,8 +273,9 @@ class Index(Searching):
         ------
         ValueError
             Wrong shape or width, a value that is not finite in float32, a zero vector
-            under ``cosine``, a norm above 1e18 under the others, an id given twice;
-            with ``norm_check="raise"`` a strange norm. The index is then unchanged.
+            under ``cosine`` (also one that a transform makes), a norm above 1e18 under
+            the others, an id given twice; with ``norm_check="raise"`` a strange norm.
+            The index is then unchanged.
 
         Warns
         -----
@@ -281,13 +306,15 @@ class Index(Searching):
                 )
             if len(prepared) == 0:
                 return self
-            self._codec.check_width(prepared.shape[1])
+            transform, inside = self._narrowed(prepared, workers)
+            self._codec.check_width(inside.shape[1])
             self._norms = guard.absorb(
                 self._norms, vectors, self.metric, self._norm_check
             )
             if self._probes is None:
                 self._probes = canary.chosen(self._usual(vectors))
-            self._absorb(prepared, new, workers, progress or _unheeded)
+            self._transform = transform
+            self._absorb(prepared, inside, new, workers, progress or _unheeded)
         return self
 
     def remove(self, ids: ArrayLike, *, threads: int | None = None) -> Self:
@@ -350,7 +377,8 @@ class Index(Searching):
             vectors = validation.vectors(X, "X", self._d)
             self._state.names.positions(ids)
             names = validation.ids(ids, len(vectors))
-            self._metric.prepare(vectors, "X")
+            prepared = self._metric.prepare(vectors, "X")
+            reduced(self._state.reduction, prepared, "X", parallel.available())
             if self._norm_check == "raise":
                 guard.absorb(self._norms, vectors, self.metric, self._norm_check)
             return self.remove(names, threads=threads).add(
@@ -471,27 +499,33 @@ class Index(Searching):
         if state.held is not None:
             if self._refine is not None:
                 arrays["originals"] = state.originals[: names.n]
+            if self._transform is not None:
+                arrays |= self._transform.saved()
             arrays |= self._saved_held(state.held, names.n)
         return manifest, arrays
 
     def _restore(self, stored: Stored) -> None:
         """Take over what ``_saved`` returned; raise StorageError if that cannot be."""
         d, n = (stored.integer(name, 0, 2**31 - 1) for name in ("d", "n"))
-        arrived = stored.integer("arrived", n, 2**62)
+        arrived, filled = stored.integer("arrived", n, 2**62), stored.flag("filled")
+        width = d  # of what the structure holds
+        if filled and self._transform is not None:
+            self._transform.restore(d, stored)
+            width = self._transform.d_out
         if stored.flag("trained"):
-            self._codec.restore(d, stored)
+            self._codec.restore(width, stored)
         ids = alive = held = None
         if stored.has("ids"):
             ids = stored.within("ids", np.int64, (n,), 0, 2**63 - 1)
         if stored.has("alive"):
             alive = stored.within("alive", np.uint8, (n,), 0, 1).view(bool)
         originals = self._state.originals
-        if stored.flag("filled"):
+        if filled:
             if d < 1 or not self._codec.is_trained:
                 raise StorageError(f"d and the codec must be known of vectors, got {d}")
             if self._refine is not None:
                 originals = stored.array("originals", np.float32, (n, d))
-            held = self._restored(stored, n, d)
+            held = self._restored(stored, n, width)
             self._d = d
         elif n:
             raise StorageError(f"n must be 0 where nothing is filled, got {n}")
@@ -527,11 +561,13 @@ class Index(Searching):
 
     def _absorb(
         self,
+        whole: Floats,
         X: Floats,
         new: NDArray[np.int64] | None,
         threads: int,
         progress: Progress,
     ) -> None:
+        """Take in prepared vectors, and these as the structure wants them."""
         names = self._state.names
         if names.n - names.count > names.n // _MOST_DEAD:
             self.compact(threads=threads)
@@ -543,21 +579,21 @@ class Index(Searching):
         names = state.names.extended(new, more)
         originals = state.originals
         if self._refine is not None:
-            originals = grown(originals, state.names.n, X, capacity)
+            originals = grown(originals, state.names.n, whole, capacity)
         codec = self._codec
         if not codec.is_trained:
             self._codec = codec.copy()
         try:
             held = self._insert(X, originals, capacity, threads, progress)
         except Stopped as stopped:
-            self._d = X.shape[1]
+            self._d = whole.shape[1]
             names = names.without(stopped.absent)
             self._publish(names, originals, stopped.held, capacity)
             raise stopped.cause from None
         except BaseException:
             self._codec = codec
             raise
-        self._d = X.shape[1]
+        self._d = whole.shape[1]
         self._publish(names, originals, held, capacity)
 
     def _take_out(self, positions: NDArray[np.int64], threads: int) -> None:
@@ -590,7 +626,7 @@ class Index(Searching):
 
     def _new_canary(self) -> Canary | None:
         """Return known queries with what they find now."""
-        if self._probes is None or not len(self._probes):
+        if self._held is None or self._probes is None or not len(self._probes):
             return None
         return Canary(self._probes, *self.search(self._probes, canary.K))
 
@@ -609,17 +645,30 @@ class Index(Searching):
         refined = None
         if self._refine is not None:
             refined = ROWS[self._metric.key](originals)
-        structure = None
+        structure = reduction = None
         if held is not None:
             structure = self._structure(held, names.n, refined)
+            if self._transform is not None:
+                reduction = self._transform.reduction(self._metric)
         metric = METRICS.index(self._metric.name)
         final = answer.Final(metric, names.n, refined, names.ids)
         bounds = guard.ANY
         if self._norm_check != "off":
             bounds = self._norms.of_queries(self.metric)
-        return State(names, originals, held, structure, final, capacity, bounds)
+        return State(
+            names, originals, held, structure, final, capacity, bounds, reduction
+        )
 
     # --- the steps between ------------------------------------------------------------
+
+    def _narrowed(self, X: Floats, threads: int) -> tuple[Transform | None, Floats]:
+        """Return the transform, trained, and prepared vectors as the structure's."""
+        transform = self._transform
+        if transform is None:
+            return None, X
+        if self._held is None:  # the first vectors train a copy
+            transform = transform.copy().learn(X, self._metric)
+        return transform, reduced(transform.reduction(self._metric), X, "X", threads)
 
     def _codes(self, X: Floats, threads: int) -> NDArray[np.uint8]:
         """Return vectors as codes; the first ones train the codec."""

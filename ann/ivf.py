@@ -30,6 +30,7 @@ from ann.state import Desk, Floats, Outcome, State
 from ann.storage import StorageError
 from ann.stored import Stored
 from ann.traces import ListsTrace
+from ann.transforms import Transform
 
 _SEARCH_CHUNK = 8
 # Below this a centroid is poorly known; the default nlist keeps to it.
@@ -69,7 +70,7 @@ class IVF(Index):
 
     Parameters
     ----------
-    metric, codec, refine, norm_check
+    metric, codec, refine, norm_check, transform
         See :class:`ann.Index`.
     nlist : int, optional
         Lists. By default ``4 sqrt(n)`` of the first ``add``, but at least 39 vectors a
@@ -123,8 +124,9 @@ class IVF(Index):
         refine: float | None = None,
         seed: int = 0,
         norm_check: str = "warn",
+        transform: Transform | None = None,
     ) -> None:
-        super().__init__(metric, codec, refine, norm_check)
+        super().__init__(metric, codec, refine, norm_check, transform)
         self._nlist = None if nlist is None else validation.integer(nlist, "nlist", 1)
         self._seed = validation.integer(seed, "seed", 0)
         self._residual = (
@@ -140,7 +142,10 @@ class IVF(Index):
 
     @property
     def centroids(self) -> Floats:
-        """A copy of the lists' centroids (nlist, d); of unit vectors under cosine."""
+        """A copy of the lists' centroids (nlist, d); of unit vectors under cosine.
+
+        With a transform they are as narrow as the vectors that it makes.
+        """
         if self._held is None:
             return np.empty((0, 0), np.float32)
         centroids: Floats = self._held.centroids
@@ -375,7 +380,7 @@ class IVF(Index):
     def _scratch(
         self, state: State, effort: tuple[int, int]
     ) -> ListScratch | FlatScratch:
-        nlist, d = state.held.centroids.shape
+        nlist, d = len(state.held.centroids), self._width(state)
         if isinstance(state.structure, Listed):
             return FlatScratch(aligned((d,), np.float32), aligned((2 * d,), np.float32))
         of_centroids = shadows.query_size(state.held.coarse, d)

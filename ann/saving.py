@@ -16,9 +16,13 @@ from ann.ivf import IVF
 from ann.metrics import metric as metric_named
 from ann.storage import StorageError
 from ann.stored import Stored
+from ann.transforms import PCA, Transform, Truncate
 
 KINDS: dict[str, type[Index]] = {"Flat": Flat, "IVF": IVF, "HNSW": HNSW}
-CODECS: dict[str, type[Codec]] = {"PQ": PQ, "SQ": SQ}
+PARTS: dict[str, dict[str, type[Codec | Transform]]] = {
+    "codec": {"PQ": PQ, "SQ": SQ},
+    "transform": {"PCA": PCA, "Truncate": Truncate},
+}
 
 
 def load(
@@ -86,11 +90,11 @@ def _made(stored: Stored) -> Index:
     kind = stored.one_of("kind", KINDS)
     params = stored.table("params")
     params["norm_check"] = stored.one_of("norm_check", guard.CHECKS, missing="warn")
-    codec = params.get("codec")
     try:
-        if codec is not None:
-            codec = dict(codec)
-            params["codec"] = CODECS[codec.pop("kind")](**codec)
+        for name, kinds in PARTS.items():
+            if params.get(name) is not None:
+                own = dict(params[name])
+                params[name] = kinds[own.pop("kind")](**own)
         return KINDS[kind](**params)
     except (ValueError, TypeError, KeyError, OverflowError, AttributeError) as error:
         raise StorageError(f"params must be those of {kind}: {error}") from None

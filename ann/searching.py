@@ -18,12 +18,14 @@ from ann.codecs import Codec, Float32
 from ann.filters import Filter, Prepared
 from ann.kernels import answer
 from ann.kernels._jit import direct
+from ann.kernels.reduce import reduce
 from ann.kernels.tricks import on
 from ann.memory import aligned
 from ann.metrics import Metric
 from ann.names import Names
 from ann.state import Desk, Floats, Outcome, Ready, State
 from ann.traces import Nodes
+from ann.transforms import Transform, reduced
 
 METRICS = ("l2", "ip", "cosine", "l1")  # as the kernels number them
 MOST = 2**31 - 1  # vectors of an index, and neighbours of a query
@@ -43,6 +45,7 @@ class Searching(ABC):
     _norm_check: str
     _norms: guard.Norms
     _d: int | None
+    _transform: Transform | None
     _state: State
 
     # --- what a structure supplies ----------------------------------------------------
@@ -52,7 +55,10 @@ class Searching(ABC):
         self, state: State, Q: Floats, k: int, threads: int, scored: NDArray[np.int64],
         effort: Any,
     ) -> tuple[Floats, NDArray[np.int32]]:  # fmt: skip
-        """Return keys and positions (nq, <= k) of prepared queries, closest first."""
+        """Return keys and positions (nq, <= k) of prepared queries, closest first.
+
+        ``Q`` is as wide as the state's structure takes it.
+        """
 
     @abstractmethod
     def _filtered(
@@ -117,8 +123,9 @@ class Searching(ABC):
             most, state, effort = self._among(state, wanted, effort, len(queries))
         if most and len(queries):
             found = min(self._sought(state, k), most)
+            narrow = reduced(state.reduction, prepared, "Q", workers)
             keys, positions = self._nearest(
-                state, prepared, found, workers, scored, effort
+                state, narrow, found, workers, scored, effort
             )
             final = state.final
 
@@ -213,8 +220,8 @@ class Searching(ABC):
         """Return the ``k`` nearest of all vectors inside: what ``search`` may miss.
 
         All are scored, by the vectors themselves where the index has them (float32, or
-        ``refine``), else by their codes. Nothing depends on links or on which lists
-        are near.
+        ``refine``), else by their codes, or by what a transform has made of them.
+        Nothing depends on links or on which lists are near.
 
         Parameters
         ----------
@@ -288,7 +295,7 @@ class Searching(ABC):
         """Return what ``search`` takes to find ``k`` neighbours."""
         return effort
 
-    # --- one query: three kernel calls ------------------------------------------------
+    # --- one query: three kernel calls, or four with a transform ----------------------
 
     def _lone(self, Q: ArrayLike) -> Floats | None:
         """Return a single query that the kernels can take as it is, else None."""
@@ -306,32 +313,35 @@ class Searching(ABC):
         desk = self._borrow(
             state, min(self._sought(state, k), state.names.count), effort
         )
-        query, keys, found, scored, scratch = desk
+        whole, query, keys, found, scored, scratch = desk
         ids, distances = np.empty((1, k), np.int64), np.empty((1, k), np.float32)
         if state.direct is None:
             state.direct = self._make_direct(state, q, effort, desk, ids, distances)
-        prepare, search, finish, metric, bounds, structure, final = state.direct
-        status = prepare(metric, bounds, q, query)
-        if status == answer.FINE:
+        prepare, narrow, search, finish, metric, bounds, structure, final = state.direct
+        fine = prepare(metric, bounds, q, whole) == answer.FINE
+        if fine and narrow is not None:
+            fine = narrow(state.reduction, whole, query) < 0
+        if fine:
             search(structure, query, effort, scratch, keys, found, scored)
-            finish(final, query, keys, found, distances, ids, scored)
+            finish(final, whole, keys, found, distances, ids, scored)
         state.spare.append(desk)
-        return (ids, distances) if status == answer.FINE else (None, None)
+        return (ids, distances) if fine else (None, None)
 
     def _make_direct(
         self, state: State, q: Floats, effort: Any, desk: Desk, ids: Any, distances: Any
     ) -> Any:
         """Return the kernels' machine code for one query, and what it works on."""
         metric, bounds = METRICS.index(self._metric.name), state.bounds
-        structure = state.structure
-        final, (query, keys, found, scored, scratch) = state.final, desk
+        structure, how = state.structure, state.reduction
+        final, (whole, query, keys, found, scored, scratch) = state.final, desk
         results, kind = (keys, found, scored), type(structure)
         if kind not in state.codes:
             state.codes[kind] = (
-                direct(answer.prepare, metric, bounds, q, query),
+                direct(answer.prepare, metric, bounds, q, whole),
+                None if how is None else direct(reduce, how, whole, query),
                 direct(answer.search, structure, query, effort, scratch, *results),
                 direct(
-                    answer.finish_all, final, query, keys, found, distances, ids, scored
+                    answer.finish_all, final, whole, keys, found, distances, ids, scored
                 ),
             )
         return *state.codes[kind], metric, bounds, structure, final
@@ -345,43 +355,55 @@ class Searching(ABC):
                 break
             if desk.ids.shape[1] == found and self._fits(desk.scratch, effort):
                 return desk
+        whole = aligned((1, self._d or 0), np.float32)
+        query = whole
+        if state.reduction is not None:
+            query = aligned((1, self._width(state)), np.float32)
         return Desk(
-            query=aligned((1, self._d or 0), np.float32),
+            whole=whole,
+            query=query,
             keys=np.empty((1, found), np.float32),
             ids=np.empty((1, found), np.int32),
             scored=np.empty(1, np.int64),
             scratch=self._scratch(state, effort),
         )
 
+    def _width(self, state: State) -> int:
+        """Return how wide the queries are that a state's structure takes."""
+        return (self._d or 0) if state.reduction is None else state.reduction.width
+
     # --- a traced query ---------------------------------------------------------------
 
     def _trace(self, Q: ArrayLike, k: int, effort: Any = None) -> Iterator[Outcome]:
         """Search for one query after another, and keep what each search did."""
         queries, _ = validation.queries(Q, self._d)
-        prepared = self._metric.prepare(queries, "Q")
-        for q in prepared:
-            yield self._trace_one(q, k, effort)
+        prepared, state = self._metric.prepare(queries, "Q"), self._state
+        narrow = reduced(state.reduction, prepared, "Q", 1)
+        for both in zip(prepared, narrow, strict=True):
+            yield self._trace_one(state, both, k, effort)
 
-    def _trace_one(self, q: Floats, k: int, effort: Any) -> Outcome:
+    def _trace_one(
+        self, state: State, both: tuple[Floats, Floats], k: int, effort: Any
+    ) -> Outcome:
         ids, distances = np.full((1, k), -1, np.int64), np.full((1, k), np.inf, "f4")
-        state = self._state
         if not state.names.count:
             return Outcome(ids[0], distances[0], 0, 0, None)
         desk = self._borrow(
             state, min(self._sought(state, k), state.names.count), effort
         )
-        query, keys, found, scored, _ = desk
-        query[0] = q
+        whole, query, keys, found, scored, _ = desk
+        whole[0], query[0] = both
         record = self._record(state, desk, effort)
         by_structure = int(scored[0])
-        answer.finish_all(state.final, query, keys, found, distances, ids, scored)
+        answer.finish_all(state.final, whole, keys, found, distances, ids, scored)
         refined = int(scored[0]) - by_structure
         state.spare.append(desk)
         return Outcome(ids[0], distances[0], by_structure, refined, record)
 
     def _counted(self, outcome: Outcome, exact: int = 0) -> dict[str, Any]:
         """Return the fields that traces share; ``exact`` were scored beside codes."""
-        exact = outcome.scored if isinstance(self._codec, Float32) else exact
+        if isinstance(self._codec, Float32) and self._transform is None:
+            exact = outcome.scored
         return {
             "ids": outcome.ids,
             "distances": outcome.distances,

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from ann.filters import Filter, Positions, Prepared
 from ann.guard import Bounds
 from ann.kernels.answer import Final
+from ann.kernels.reduce import Reduction
 from ann.names import Names
 
 Floats = NDArray[np.float32]
@@ -19,7 +20,8 @@ _NONE: "WeakKeyDictionary[Prepared, Ready]" = WeakKeyDictionary()
 class Desk(NamedTuple):
     """Working memory of one thread that answers one query after another."""
 
-    query: Floats  #: (1, d), prepared
+    whole: Floats  #: (1, d), the prepared query …
+    query: Floats  #: … and what the structure takes: the same, or a narrower one
     keys: Floats  #: (1, candidates)
     ids: NDArray[np.int32]  #: (1, candidates)
     scored: NDArray[np.int64]  #: (1,)
@@ -52,6 +54,7 @@ class State:
     final: Final
     capacity: int  #: positions that there is room for
     bounds: Bounds  #: norms that queries are expected to have
+    reduction: Reduction | None  #: how queries become what the structure takes
     direct: Any = None  #: code and arguments that answer one query
     selected: Filter | None = None  #: what a filtered search may find
     spare: list[Desk] = field(default_factory=list)  #: not in use; list.pop is atomic
@@ -87,6 +90,7 @@ class State:
             Final(of.metric, of.n, None, of.names) if final else of,
             self.capacity,
             self.bounds,
+            None if final else self.reduction,
             selected=selected,
             spare=self.spares.setdefault(type(structure), []),
             codes=self.codes,

@@ -20,7 +20,8 @@ class Nodes:
     positions : (m,) int64
         Their places in order of arrival: rows of what was added.
     distances : (m,) float32
-        Of the codes, where the index has a codec.
+        Of the codes, where the index has a codec; of the narrower vectors, where it has
+        a transform.
     """
 
     ids: NDArray[np.int64]
@@ -40,9 +41,9 @@ class Trace:
     ids, distances : (k,) int64, (k,) float32
         What ``search`` returns, bit for bit.
     estimated : int
-        Vectors scored by their codes.
+        Vectors scored by their codes, or by what a transform has made of them.
     exact : int
-        Vectors scored as float32: centroids, vectors that an index without a codec
+        Vectors scored as float32: centroids, vectors that an index without either
         holds (an 8-bit shadow that rejects one counts), and those that ``refine``
         scores anew.
     """

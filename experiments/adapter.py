@@ -51,6 +51,26 @@ class SQ(Params):
         return f"SQ{self.bits}"
 
 
+class PCA(Params):
+    """Principal components, a transform of ours."""
+
+    kind: Literal["PCA"] = "PCA"
+    d_out: int = Field(ge=1)
+
+    def __str__(self) -> str:
+        return f"PCA{self.d_out}"
+
+
+class Truncate(Params):
+    """The first columns, a transform of ours."""
+
+    kind: Literal["Truncate"] = "Truncate"
+    d_out: int = Field(ge=1)
+
+    def __str__(self) -> str:
+        return f"Truncate{self.d_out}"
+
+
 class Adapter(ABC):
     """One index of one library.
 
@@ -83,9 +103,9 @@ class Adapter(ABC):
 
     @classmethod
     def spelling(cls, build: Any) -> str:
-        """Return the ``index`` column: the kind and, after a dash, its codec."""
-        codec = getattr(build, "codec", None)
-        return f"{cls.kind}-{codec.kind}" if codec else cls.kind
+        """Return the ``index`` column: the kind, after dashes transform and codec."""
+        parts = (getattr(build, name, None) for name in ("transform", "codec"))
+        return "-".join([cls.kind, *(part.kind for part in parts if part)])
 
     @classmethod
     def family(cls, build: Any) -> str:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Self
 
 from pydantic import Field, model_validator
 
-from experiments.adapter import PQ, SQ, Adapter, Params
+from experiments.adapter import PCA, PQ, SQ, Adapter, Params, Truncate
 
 if TYPE_CHECKING:
     from experiments.adapter import Floats, Ids, Vectors
@@ -18,11 +18,17 @@ class Storage(Params):
 
     codec: Annotated[PQ | SQ, Field(discriminator="kind")] | None = None
     refine: float | None = Field(None, ge=1)
+    transform: Annotated[PCA | Truncate, Field(discriminator="kind")] | None = None
+
+    @property
+    def whole(self) -> bool:
+        """Whether vectors are stored as they are."""
+        return self.codec is None and self.transform is None
 
     @model_validator(mode="after")
-    def _refine_a_codec(self) -> Self:
-        if self.refine is not None and self.codec is None:
-            raise ValueError("refine needs a codec: float32 is exact")
+    def _refine_what_is_not_whole(self) -> Self:
+        if self.refine is not None and self.whole:
+            raise ValueError("refine needs a codec or a transform: float32 is exact")
         return self
 
 
@@ -35,14 +41,15 @@ class _Ours(Adapter):
     def __init__(self, metric: str, build: Storage, seed: int) -> None:
         import ann
 
-        self._exact = build.codec is None or build.refine is not None
+        self._exact = build.whole or build.refine is not None
         params: dict[str, Any] = {"seed": seed} if self.seeded else {}
         params |= {name: getattr(build, name) for name in type(build).model_fields}
-        if codec := params.get("codec"):
-            codec_params = codec.model_dump(exclude={"kind"})
-            if codec.kind == "PQ":
-                codec_params["seed"] = seed
-            params["codec"] = getattr(ann, codec.kind)(**codec_params)
+        for name in ("codec", "transform"):
+            if part := params.get(name):
+                own = part.model_dump(exclude={"kind"})
+                if part.kind in ("PQ", "PCA"):
+                    own["seed"] = seed
+                params[name] = getattr(ann, part.kind)(**own)
         self._index = getattr(ann, self.kind)(metric=metric, **params)
 
     def add(self, X: Vectors, threads: int) -> None:
@@ -58,7 +65,7 @@ class _Ours(Adapter):
         return answer[0]
 
     def distances(self, answer: tuple[Ids, Floats]) -> Floats | None:
-        """Return the index's, where they are exact: without a codec, or refined."""
+        """Return the index's, where they are exact: of whole vectors, or refined."""
         return answer[1] if self._exact else None
 
     def distance_computations(self, Q: Vectors, search: Params, k: int) -> Ids:

@@ -228,7 +228,7 @@ def _label(
 
 def _short(key: str, value: Any) -> str:
     match key:
-        case "codec" | "factory":
+        case "codec" | "transform" | "factory":
             return str(value)
         case "refine":
             return f"+refine {value:g}"

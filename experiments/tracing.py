@@ -63,9 +63,15 @@ class Setting:
         if k < 1:
             raise ConfigError(f"-k: must be >= 1, got {k}")
         adapter = KINDS[kind]
+        params = check(adapter.Build, _table(build, "--build"), "--build")
+        if params.transform is not None:
+            raise ConfigError(
+                "--build: transform must be left out, as the picture is of whole "
+                f"vectors, got {params.transform}"
+            )
         return cls(
             kind,
-            check(adapter.Build, _table(build, "--build"), "--build"),
+            params,
             check(adapter.Search, _table(search, "--search"), "--search"),
             k,
             seed,

@@ -58,12 +58,12 @@ def first_longer(X, limit):
 
 @kernel
 def rotate_row(x, columns, out):
-    """Write the products of ``x`` (d,) with ``columns`` (d, d) to ``out`` (d,).
+    """Write the products of ``x`` (d,) with ``columns`` (c, d) to ``out`` (>= c,).
 
     A matrix product would round a lone query otherwise than the same one in a batch.
     """
     d = x.size
-    for j in range(d):
+    for j in range(columns.shape[0]):
         out[j] = simd.dot(x, 0, columns, j * d, d)
 
 

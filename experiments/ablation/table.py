@@ -96,16 +96,16 @@ def bytes_read(point: rows.Point) -> float:
 
     A model, made of counters: each vector scored costs its stored form, each that is
     re-scored 4 d bytes, and each centroid of an IVF 4 d. Edges, ids and tables are not
-    in it, nor is it what the caches let through.
+    in it, nor is it what the caches let through. Stored forms and centroids are of the
+    width that a transform leaves.
     """
     build, d = point.build_params, point.group.d
-    float32 = 4.0 * d
+    width = int((build.get("transform") or {}).get("d_out", d))
     refined = _refined(build.get("refine"), point.group.k, point.group.n)
     centroids = float(build.get("nlist") or 0)
     stored = point.distance_computations - refined - centroids
-    return stored * _stored_bytes(build.get("codec"), d) + float32 * (
-        refined + centroids
-    )
+    stored_bytes = stored * _stored_bytes(build.get("codec"), width)
+    return stored_bytes + 4.0 * (refined * d + centroids * width)
 
 
 def _refined(refine: float | None, k: int, n: int) -> float:

@@ -19,6 +19,8 @@ from experiments.lessons import (
     dimension_figures,
     incident,
     metrics_figures,
+    narrowing,
+    narrowing_figures,
     popularity,
 )
 from experiments.lessons.notebook import Notebook
@@ -66,6 +68,11 @@ LESSONS = {
             dimension.DISTANCES: dimension.Distances,
         },
         dimension_figures.draw,
+    ),
+    "reduce": Lesson(
+        [narrowing.narrowing],
+        {narrowing.GRAPHS: narrowing.Graph, narrowing.KEPT: narrowing.Kept},
+        narrowing_figures.draw,
     ),
 }
 

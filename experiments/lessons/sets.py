@@ -77,6 +77,12 @@ def popular(n: int, nq: int, seed: int) -> Set:
     return _known("popular items", f"synthetic-heavytail-64d-16i-{n}", n, nq, seed)
 
 
+def clusters(n: int, nq: int, width: int, intrinsic: int, seed: int) -> Set:
+    """Return Gaussians that have ``intrinsic`` dimensions each, in a wide space."""
+    name = f"synthetic-clusters-{width}d-{intrinsic}i-{n}"
+    return _known("clusters", name, n, nq, seed)
+
+
 def word_counts(n: int, nq: int, seed: int) -> Set:
     """Draw documents as counts of words, 512 columns.
 

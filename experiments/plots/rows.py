@@ -330,8 +330,10 @@ def _label(index: str, build: Mapping[str, Any]) -> str:
 
 def _family(base: str, index: str, build: Mapping[str, Any]) -> str:
     """Name the family: the structure, and whether it stores compressed vectors."""
-    compressed = build.get("codec") not in (None, "", "float32") or any(
-        part in index.upper() for part in ("PQ", "SQ")
+    compressed = (
+        build.get("codec") not in (None, "", "float32")
+        or build.get("transform") is not None
+        or any(part in index.upper() for part in ("PQ", "SQ"))
     )
     structure = base.split("-")[0].split("+")[0]
     return f"{structure}+codec" if compressed else structure

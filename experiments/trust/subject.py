@@ -50,7 +50,7 @@ def of(plan: Plan, data: Dataset, build: Build, search: Params | None = None) ->
     n, d = data.train.shape
     columns = build.columns()
     del columns["index"]
-    if getattr(build.params, "codec", None) is not None:
+    if not getattr(build.params, "whole", True):
         columns["family"] += "+codec"
     return columns | {
         "dataset": data.name,

@@ -26,6 +26,7 @@ INDEXES = {
     "IVF": lambda: ann.IVF(nlist=20, seed=3),
     "IVF cosine": lambda: ann.IVF("cosine"),
     "IVF PQ": lambda: ann.IVF("cosine", nlist=20, codec=ann.PQ(m=4), refine=2),
+    "HNSW PCA": lambda: ann.HNSW(M=6, transform=ann.PCA(8), codec=ann.SQ(4), refine=2),
     "IVF OPQ": lambda: ann.IVF(nlist=9, codec=ann.PQ(m=8, nbits=4, opq=True)),
 }
 
@@ -39,6 +40,7 @@ def fingerprint(index, threads):
         arrays += [index._held.squares[:n]]
         arrays += [graph.upper[:rows], graph.upper_row[:n], *index._codec.arrays()]
         digest.update(f"{graph.entry_point} {graph.top}".encode())
+    arrays += index._transform.arrays() if index._transform else []
     for array in [*arrays, *index.search(Q, k=10, threads=threads)]:
         digest.update(np.ascontiguousarray(array))
     return digest.hexdigest()
@@ -63,7 +65,7 @@ def by_index(printed):
 
 def test_threads_and_processes_change_nothing():
     first = by_index(python(BUILD, "[1, 2, 4]", PYTHONHASHSEED="1"))
-    assert len(first) == 8
+    assert len(first) == 9
     assert {name for name, values in first.items() if len(values) > 1} == set()
     second = by_index(
         python(BUILD, "[3]", PYTHONHASHSEED="2", OPENBLAS_NUM_THREADS="1")

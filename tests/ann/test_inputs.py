@@ -907,6 +907,9 @@ INTEGERS = {
     "PQ(m)": (1, None, False, lambda v: ann.PQ(v)),
     "PQ4(m)": (1, 32_768, False, lambda v: ann.PQ(v, nbits=4)),
     "PQ(seed)": (0, None, False, lambda v: ann.PQ(2, seed=v)),
+    "PCA(d_out)": (1, None, False, ann.PCA),
+    "PCA(seed)": (0, None, False, lambda v: ann.PCA(2, seed=v)),
+    "Truncate(d_out)": (1, None, False, ann.Truncate),
     "HNSW.search(ef_search)": (
         1,
         None,
@@ -1120,6 +1123,15 @@ CHOICES = {
         )
         for name, make in STRUCTURES.items()
     },
+    **{
+        f"{name}(transform)": (
+            [None, ann.PCA(3), ann.PCA(6, seed=7), ann.Truncate(2)],
+            ["PCA", 3, ann.PCA, ann.SQ(), [ann.PCA(3)], {"kind": "PCA"}],
+            "transform must be an ann.PCA, an ann.Truncate or None",
+            lambda v, make=make: make(transform=v).add(GOOD).search(MORE),
+        )
+        for name, make in STRUCTURES.items()
+    },
     "ANNTransformer(codec)": (
         [None, ann.SQ(), ann.PQ(m=3)],
         ["PQ", 3, ann.PQ],
@@ -1176,7 +1188,7 @@ def test_choices_that_no_codec_serves():
     with pytest.raises(ValueError, match="opq must be False under the l1 metric"):
         ann.Flat("l1", codec=ann.PQ(m=3, opq=True))
     for make in STRUCTURES.values():
-        with pytest.raises(ValueError, match=r"refine needs a codec: .* got 2$"):
+        with pytest.raises(ValueError, match=r"refine needs a codec or .* got 2$"):
             make(refine=2)
 
 
@@ -1284,11 +1296,13 @@ def test_progress(name, wrong):
 
 TABLES = [VECTORS, ONE, CODES, KS, IDS, INTEGERS, REALS, CHOICES, COUNTS, DISTANCES]
 TABLES += [KNOWN_IDS, FILTERS, RADII]
-PUBLIC = [ann.Flat, ann.IVF, ann.HNSW, ann.SQ, ann.PQ, ANNTransformer]
-FOR_STRUCTURES = {  # of codecs
+PUBLIC = [ann.Flat, ann.IVF, ann.HNSW, ann.SQ, ann.PQ, ann.PCA, ann.Truncate]
+PUBLIC += [ANNTransformer]
+FOR_STRUCTURES = {  # of codecs and transforms
     *("pack", "unpack", "store", "query_size", "arrange", "disarrange", "scan_store"),
     *("scan_query_size", "residual_store", "square_norms", "project", "check_width"),
     *("check_metric", "arrays", "copy", "saved", "restore", "row"),
+    *("learn", "reduction"),
 }
 OF_FILES = {"load(path)", "load(mmap)", "load(verify)", "load(metric)"}  # test_files
 OF_FILES |= {f"{name}.save(path)" for name in STRUCTURES}

@@ -30,7 +30,16 @@ KINDS = {
     "HNSW SQ8": lambda m: ann.HNSW(m, M=5, codec=ann.SQ(8), refine=2, seed=3),
     "HNSW SQ4": lambda m: ann.HNSW(m, M=5, codec=ann.SQ(4)),
     "HNSW PQ8": lambda m: ann.HNSW(m, M=5, codec=ann.PQ(16), refine=5),
+    "Flat narrow": lambda m: ann.Flat(m, transform=narrow(m), refine=3),
+    "IVF narrow": lambda m: ann.IVF(m, nlist=9, transform=ann.Truncate(64)),
+    "HNSW narrow SQ8": lambda m: ann.HNSW(
+        m, M=5, transform=narrow(m), codec=ann.SQ(8), refine=2
+    ),
 }
+
+
+def narrow(metric):
+    return ann.Truncate(32) if metric == "l1" else ann.PCA(32)
 
 
 def same(one, other):
@@ -261,12 +270,36 @@ def test_groups_of_equal_vectors_that_have_no_end_are_refused(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("kind", "name"), [("IVF", "centroids"), ("Flat PQ8", "codec.codebooks_")]
+    ("kind", "name"),
+    [
+        ("IVF", "centroids"),
+        ("Flat PQ8", "codec.codebooks_"),
+        ("Flat narrow", "transform.components"),
+    ],
 )
 def test_what_others_are_compared_with_must_be_finite(kind, name, tmp_path):
     forged(KINDS[kind]("l2").add(X), tmp_path / "index", **{name: lambda a: a * np.nan})
     with pytest.raises(ann.StorageError, match=f"array '{name}' must be finite"):
         ann.load(tmp_path / "index")
+
+
+@pytest.mark.parametrize("change", [lambda rows: 2 * rows, lambda rows: rows[[0] * 32]])
+def test_directions_that_are_none_are_refused(change, tmp_path):
+    index = KINDS["Flat narrow"]("cosine").add(X)
+    forged(index, tmp_path / "index", **{"transform.components": change})
+    with pytest.raises(ann.StorageError, match="must have orthonormal rows, got"):
+        ann.load(tmp_path / "index")
+
+
+@pytest.mark.parametrize("d_out", [31, 65])
+def test_a_transform_to_another_width_is_refused(d_out, tmp_path):
+    for transform in (ann.PCA(32), ann.Truncate(32)):
+        ann.HNSW(M=5, transform=transform).add(X).save(tmp_path / "index")
+        saved = take_apart((tmp_path / "index").read_bytes())
+        saved.index["params"]["transform"]["d_out"] = d_out
+        (tmp_path / "index").write_bytes(put_together(saved))
+        with pytest.raises(ann.StorageError, match=r"d_out must be <=|of shape \("):
+            ann.load(tmp_path / "index")
 
 
 # --- earlier versions -----------------------------------------------------------------

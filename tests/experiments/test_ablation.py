@@ -173,6 +173,11 @@ def test_the_study_is_written_and_drawn(study):
             50 * 768 + 100 * 48 + 15 * 768,
         ),
         ({"nlist": 50}, 150, 150 * 768),
+        (
+            {"nlist": 50, "transform": {"kind": "PCA", "d_out": 48}, "refine": 1},
+            160,
+            150 * 192 + 10 * 768,
+        ),
     ],
 )
 def test_bytes_read_follow_from_counters(tmp_path, build, scored, expected):

@@ -79,7 +79,19 @@ def test_errors_in_the_file_say_where_and_what(tmp_path, text, says):
         ),
         ("kind = 'Flat'\nbuild.codec = { kind = 'PQ' }", "codec.PQ.m: field required"),
         ("kind = 'Flat'\nbuild.codec = { kind = 'SQ', bits = 5 }", "4 or 8, got 5"),
-        ("kind = 'Flat'\nbuild.refine = 2", "refine needs a codec"),
+        ("kind = 'Flat'\nbuild.refine = 2", "refine needs a codec or a transform"),
+        (
+            "kind = 'Flat'\nbuild.transform = { kind = 'PCB', d_out = 8 }",
+            r"index\[0\].build.transform: unknown value 'PCB', did you mean 'PCA'\?",
+        ),
+        (
+            "kind = 'Flat'\nbuild.transform = { kind = 'PCA' }",
+            "PCA.d_out: field requir",
+        ),
+        (
+            "kind = 'Flat'\nbuild.transform = { kind = 'Truncate', d_out = 0 }",
+            "d_out: .* 1, got 0",
+        ),
         ("kind = 'Flat'\ndatasets = ['sift']", r"index\[0\].datasets: 'sift' is none"),
     ],
 )
@@ -152,6 +164,12 @@ def test_labels_say_what_the_config_says(tmp_path):
     label = "mine"
     build = { nlist = [16, 32], codec = { kind = "PQ", m = 8, opq = true } }
     [[index]]
+    kind = "HNSW"
+    build = { transform = { kind = "PCA", d_out = [8, 96] }, refine = 2 }
+    [[index]]
+    kind = "Flat"
+    build = { transform = { kind = "Truncate", d_out = 64 }, codec = { kind = "SQ" } }
+    [[index]]
     library = "hnswlib"
     kind = "HNSW"
     [[index]]
@@ -166,6 +184,9 @@ def test_labels_say_what_the_config_says(tmp_path):
         ("HNSW M=12 efc=90 SQ8 +refine 2", "HNSW-SQ"),
         ("mine nlist=16", "IVF-PQ"),
         ("mine nlist=32", "IVF-PQ"),
+        ("HNSW PCA8 +refine 2", "HNSW-PCA"),
+        ("HNSW PCA96 +refine 2", "HNSW-PCA"),
+        ("Flat Truncate64 SQ8", "Flat-Truncate-SQ"),
         ("hnswlib", "HNSW"),
         ("faiss Factory IVF64,Flat", "IVF64,Flat"),
     ]
@@ -252,8 +273,8 @@ def test_our_parameters_are_those_of_the_library(kind):
     assert set(adapter.Search.model_fields) == set(search)
 
 
-@pytest.mark.parametrize("name", ["PQ", "SQ"])
-def test_our_codecs_are_those_of_the_library(name):
+@pytest.mark.parametrize("name", ["PQ", "SQ", "PCA", "Truncate"])
+def test_our_codecs_and_transforms_are_those_of_the_library(name):
     import inspect
 
     import ann
@@ -262,7 +283,8 @@ def test_our_codecs_are_those_of_the_library(name):
     model = getattr(adapter, name)
     signature = inspect.signature(getattr(ann, name)).parameters
     assert set(model.model_fields) - {"kind"} == set(signature) - {"seed"}
-    model.model_validate({"m": 4} if name == "PQ" else {})
+    least = {"PQ": {"m": 4}, "PCA": {"d_out": 1}, "Truncate": {"d_out": 1}}
+    model.model_validate(least.get(name, {}))
 
 
 @pytest.mark.parametrize(

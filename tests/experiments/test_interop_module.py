@@ -17,6 +17,7 @@ N, D, K = 3000, 24, 10
 CASES = [
     (module.Flat, {}, None),
     (module.Flat, {"codec": {"kind": "SQ", "bits": 8}, "refine": 4}, None),
+    (module.Flat, {"transform": {"kind": "PCA", "d_out": 20}, "refine": 9}, None),
     (module.HNSW, {"M": 12, "ef_construction": 100}, 100),
     (module.HNSW, {"M": 12, "codec": {"kind": "SQ", "bits": 4}, "refine": 4}, 100),
     (module.IVF, {"nlist": 20}, 20),

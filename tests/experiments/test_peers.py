@@ -128,3 +128,23 @@ def test_what_cannot_be_measured_says_why(monkeypatch):
     assert indexes.why_not(hnswlib, "l1") == (
         "hnswlib HNSW cannot answer l1, only l2, ip, cosine"
     )
+
+
+@pytest.mark.parametrize("refine", [None, 2])
+@pytest.mark.parametrize("transform", [{"kind": "PCA"}, {"kind": "Truncate"}], ids=str)
+def test_our_transforms_reach_the_library(transform, refine, data):
+    adapter = indexes.KINDS["ann", "Flat"]
+    build = adapter.Build(transform=transform | {"d_out": 32}, refine=refine)
+    index = adapter("l2", build, seed=3)
+    X, Q = data
+    index.add(X, threads=1)
+    seed = {"seed": 3} if transform["kind"] == "PCA" else {}
+    own = {**transform, "d_out": 32, **seed}
+    assert index._index.params["transform"] == own
+    answer = index.searcher(adapter.Search(), 10, 1)(Q)
+    given = index.distances(answer)
+    assert (given is None) == (refine is None)  # what is narrower is an estimate
+    if refine:
+        np.testing.assert_allclose(
+            given, distances_of(index.ids(answer), X, Q, "l2"), rtol=1e-4
+        )

@@ -569,6 +569,7 @@ def test_families_are_the_structure_and_whether_it_compresses(tmp_path):
     rows = realistic() + [
         r | {"index": "IVF1024,PQ48x4", "label": "f"} for r in ivf("f")
     ]
+    rows += hnsw("HNSW PCA96", transform={"kind": "PCA", "d_out": 96})
     families = {p.label: p.family for p in read_run(write(tmp_path, rows)).points}
     assert families == {
         "Flat": "Flat",
@@ -581,6 +582,7 @@ def test_families_are_the_structure_and_whether_it_compresses(tmp_path):
         "IVF nlist=224 PQ48x8": "IVF+codec",
         "IVF nlist=224 PQ48x8 +refine 10": "IVF+codec",
         "f": "IVF+codec",
+        "HNSW PCA96": "HNSW+codec",
     }
 
 

@@ -61,6 +61,10 @@ def test_a_setting_tells_what_was_set():
         (("HNSW", "{"), r"--build: must be JSON, got '{'"),
         (("HNSW", "[1]"), r"--build: must be a table of JSON, got '\[1\]'"),
         (("HNSW", '{"m": 8}'), r"--build: unknown key 'm', did you mean 'M'\?"),
+        (
+            ("IVF", '{"transform": {"kind": "PCA", "d_out": 8}}'),
+            r"--build: transform must be left out, .*, got PCA8",
+        ),
         (("IVF", "{}", '{"nprobe": 0}'), r"--search.nprobe: .* got 0"),
         (("IVF", "{}", "{}", 0), r"-k: must be >= 1, got 0"),
     ],

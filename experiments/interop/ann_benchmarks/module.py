@@ -39,8 +39,8 @@ class _Ours(BaseANN):
     ----------
     metric : "euclidean" or "angular", or any other spelling that ``ann`` knows
     dimension : width of the vectors
-    build : parameters of the constructor; ``codec`` is a mapping such as
-        ``{"kind": "SQ", "bits": 8}``
+    build : parameters of the constructor; ``codec`` and ``transform`` are mappings
+        such as ``{"kind": "SQ", "bits": 8}``
     """
 
     structure = ""
@@ -63,9 +63,10 @@ class _Ours(BaseANN):
     def _make(self, **changed: Any) -> Any:
         """Return an empty index."""
         params = self._build | changed
-        if params.get("codec"):
-            codec = dict(params["codec"])
-            params["codec"] = getattr(ann, codec.pop("kind"))(**codec)
+        for name in ("codec", "transform"):
+            if params.get(name):
+                own = dict(params[name])
+                params[name] = getattr(ann, own.pop("kind"))(**own)
         return getattr(ann, self.structure)(metric=self._metric, **params)
 
     def _small(self) -> dict[str, Any]:
