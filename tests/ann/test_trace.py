@@ -321,9 +321,9 @@ def test_what_does_not_fit_is_counted_and_not_written():
     room = hnsw._room(2, 3)
     guarded = Walked(room.used, *(np.full(9, -7, a.dtype)[: a.size] for a in room[1:]))
     index = made()
-    desk = index._borrow(index._state, 5, (30, -1.0, -1.0))
+    desk = index._borrow(index._state, 5, (30, -1.0, -1.0, None))
     desk.query[0] = Q[0]
-    hnsw._walk_once(index._state, desk, (30, -1.0, -1.0), guarded)
+    hnsw._walk_once(index._state, desk, (30, -1.0, -1.0, None), guarded)
     [trace] = index.trace(Q[0], ef_search=30)
     assert guarded.used.tolist() == [trace.hops, len(trace.scored), len(trace.pool)]
     for array in guarded[1:]:
