@@ -18,8 +18,8 @@ from ann.stored import Stored
 Floats = NDArray[np.float32]
 Answers = tuple[NDArray[np.int64], Floats]
 
-FIRST, GROWTH = 0.02, 1.15  # epsilons that are tried: 0, then a geometric series …
-LAST = 4.0  # … up to here, or until nothing is missed any more
+FIRST, GROWTH = 0.02, 1.2  # epsilons that are tried: 0, then a geometric series …
+LAST, ENOUGH = 4.0, 0.999  # … up to here, or until this recall is reached
 STALE = 10  # a calibration is, when one vector in so many came or went
 _ROUNDING = 1e-5  # of a distance: exact search adds in another order
 _ENTRIES = ("k", "queries", "n", "arrived")
@@ -52,7 +52,10 @@ class Calibration(NamedTuple):
         at = int(np.searchsorted(self.recalls, target))
         if at == 0:
             return float(self.epsilons[0])
-        (low, high), (r, s) = self.epsilons[at - 1 : at + 1], self.recalls[at - 1 : at + 1]
+        (low, high), (r, s) = (
+            self.epsilons[at - 1 : at + 1],
+            self.recalls[at - 1 : at + 1],
+        )
         return float(low + (high - low) * (target - r) / (s - r))
 
     def changed(self, names: Names) -> int:
@@ -73,10 +76,12 @@ def restored(stored: Stored) -> Calibration | None:
     """Return the calibration of a file; None where there is none."""
     if not stored.has("calibration_curve"):
         return None
-    epsilons, recalls = curve = stored.finite("calibration_curve", (2, None), np.float64)
+    epsilons, recalls = curve = stored.finite(
+        "calibration_curve", (2, None), np.float64
+    )
     most = 2**62
     about = stored.within("calibration_about", np.int64, (len(_ENTRIES),), 0, most)
-    shares = recalls.size and 0 <= recalls[0] and recalls[-1] <= 1
+    shares = recalls.size and recalls[0] >= 0 and recalls[-1] <= 1
     if not (shares and epsilons[0] >= 0 and (np.diff(curve) >= 0).all()):
         raise StorageError("calibration_curve must ascend, from 0 and to 1 at most")
     return Calibration(epsilons, recalls, *about.tolist())
@@ -85,7 +90,7 @@ def restored(stored: Stored) -> Calibration | None:
 def calibrated(
     search: Callable[[float], Answers], truth: Answers, names: Names
 ) -> Calibration:
-    """Try one epsilon after another, until nothing is missed any more.
+    """Try one epsilon after another, until hardly anything is missed any more.
 
     Parameters
     ----------
@@ -97,14 +102,12 @@ def calibrated(
     epsilons: list[float] = []
     recalls: list[float] = []
     epsilon = 0.0
-    while epsilon <= LAST and not (recalls and recalls[-1] == 1.0):
+    while epsilon <= LAST and not (recalls and recalls[-1] >= ENOUGH):
         epsilons.append(epsilon)
         recalls.append(float(shares_found(search(epsilon), truth).mean()))
         epsilon = max(FIRST, GROWTH * epsilon)
     ascending = np.maximum.accumulate(recalls)
-    return Calibration(
-        np.array(epsilons), ascending, k, nq, names.count, names.arrived
-    )
+    return Calibration(np.array(epsilons), ascending, k, nq, names.count, names.arrived)
 
 
 def shares_found(found: Answers, truth: Answers) -> NDArray[np.float64]:

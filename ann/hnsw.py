@@ -48,7 +48,6 @@ _FARTHEST = 1e6  # epsilon whose square float32 can hold
 _NEVER = (-1.0, -1.0)  # as ``search_layer`` has it
 
 
-
 class Tapered(NamedTuple):
     """The effort of a walk that looks at less of what is hardly worth it."""
 
@@ -309,13 +308,13 @@ class HNSW(Index):
         return Tapered(ef, *self._stop(epsilon), Taper(near, self._M // 2))
 
     def calibrate(
-        self, queries: ArrayLike, k: int = 10, *, threads: int | None = None
+        self, Q: ArrayLike, k: int = 10, *, threads: int | None = None
     ) -> Self:
         """Measure what recall each ``epsilon`` comes to, for ``target_recall``.
 
         Parameters
         ----------
-        queries : (nq, d) array
+        Q : (nq, d) array
             Such as will be asked, but not these: 1,000 tell a recall of 0.95 to within
             about 0.01. Vectors that are inside find themselves, and are too easy.
         k : int
@@ -346,12 +345,11 @@ class HNSW(Index):
         """
         with self._writer:
             self._stop(0.0)  # not under ip
-            asked, _ = validation.queries(queries, self._d)
-            if not (len(asked) and self.ntotal):
-                raise ValueError(
-                    "calibrate needs a query and a vector inside, got "
-                    f"{len(asked)} queries and {self.ntotal} vectors"
-                )
+            asked, _ = validation.queries(Q, self._d)
+            if not len(asked):
+                raise ValueError("Q must have at least 1 row, got 0")
+            if not self.ntotal:
+                raise ValueError("calibrate needs a vector inside, got none")
             truth = self.exact(asked, k, threads=threads)
             self._calibration = adaptive.calibrated(
                 lambda epsilon: self.search(
@@ -372,7 +370,7 @@ class HNSW(Index):
         target = validation.real(target_recall, "target_recall", 0.0, 1.0)
         known, names = self._calibration, self._state.names
         if known is None:
-            raise ValueError("target_recall needs calibrate(queries), got no such call")
+            raise ValueError("target_recall needs calibrate(Q), got no such call")
         if known.k != k:
             raise ValueError(
                 f"target_recall needs k={known.k}, for which the index was calibrated, "

@@ -215,9 +215,10 @@ def search_layer(
             begin_step(recorder, layer, node)
         row = np.int64(_row_of(graph, node, layer)) * width
         n_found, reach = 0, width
-        if taper is not None:
-            if keys[cursor] > bound(keys, size, wanted, np.float32(taper.near), shift):
-                reach = min(width, taper.links)
+        if taper is not None and keys[cursor] > bound(
+            keys, size, wanted, np.float32(taper.near), shift
+        ):
+            reach = min(width, taper.links)
         for j in range(reach):
             other = simd.at(links, row + j)
             if np.uint32(other) >= n:
