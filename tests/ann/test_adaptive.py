@@ -58,7 +58,9 @@ def test_a_calibration_tells_what_epsilon_comes_to(index):
     assert known.recalls[-1] >= 0.999 > known.recalls[-2]
     for at in (0, 5, -1):
         found = index.search(KNOWN, epsilon=known.epsilons[at], taper=True)
-        shares = [len(set(a) & set(b)) / 10 for a, b in zip(found[0], truth[0])]
+        shares = [
+            len(set(a) & set(b)) / 10 for a, b in zip(found[0], truth[0], strict=True)
+        ]
         assert known.recalls[at] == pytest.approx(np.mean(shares), abs=1e-6)
 
 
@@ -138,10 +140,7 @@ def test_a_file_keeps_it(index, tmp_path):
         ({"calibration_curve": lambda a: a * np.nan}, "must be finite"),
         ({"calibration_curve": lambda a: a[:, ::-1]}, "must ascend"),
         ({"calibration_curve": lambda a: 2 * a}, "must ascend, from 0 and to 1"),
-        ({"calibration_curve": lambda a: a[:, :0]}, "must ascend"),
-        ({"calibration_curve": lambda a: a[:1]}, "must be float64 of shape"),
         ({"calibration_about": lambda a: a - a.max() - 1}, "must be in"),
-        ({"calibration_about": lambda a: a[:2]}, "must be int64 of shape"),
     ],
 )
 def test_a_forged_calibration_is_refused(index, damage, rule, tmp_path):
