@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 CURVES, SAVINGS = "curves.csv", "savings.csv"
 SPREAD, TARGETS = "spread.csv", "targets.csv"
 FIXED, EPSILON = "ef_search", "epsilon"
-TAPERED, KNOWING = "epsilon, tapered", "the best ef_search of each query"
+TAPERED, KNOWING = "epsilon, tapered", "best ef_search each"
 PROMISED = "target_recall"
 ALL, NARROW, FLAT = "all", "highest dimension", "lowest contrast"  # of queries
 LEVELS = (0.9, 0.95, 0.98, 0.99)  # mean recalls that are compared at
