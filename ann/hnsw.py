@@ -302,10 +302,11 @@ class HNSW(Index):
             if ef < k:
                 raise ValueError(f"ef_search must be >= k={k}, got {ef}")
         ef = min(ef, max(1, self.ntotal))
+        stop = self._stop(epsilon)
         if epsilon is None or not taper:
-            return ef, *self._stop(epsilon), None
+            return ef, *stop, None
         near, _ = self._stop(epsilon / 2)
-        return Tapered(ef, *self._stop(epsilon), Taper(near, self._M // 2))
+        return Tapered(ef, *stop, Taper(near, self._M // 2))
 
     def calibrate(
         self, Q: ArrayLike, k: int = 10, *, threads: int | None = None

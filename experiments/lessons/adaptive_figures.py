@@ -80,7 +80,7 @@ def draw(
 def _curves(
     name: str, lines: Sequence[Point], told: Sequence[str], stem: Path
 ) -> list[Path]:
-    title = f"A stop by margin scores fewer vectors: {name}"
+    title = f"What it takes to reach a mean recall: {name}"
     drawn = [line for line in lines if _LEAST <= line.recall <= _MOST]
     note = _CURVES.format(k=K)
     facts = [f"n = {lines[0].n:,}", f"{lines[0].nq:,} queries", *told]
@@ -96,7 +96,7 @@ def _curves(
 def _tails(
     name: str, lines: Sequence[Point], told: Sequence[str], stem: Path
 ) -> list[Path]:
-    title = f"And fewer queries fail at the same mean recall: {name}"
+    title = f"Queries that fail at the same mean recall: {name}"
     drawn = [
         line for line in lines if _LEAST <= line.recall <= _MOST and line.way != KNOWING
     ]
@@ -119,7 +119,7 @@ def _tails(
 def _singles(
     name: str, lines: Sequence[Spread], told: Sequence[str], stem: Path
 ) -> list[Path]:
-    title = f"Effort goes where it is needed: single queries, {name}"
+    title = f"What single queries find, and what they take: {name}"
     lines = [line for line in lines if line.queries == ALL]
     ways = _by(lines, lambda line: line.way)
     settings = [f"{w}: mean {own[0].recall:.3f}" for w, own in ways.items()]

@@ -12,6 +12,7 @@ from tests.ann.test_saving import forged
 X = np.concatenate([gaussian(2000, 20, seed=1) + 0.5, clustered(2000, 20, seed=2)])
 Q = np.concatenate([gaussian(300, 20, seed=3) + 0.5, X[2000:2300] + 0.01])
 KNOWN, NEW = Q[::2], Q[1::2]
+SLACK = 0.035  # two means over 300 queries differ by 0.012, one standard error
 
 
 def made(metric="l2", codec=None, **more):
@@ -38,7 +39,7 @@ def test_a_target_is_held_on_other_queries(metric, codec):
     taken = []
     for target in (0.9, 0.95, 0.99):
         (ids, _), counts = counted(index, target_recall=target)
-        assert reference.recall(ids, truth) == pytest.approx(target, abs=0.02)
+        assert reference.recall(ids, truth) == pytest.approx(target, abs=SLACK)
         taken.append(counts.mean())
     assert taken == sorted(set(taken))
 
@@ -47,7 +48,7 @@ def test_a_refined_target_is_that_of_the_vectors():
     index = made(codec=ann.SQ(bits=4), refine=2).calibrate(KNOWN)
     truth = ann.Flat().add(X).search(NEW)[0]
     (ids, _), _ = counted(index, target_recall=0.95)
-    assert reference.recall(ids, truth) == pytest.approx(0.95, abs=0.02)
+    assert reference.recall(ids, truth) == pytest.approx(0.95, abs=SLACK)
 
 
 def test_a_calibration_tells_what_epsilon_comes_to(index):
