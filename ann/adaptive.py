@@ -120,4 +120,5 @@ def shares_found(found: Answers, truth: Answers) -> NDArray[np.float64]:
     near = (found[0] >= 0) & (found[1] <= ends + _ROUNDING * np.abs(ends))
     member = (found[0][:, :, None] == truth[0][:, None, :]).any(axis=2)
     hits = ((near | member) & (found[0] >= 0)).sum(axis=1)
-    return np.minimum(hits, known) / np.maximum(known, 1)
+    shares: NDArray[np.float64] = np.minimum(hits, known) / np.maximum(known, 1)
+    return shares

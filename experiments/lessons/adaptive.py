@@ -41,8 +41,10 @@ SHOWN = 0.98  # the one whose single queries are shown
 LOW = 0.5  # recall below which a query counts as failed
 K = 10
 
-EFS = (10, 11, 12, 14, 16, 18, 20, 23, 26, 30, 34, 38, 43, 49, 56, 64, 75, 90, 110)
-EFS = (*EFS, 140, 180, 240, 320)
+EFS = (
+    *(10, 11, 12, 14, 16, 18, 20, 23, 26, 30, 34, 38, 43, 49, 56, 64, 75, 90, 110),
+    *(140, 180, 240, 320),
+)
 EPSILONS = tuple(np.round(np.geomspace(0.015, 0.36, 24), 4).tolist())
 CEILING = 4000  # of a pool that a margin ends
 
@@ -137,7 +139,8 @@ class Tried(NamedTuple):
         return Tried(self.setting, self.computations[rows], self.recalls[rows])
 
 
-class Exam(NamedTuple):
+@dataclass(frozen=True, eq=False)
+class Exam:
     """An index, its queries, and what they should find."""
 
     found: Set
@@ -211,15 +214,16 @@ def examined(found: Set, metric: str, notes: Notebook) -> Exam:
 
 def tried(exam: Exam) -> Trials:
     """Search in every way, with every setting."""
-    roomy = {"ef_search": CEILING}
     return {
         FIXED: [exam.take(ef_search=ef)._replace(setting=ef) for ef in EFS],
-        EPSILON: [exam.take(epsilon=e, **roomy)._replace(setting=e) for e in EPSILONS],
-        TAPERED: [
-            exam.take(epsilon=e, taper=True, **roomy)._replace(setting=e)
-            for e in EPSILONS
-        ],
+        EPSILON: [_margin(exam, epsilon, taper=False) for epsilon in EPSILONS],
+        TAPERED: [_margin(exam, epsilon, taper=True) for epsilon in EPSILONS],
     }
+
+
+def _margin(exam: Exam, epsilon: float, taper: bool) -> Tried:
+    found = exam.take(epsilon=epsilon, taper=taper, ef_search=CEILING)
+    return found._replace(setting=epsilon)
 
 
 def _curves(exam: Exam, trials: Trials) -> Iterator[Point]:

@@ -55,11 +55,10 @@ def test_a_taper_takes_no_more_than_the_whole_margin(taught):
 
 def test_who_knows_does_best(taught):
     fixed, best = curve(taught[0], FIXED), curve(taught[0], KNOWING)
-    for point in fixed:
-        at_most = [b for b in best if b.computations <= point.computations + 1e-9]
-        if at_most and point.recall > at_most[0].recall:
-            assert max(b.recall for b in at_most) >= point.recall - 0.005
-    assert max(b.recall for b in best) >= max(point.recall for point in fixed) - 1e-9
+    most = max(point.recall for point in fixed)
+    knowing = [point for point in best if point.recall >= most - 1e-9]
+    assert knowing
+    assert min(point.computations for point in knowing) < fixed[-1].computations
 
 
 def test_the_best_pool_is_chosen_by_query_and_by_price():
