@@ -238,7 +238,8 @@ class HNSW(Index):
             best, look at the first M / 2 links alone.
         target_recall : float, optional
             Take the epsilon, with ``taper``, that came to this mean recall when
-            ``calibrate`` was called: in (0, 1].
+            ``calibrate`` was called, for the same ``k`` (so ``range_search``, which
+            looks for more and more, has none).
         filter : array, callable or Prepared, optional
             Which vectors may be found: their ids; or a mask (m,) of bool, where id i
             passes if ``i < m`` and ``mask[i]``; or a function that is given all ids
