@@ -15,9 +15,8 @@ KNOWN, NEW = Q[::2], Q[1::2]
 SLACK = 0.035  # two means over 300 queries differ by 0.012, one standard error
 
 
-def made(metric="l2", codec=None, **more):
-    index = ann.HNSW(metric, M=8, ef_construction=60, codec=codec, **more)
-    return index.add(X)
+def made(metric="l2", **more):
+    return ann.HNSW(metric, M=8, ef_construction=60, **more).add(X)
 
 
 @pytest.fixture(name="index", scope="module")
@@ -31,24 +30,19 @@ def counted(index, queries=NEW, **options):
     return found, counts
 
 
-@pytest.mark.parametrize("metric", ["l2", "cosine", "l1"])
-@pytest.mark.parametrize("codec", [None, ann.SQ(bits=8)])
-def test_a_target_is_held_on_other_queries(metric, codec):
-    index = made(metric, codec).calibrate(KNOWN)
-    truth = index.exact(NEW)[0]
+@pytest.mark.parametrize(
+    ("metric", "more"),
+    [("l2", {}), ("l1", {}), ("cosine", {"codec": ann.SQ(bits=8), "refine": 2})],
+)
+def test_a_target_is_held_on_other_queries(metric, more):
+    index = made(metric, **more).calibrate(KNOWN)
+    truth = ann.Flat(metric).add(X).search(NEW)[0]
     taken = []
     for target in (0.9, 0.95, 0.99):
         (ids, _), counts = counted(index, target_recall=target)
         assert reference.recall(ids, truth) == pytest.approx(target, abs=SLACK)
         taken.append(counts.mean())
     assert taken == sorted(set(taken))
-
-
-def test_a_refined_target_is_that_of_the_vectors():
-    index = made(codec=ann.SQ(bits=4), refine=2).calibrate(KNOWN)
-    truth = ann.Flat().add(X).search(NEW)[0]
-    (ids, _), _ = counted(index, target_recall=0.95)
-    assert reference.recall(ids, truth) == pytest.approx(0.95, abs=SLACK)
 
 
 def test_a_calibration_tells_what_epsilon_comes_to(index):
@@ -97,7 +91,7 @@ def test_a_trace_tapers_too(index):
         assert trace.distance_computations == count
 
 
-@pytest.mark.parametrize("share", [0.9, 0.5, 0.001])
+@pytest.mark.parametrize("share", [0.9, 0.5, 0.01])
 def test_a_filter_goes_with_a_target(index, share):
     passing = np.random.default_rng(0).random(len(X)) < share
     prepared = index.prepare_filter(passing)
