@@ -261,7 +261,7 @@ SCALAR = "Expected 2D array, got scalar array"
 TEXT = "not compatible with arrays of bytes/strings"
 NO_SAMPLES = {"ANNTransformer": r"Found array with 0 sample\(s\)"}
 NO_ROWS = {".train": "must have at least 1 row to train on, got 0"}
-NO_ROWS |= {".calibrate": "must have at least 1 row, got 0"}
+NO_QUERIES = {".calibrate": "must have at least 1 row, got 0"}
 NO_COLUMN = r"must have at least 1 column, got \({}\)"
 NUMBERS = ["float16", "float32", "float64", "longdouble", ">f4", ">f8", ">i2"]
 NUMBERS += ["int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64"]
@@ -369,6 +369,7 @@ VECTOR_ROWS = {
             "search(Q)": SAME,  # one query
             "exact(Q)": SAME,
             "trace(Q)": SAME,
+            "calibrate(Q)": SAME,
             "ANNTransformer": "Expected 2D array, got 1D array",
         },
     ),
@@ -379,6 +380,7 @@ VECTOR_ROWS = {
             "search(Q)": NO_COLUMN.format("1, 0"),
             "exact(Q)": NO_COLUMN.format("1, 0"),
             "trace(Q)": NO_COLUMN.format("1, 0"),
+            "calibrate(Q)": NO_COLUMN.format("1, 0"),
             "ANNTransformer": "Expected 2D array, got 1D array",
         },
     ),
@@ -387,7 +389,7 @@ VECTOR_ROWS = {
         SAME,
         {"fit_transform": "n_neighbors must be <= n_samples_fit=1, got 3"},
     ),
-    "no rows": (MORE[:0], SAME, NO_ROWS | NO_SAMPLES),
+    "no rows": (MORE[:0], SAME, NO_ROWS | NO_QUERIES | NO_SAMPLES),
     "no columns": (
         MORE[:, :0],
         NO_COLUMN.format("12, 0"),
