@@ -6,12 +6,13 @@ hierarchical navigable small world graphs", IEEE TPAMI 2018.
 
 import math
 from collections.abc import Iterator
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ann import duplicates, exact, filters, parallel, traces, validation
+from ann import adaptive, duplicates, exact, filters, parallel, traces, validation
+from ann.adaptive import Calibration
 from ann.codecs import SQ, Codec, Float32
 from ann.duplicates import Seen
 from ann.filters import Filter
@@ -19,7 +20,7 @@ from ann.index import Index, Kept, Progress
 from ann.insertion import Insertion, new_scratch
 from ann.kernels.answer import search, search_recorded
 from ann.kernels.filtered import THROUGH, FilteredScratch, FilteredWalk
-from ann.kernels.graph import Graph, Scratch, Walk
+from ann.kernels.graph import Graph, Scratch, Taper, Walk
 from ann.kernels.listed import Listed
 from ann.kernels.pool import ID_MASK
 from ann.kernels.record import Walked
@@ -47,7 +48,17 @@ _CEILING = 1000  # of a pool whose size is not what ends a search
 _FARTHEST = 1e6  # epsilon whose square float32 can hold
 _NEVER = (-1.0, -1.0)  # as ``search_layer`` has it
 
-Effort = tuple[int, float, float]  # ef, stretch, shift
+
+class Tapered(NamedTuple):
+    """The effort of a walk that looks at less of what is hardly worth it."""
+
+    ef: int
+    stretch: float
+    shift: float
+    taper: Taper
+
+
+Effort = tuple[int, float, float, None] | Tapered
 Working = Scratch | FilteredScratch | FlatScratch
 
 
@@ -119,6 +130,7 @@ class HNSW(Index):
         transform: Transform | None = None,
     ) -> None:
         super().__init__(metric, codec, refine, norm_check, transform)
+        self._calibration: Calibration | None = None
         self._seen: Seen | None = None  # all equal vectors, while they keep coming
         self._M = validation.integer(M, "M", 2, 1024)
         self._ef_construction = validation.integer(
@@ -139,6 +151,16 @@ class HNSW(Index):
             return []
         *arrays, graph, same = self._held
         return [*arrays, graph.base, graph.upper, graph.upper_row, same]
+
+    def _saved(self) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
+        manifest, arrays = super()._saved()
+        if self._calibration is not None:
+            arrays |= self._calibration.saved()
+        return manifest, arrays
+
+    def _restore(self, stored: Stored) -> None:
+        super()._restore(stored)
+        self._calibration = adaptive.restored(stored)
 
     def _saved_held(self, held: Nodes, n: int) -> dict[str, NDArray[Any]]:
         graph, used = held.graph, int(held.levels[:n].sum())
@@ -192,6 +214,8 @@ class HNSW(Index):
         *,
         ef_search: int | None = None,
         epsilon: float | None = None,
+        taper: bool = False,
+        target_recall: float | None = None,
         filter: filters.Wanted | None = None,
         threads: int | None = None,
         distance_computations: NDArray[np.int64] | None = None,
@@ -211,6 +235,13 @@ class HNSW(Index):
             k-th best (the ``refine * k``-th, with refinement); at least 0. Each query
             then takes the effort that it needs, and ``ef_search``, 1,000 by default, is
             but a ceiling (see Notes). Not under ``ip``, which has no distances.
+        taper : bool
+            With ``epsilon``: of what is farther than 1 + epsilon / 2 times the k-th
+            best, look at the first M / 2 links alone.
+        target_recall : float, optional
+            Take the epsilon, with ``taper``, that came to this mean recall when
+            ``calibrate`` was called, for the same ``k`` (so ``range_search``, which
+            looks for more and more, has none).
         filter : array, callable or Prepared, optional
             Which vectors may be found: their ids; or a mask (m,) of bool, where id i
             passes if ``i < m`` and ``mask[i]``; or a function that is given all ids
@@ -230,7 +261,9 @@ class HNSW(Index):
         Raises
         ------
         ValueError
-            As ``Flat.search``; ``ef_search < k``; ``epsilon`` out of range or under ip.
+            As ``Flat.search``; ``ef_search < k``; ``epsilon`` out of range or under ip;
+            ``target_recall`` beside it, without a calibration for ``k``, or more than
+            that came to.
 
         Notes
         -----
@@ -238,20 +271,122 @@ class HNSW(Index):
         2505.15636) and of PyNNDescent. Where some queries are harder than others it
         saves most: on 530,611 image patches recall@10 0.988 took 760 scores a query
         instead of 2,400, the median query 275 instead of 2,040.
+
+        With ``taper`` rows end early, too. What lies in the outer half of the margin
+        seldom leads to an answer, and if it does, mostly by the links that were chosen
+        first, which are short. Filtered walks do not taper.
         """
         k = validation.integer(k, "k", 1, MOST)
-        effort = self._effort(k, ef_search, epsilon)
+        effort = self._effort(k, ef_search, epsilon, taper, target_recall)
         return self._search(Q, k, threads, distance_computations, filter, effort)
 
-    def _effort(self, k: int, ef_search: int | None, epsilon: float | None) -> Effort:
+    def _effort(
+        self,
+        k: int,
+        ef_search: int | None,
+        epsilon: float | None,
+        taper: bool = False,
+        target_recall: float | None = None,
+    ) -> Effort:
         """Return what a walk takes; raise ValueError where it is out of range."""
+        if target_recall is not None:
+            if epsilon is not None:
+                raise ValueError(
+                    "target_recall and epsilon must not be given both, got "
+                    f"{target_recall!r} and {epsilon!r}"
+                )
+            epsilon, taper = self._epsilon(k, target_recall), True
+        if validation.boolean(taper, "taper") and epsilon is None:
+            raise ValueError("taper needs epsilon, got None")
         if ef_search is None:
             ef = max(_POOL if epsilon is None else _CEILING, self._candidates(k))
         else:
             ef = validation.integer(ef_search, "ef_search", 1)
             if ef < k:
                 raise ValueError(f"ef_search must be >= k={k}, got {ef}")
-        return min(ef, max(1, self.ntotal)), *self._stop(epsilon)
+        ef = min(ef, max(1, self.ntotal))
+        stop = self._stop(epsilon)
+        if epsilon is None or not taper:
+            return ef, *stop, None
+        near, _ = self._stop(epsilon / 2)
+        return Tapered(ef, *stop, Taper(near, self._M // 2))
+
+    def calibrate(
+        self, Q: ArrayLike, k: int = 10, *, threads: int | None = None
+    ) -> Self:
+        """Measure what recall each ``epsilon`` comes to, for ``target_recall``.
+
+        Parameters
+        ----------
+        Q : (nq, d) array
+            Such as will be asked, but not these: 1,000 tell a recall of 0.95 to within
+            about 0.01. Vectors that are inside find themselves, and are too easy.
+        k : int
+            Neighbours that will be searched for.
+        threads : int, optional
+            All cores by default. The result does not depend on it.
+
+        Returns
+        -------
+        self
+
+        Raises
+        ------
+        ValueError
+            As ``search``; there are no queries, or no vectors inside; under ip.
+
+        Notes
+        -----
+        Recall is that of ``search`` with ``taper``, against ``exact``: with a codec and
+        no ``refine``, against what all codes tell. The calibration is saved with the
+        index. Where more than a tenth of the vectors have come or gone since, a search
+        by ``target_recall`` refuses it. How often it holds is in docs/adaptive.md.
+
+        Examples
+        --------
+        >>> index.calibrate(queries, k=10)
+        >>> ids, distances = index.search(Q, k=10, target_recall=0.95)
+        """
+        with self._writer:
+            self._stop(0.0)  # not under ip
+            asked, _ = validation.queries(Q, self._d)
+            if not len(asked):
+                raise ValueError("Q must have at least 1 row, got 0")
+            if not self.ntotal:
+                raise ValueError("calibrate needs a vector inside, got none")
+            truth = self.exact(asked, k, threads=threads)
+            self._calibration = adaptive.calibrated(
+                lambda epsilon: self.search(
+                    asked, k, epsilon=epsilon, taper=True, threads=threads
+                ),
+                truth,
+                self._state.names,
+            )
+        return self
+
+    @property
+    def calibration(self) -> Calibration | None:
+        """What ``calibrate`` measured last, or None."""
+        return self._calibration
+
+    def _epsilon(self, k: int, target_recall: float) -> float:
+        """Return the epsilon that came to a recall."""
+        target = validation.real(target_recall, "target_recall", 0.0, 1.0)
+        known, names = self._calibration, self._state.names
+        if known is None:
+            raise ValueError("target_recall needs calibrate(Q), got no such call")
+        if known.k != k:
+            raise ValueError(
+                f"target_recall needs k={known.k}, for which the index was calibrated, "
+                f"got {k}"
+            )
+        changed = known.changed(names)
+        if changed * adaptive.STALE > known.n:
+            raise ValueError(
+                f"target_recall needs a calibration since which at most a tenth of "
+                f"{known.n} vectors have come or gone, got {changed}: calibrate anew"
+            )
+        return known.epsilon(target)
 
     def _stop(self, epsilon: float | None) -> tuple[float, float]:
         """Return how far keys may stretch, and what makes them distances (or squares).
@@ -278,12 +413,14 @@ class HNSW(Index):
         *,
         ef_search: int | None = None,
         epsilon: float | None = None,
+        taper: bool = False,
+        target_recall: float | None = None,
     ) -> list[WalkTrace]:
         """Return what ``search`` does for each query: the way in, every step, the pool.
 
         Parameters
         ----------
-        Q, k, ef_search, epsilon
+        Q, k, ef_search, epsilon, taper, target_recall
             As of ``search``. Each query is searched for by itself, on one thread.
 
         Returns
@@ -302,7 +439,7 @@ class HNSW(Index):
         >>> [(step.id, step.distance) for step in trace.entry + trace.steps]
         """
         k = validation.integer(k, "k", 1, MOST)
-        effort = self._effort(k, ef_search, epsilon)
+        effort = self._effort(k, ef_search, epsilon, taper, target_recall)
         return [self._told(outcome) for outcome in self._trace(Q, k, effort)]
 
     def _record(
@@ -371,13 +508,13 @@ class HNSW(Index):
         lost = lost and not (self._norms.unit and state.reduction is None)
         row = self._row_cost(nq)
         if lost or not filters.walk_pays(n, len(selected), effort[0], M0, row):
-            return self._listed(state, selected)[0], effort
+            return self._listed(state, selected)
         lead = None
         if walk.same.size:
             lead = duplicates.leaders(walk.same, state.names.n)
         walked = filters.filtered_walk(walk, selected, lead)
         ef = filters.pool(effort[0], n, len(selected))
-        return state.among(selected, walked), (ef, *effort[1:])
+        return state.among(selected, walked), (ef, *effort[1:3], None)
 
     def _listed(self, state: State, selected: Filter) -> tuple[State, Effort]:
         walk: Walk = state.structure
@@ -386,7 +523,7 @@ class HNSW(Index):
         if refined:
             every = Everything(walk.originals, state.names.n, None)
         listed = filters.listed(every, selected)
-        return state.among(selected, listed, refined), (1, *_NEVER)
+        return state.among(selected, listed, refined), (1, *_NEVER, None)
 
     def _structure(self, held: Nodes, n: int, originals: Any) -> Walk:
         store = self._codec.store(held.packed, self._metric.key)

@@ -315,9 +315,10 @@ class Searching(ABC):
         )
         whole, query, keys, found, scored, scratch = desk
         ids, distances = np.empty((1, k), np.int64), np.empty((1, k), np.float32)
-        if state.direct is None:
-            state.direct = self._make_direct(state, q, effort, desk, ids, distances)
-        prepare, narrow, search, finish, metric, bounds, structure, final = state.direct
+        ways, kind = state.direct, type(effort)
+        if kind not in ways:
+            ways[kind] = self._make_direct(state, q, effort, desk, ids, distances)
+        prepare, narrow, search, finish, metric, bounds, structure, final = ways[kind]
         fine = prepare(metric, bounds, q, whole) == answer.FINE
         if fine and narrow is not None:
             fine = narrow(state.reduction, whole, query) < 0
@@ -334,7 +335,7 @@ class Searching(ABC):
         metric, bounds = METRICS.index(self._metric.name), state.bounds
         structure, how = state.structure, state.reduction
         final, (whole, query, keys, found, scored, scratch) = state.final, desk
-        results, kind = (keys, found, scored), type(structure)
+        results, kind = (keys, found, scored), (type(structure), type(effort))
         if kind not in state.codes:
             state.codes[kind] = (
                 direct(answer.prepare, metric, bounds, q, whole),

@@ -55,11 +55,12 @@ class State:
     capacity: int  #: positions that there is room for
     bounds: Bounds  #: norms that queries are expected to have
     reduction: Reduction | None  #: how queries become what the structure takes
-    direct: Any = None  #: code and arguments that answer one query
+    #: code and arguments that answer one query, by the class of its effort
+    direct: dict[type, Any] = field(default_factory=dict)
     selected: Filter | None = None  #: what a filtered search may find
     spare: list[Desk] = field(default_factory=list)  #: not in use; list.pop is atomic
-    # What filtered searches share, by the class of their structure …
-    codes: dict[type, Any] = field(default_factory=dict)
+    # What filtered searches share, by the classes of structure and effort …
+    codes: dict[tuple[type, type], Any] = field(default_factory=dict)
     spares: dict[type, list[Desk]] = field(default_factory=dict)
     # … and what else they leave for the next.
     prepared: "WeakKeyDictionary[Prepared, Ready]" = field(
@@ -69,7 +70,7 @@ class State:
 
     def __getstate__(self) -> dict[str, Any]:
         """Return what a copy or a pickle holds: no machine code, no working memory."""
-        made: dict[str, Any] = {"direct": None, "spare": [], "codes": {}, "spares": {}}
+        made: dict[str, Any] = {"direct": {}, "spare": [], "codes": {}, "spares": {}}
         return {**self.__dict__, **made, "prepared": None, "places": None}
 
     def __setstate__(self, state: dict[str, Any]) -> None:

@@ -277,7 +277,9 @@ def trust(
 def lesson(
     name: Annotated[
         str,
-        typer.Argument(help="metrics, dimension or reduce; or an earlier's directory."),
+        typer.Argument(
+            help="metrics, dimension, reduce or adaptive; or an earlier's directory."
+        ),
     ],
     out: OutOption = None,
     n: Annotated[
@@ -286,7 +288,7 @@ def lesson(
     seed: Annotated[int, typer.Option(help="Of all that is drawn.")] = 0,
     force: ForceOption = False,
 ) -> None:
-    """Teach by measuring: how metrics differ, what dimension does, fewer columns."""
+    """Teach by measuring: metrics, dimension, fewer columns, when to stop."""
     from rich.console import Console
 
     from ann import parallel

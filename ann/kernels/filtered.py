@@ -61,7 +61,7 @@ class FilteredScratch(NamedTuple):
 
 @nearest_of(FilteredWalk)
 def _nearest_walk(filtered, q, effort, scratch, keys, ids):
-    """Walk, or score all that pass; ``effort`` is ``ef``, ``stretch`` and ``shift``.
+    """Walk, or score all that pass; ``effort`` is as of ``graph``, without a taper.
 
     All are scored where the walk would score more than ``most``, or has found fewer
     than there are to be found.

@@ -138,7 +138,7 @@ NEVER = np.float32(-1.0)
 # A literal is a type of its own to Numba, and so is an argument that is left out: what
 # is called with other types is compiled anew, which takes seconds.
 ZERO, ONE = np.int64(0), np.int64(1)
-TO_THE_END = None, ZERO, NEVER, NEVER, None  # of a build; a search's types
+TO_THE_END = None, ZERO, NEVER, NEVER, None, None  # of a build; a search's types
 
 
 @kernel
@@ -157,10 +157,17 @@ def _limit(keys, size, ef, wanted, stretch, shift):
     return min(worst, bound(keys, size, wanted, stretch, shift))
 
 
+class Taper(NamedTuple):
+    """How far the links of what is hardly worth it are looked at."""
+
+    near: float  #: stretch up to which a row is read whole
+    links: int  #: of a row that are read beyond
+
+
 @kernel
 def search_layer(
     graph, store, query, layer, node, key, ef, scratch, originals=None, wanted=ZERO,
-    stretch=NEVER, shift=NEVER, recorder=None,
+    stretch=NEVER, shift=NEVER, taper=None, recorder=None,
 ):  # fmt: skip
     """Beam search on one layer (Algorithm 2).
 
@@ -185,6 +192,9 @@ def search_layer(
     stretch, shift : float32
         Where key + shift is a distance, or its square, what is more than 1 + stretch
         times the ``wanted``-th best is neither taken in nor expanded; NEVER for all.
+    taper : Taper
+        What is more than 1 + ``near`` times the ``wanted``-th best is expanded by its
+        first ``links`` links alone, if not None.
     recorder : record.Walked    overwritten, if not None
 
     Returns
@@ -208,8 +218,12 @@ def search_layer(
         if recorder is not None:
             begin_step(recorder, layer, node)
         row = np.int64(_row_of(graph, node, layer)) * width
-        n_found = 0
-        for j in range(width):
+        n_found, reach = 0, width
+        if taper is not None and keys[cursor] > bound(
+            keys, size, wanted, np.float32(taper.near), shift
+        ):
+            reach = min(width, taper.links)
+        for j in range(reach):
             other = simd.at(links, row + j)
             if np.uint32(other) >= n:
                 break
@@ -263,12 +277,12 @@ class Walk(NamedTuple):
 
 @nearest_of(Walk)
 def _nearest(walk, q, effort, scratch, keys, ids, recorder=None):
-    """Algorithm 5; ``effort`` is ``ef``, ``stretch`` and ``shift``.
+    """Algorithm 5; ``effort`` is ``ef``, ``stretch``, ``shift`` and a taper or None.
 
     Where ``recorder`` is None the machine code is what it would be without one, but not
     with a branch on it here: that laid out a walk on float32 rows anew.
     """
-    ef, stretch, shift = effort
+    ef, stretch, shift, taper = effort
     graph, store, query = walk.graph, walk.store, scratch.buffer
     project(None, walk.columns, q, scratch.room)
     begin(store, scratch.room[: q.size], query)
@@ -277,7 +291,7 @@ def _nearest(walk, q, effort, scratch, keys, ids, recorder=None):
     node, key, above = descend(graph, store, query, graph.top, ONE, node, key, recorder)
     size, below = search_layer(
         graph, store, query, ZERO, node, key, ef, scratch, walk.originals,
-        min(ids.size, ef), np.float32(stretch), np.float32(shift), recorder,
+        min(ids.size, ef), np.float32(stretch), np.float32(shift), taper, recorder,
     )  # fmt: skip
     if walk.same.size == 0:
         package(scratch.keys, scratch.ids, size, keys, ids)

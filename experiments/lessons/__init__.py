@@ -1,6 +1,6 @@
-"""What near means, taught by measuring: metrics, dimension, and fewer columns.
+"""What near means, taught by measuring: metrics, dimension, and when a search may stop.
 
-A lesson is one command, ``ann lesson metrics``, ``dimension`` or ``reduce``: its parts
-are functions that turn sets of vectors (``sets``) into lines of CSV files, from which
-alone its figures are drawn. ``lesson`` does what all have in common.
+A lesson is one command, such as ``ann lesson metrics``: its parts are functions that
+turn sets of vectors (``sets``) into lines of CSV files, from which alone its figures
+are drawn. ``lesson`` does what all have in common.
 """

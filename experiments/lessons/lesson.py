@@ -14,6 +14,8 @@ from rich.table import Table
 
 from experiments import provenance, results
 from experiments.lessons import (
+    adaptive,
+    adaptive_figures,
     agreement,
     dimension,
     dimension_figures,
@@ -74,7 +76,18 @@ LESSONS = {
         {narrowing.GRAPHS: narrowing.Graph, narrowing.KEPT: narrowing.Kept},
         narrowing_figures.draw,
     ),
+    "adaptive": Lesson(
+        [adaptive.adaptive],
+        {
+            adaptive.CURVES: adaptive.Point,
+            adaptive.SAVINGS: adaptive.Saving,
+            adaptive.SPREAD: adaptive.Spread,
+            adaptive.TARGETS: adaptive.Target,
+        },
+        adaptive_figures.draw,
+    ),
 }
+FOR_FIGURES = (dimension.DISTANCES, adaptive.CURVES, adaptive.SPREAD)  # many lines
 
 
 class Wish(NamedTuple):
@@ -170,10 +183,10 @@ def draw(tables: Tables, stamp: Mapping[str, Any], out: Path) -> list[Path]:
 def told(tables: Tables) -> Iterator[Table]:
     """Yield each table for the terminal; what is the same in all lines is its title.
 
-    Of distances, which are many, there is none: they are for the figure.
+    Of those ``FOR_FIGURES``, which are long, there is none.
     """
     for file, lines in tables.items():
-        if lines and file != dimension.DISTANCES:
+        if lines and file not in FOR_FIGURES:
             yield _table(file, lines)
 
 

@@ -54,12 +54,15 @@ def recall(found, true):
 # --- graphs ---------------------------------------------------------------------------
 
 
-def search_layer(neighbours, key_of, start, ef, wanted=1, bound=None):
+def search_layer(
+    neighbours, key_of, start, ef, wanted=1, bound=None, near=None, links=0
+):
     """Beam search (Malkov & Yashunin 2018, Alg. 2), candidates and results in one pool.
 
     ``neighbours(node)`` lists links, ``key_of(node)`` is the key to the query. Returns
     the pool as [(key, node)], best first, and how many links were scored. With
-    ``bound``, what is beyond ``bound(key)`` of the best ``wanted``-th is not expanded.
+    ``bound``, what is beyond ``bound(key)`` of the best ``wanted``-th is not expanded;
+    with ``near``, what is beyond ``near(key)`` of it by its first ``links`` links only.
     """
     pool, expanded, visited, scored = [(key_of(start), start)], set(), {start}, 0
     while waiting := [member for member in pool if member[1] not in expanded]:
@@ -67,7 +70,8 @@ def search_layer(neighbours, key_of, start, ef, wanted=1, bound=None):
         if bound and len(pool) >= wanted and key > bound(pool[wanted - 1][0]):
             break
         expanded.add(node)
-        for other in neighbours(node):
+        far = near and len(pool) >= wanted and key > near(pool[wanted - 1][0])
+        for other in neighbours(node)[: links if far else None]:
             if other not in visited:
                 visited.add(other)
                 scored += 1

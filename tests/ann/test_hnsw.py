@@ -85,6 +85,34 @@ def test_a_stretched_search_equals_the_oracle(stretch, wanted):
     assert fewer or stretch == 2.0
 
 
+@pytest.mark.parametrize("links", [0, 2, 5, 9])
+def test_a_tapered_search_equals_the_oracle(links):
+    n, width, d, wanted = 300, 5, 3, 6
+    V, queries = integers(n, d, seed=3), integers(15, d, seed=4)
+    graph, work = random_graph(n, width, seed=1), new_scratch(n, n, width, d, d)
+    store, table = ROWS["l2"](V), reference.keys("l2", queries, V)
+    taper, scores = kernels.Taper(0.5, links), {}
+    for r, start in enumerate(np.random.default_rng(1).integers(n, size=15)):
+        first = np.float32(table[r, start])
+        size, scored = kernels.search_layer(
+            graph, store, queries[r], 0, np.int32(start), first, n, work, None, wanted,
+            np.float32(2.0), np.float32(0.0), taper,
+        )  # fmt: skip
+        pool, expected = reference.search_layer(
+            links_of(graph.base), lambda i, r=r: table[r, i], int(start), n, wanted,
+            lambda key: 3.0 * key, lambda key: 1.5 * key, links,
+        )  # fmt: skip
+        found = zip(work.keys[:size], work.ids[:size] & 0x7FFFFFFF, strict=True)
+        assert list(found)[:wanted] == pool[:wanted]
+        assert scored == expected
+        whole = reference.search_layer(
+            links_of(graph.base), lambda i, r=r: table[r, i], int(start), n, wanted,
+            lambda key: 3.0 * key,
+        )[1]  # fmt: skip
+        scores[r] = whole - scored
+    assert any(scores.values()) == (links < width)
+
+
 def test_search_layer_walks_the_layer_it_is_told():
     V = integers(60, 3, seed=5)
     graph, work = random_graph(60, 4, seed=2, n_upper=30), new_scratch(60, 8, 4, 3, 3)

@@ -43,6 +43,7 @@ METRICS = ("l2", "ip", "cosine", "l1")
 GOOD = np.round(gaussian(60, 6, seed=4) * 5) + 20  # whole numbers, none of them 0
 MORE = np.round(gaussian(12, 6, seed=5) * 5) + 20
 INDEXES = {name: make().add(GOOD) for name, make in STRUCTURES.items()}
+CALIBRATED = STRUCTURES["HNSW"]().add(GOOD)
 INDEXES["Flat[PQ, refine]"] = ann.Flat(codec=ann.PQ(m=3), refine=2).add(GOOD)
 TRAINED = {name: make().train(GOOD) for name, make in CODECS.items()}
 TRANSFORMER = ANNTransformer(n_neighbors=2, M=4, ef_construction=20).fit(GOOD)
@@ -159,8 +160,15 @@ def within(name, Q, radius=9):
     return list(ids), list(distances)
 
 
+def calibrate(Q, k=4):
+    with unchanged_by_errors(CALIBRATED):
+        assert CALIBRATED.calibrate(Q, k) is CALIBRATED
+    return list(CALIBRATED.calibration)
+
+
 VECTORS = {
     **per(STRUCTURES, ".add(X)", add),
+    "HNSW.calibrate(Q)": calibrate,
     **per(STRUCTURES, ".search(Q)", search),
     **per(STRUCTURES, ".exact(Q)", exact),
     **per(STRUCTURES, ".trace(Q)", trace),
@@ -253,6 +261,7 @@ SCALAR = "Expected 2D array, got scalar array"
 TEXT = "not compatible with arrays of bytes/strings"
 NO_SAMPLES = {"ANNTransformer": r"Found array with 0 sample\(s\)"}
 NO_ROWS = {".train": "must have at least 1 row to train on, got 0"}
+NO_QUERIES = {".calibrate": "must have at least 1 row, got 0"}
 NO_COLUMN = r"must have at least 1 column, got \({}\)"
 NUMBERS = ["float16", "float32", "float64", "longdouble", ">f4", ">f8", ">i2"]
 NUMBERS += ["int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64"]
@@ -360,6 +369,7 @@ VECTOR_ROWS = {
             "search(Q)": SAME,  # one query
             "exact(Q)": SAME,
             "trace(Q)": SAME,
+            "calibrate(Q)": SAME,
             "ANNTransformer": "Expected 2D array, got 1D array",
         },
     ),
@@ -370,6 +380,7 @@ VECTOR_ROWS = {
             "search(Q)": NO_COLUMN.format("1, 0"),
             "exact(Q)": NO_COLUMN.format("1, 0"),
             "trace(Q)": NO_COLUMN.format("1, 0"),
+            "calibrate(Q)": NO_COLUMN.format("1, 0"),
             "ANNTransformer": "Expected 2D array, got 1D array",
         },
     ),
@@ -378,7 +389,7 @@ VECTOR_ROWS = {
         SAME,
         {"fit_transform": "n_neighbors must be <= n_samples_fit=1, got 3"},
     ),
-    "no rows": (MORE[:0], SAME, NO_ROWS | NO_SAMPLES),
+    "no rows": (MORE[:0], SAME, NO_ROWS | NO_QUERIES | NO_SAMPLES),
     "no columns": (
         MORE[:, :0],
         NO_COLUMN.format("12, 0"),
@@ -575,6 +586,7 @@ KS = {
     **per(INDEXES, ".search(k)", lambda name, k: search(name, MORE, k)),
     **per(INDEXES, ".exact(k)", lambda name, k: exact(name, MORE, k)),
     **per(INDEXES, ".trace(k)", lambda name, k: trace(name, MORE, k)),
+    "HNSW.calibrate(k)": lambda k: calibrate(MORE, k),
     "ANNTransformer.kneighbors(n_neighbors)": lambda k: TRANSFORMER.kneighbors(MORE, k),
     "ANNTransformer.kneighbors_graph(n_neighbors)": (
         lambda k: TRANSFORMER.kneighbors_graph(MORE, k)
@@ -922,6 +934,12 @@ INTEGERS = {
         True,
         lambda v: INDEXES["HNSW"].trace(MORE, k=1, ef_search=v),
     ),
+    "HNSW.calibrate(threads)": (
+        1,
+        None,
+        True,
+        lambda v: CALIBRATED.calibrate(MORE, threads=v),
+    ),
     "IVF.search(nprobe)": (1, 3, True, lambda v: INDEXES["IVF"].search(MORE, nprobe=v)),
     "IVF.trace(nprobe)": (1, 3, True, lambda v: INDEXES["IVF"].trace(MORE, nprobe=v)),
     "IVF.search(patience)": (
@@ -1029,6 +1047,18 @@ REALS = {
         1e6,
         True,
         lambda v: INDEXES["HNSW"].trace(MORE, epsilon=v),
+    ),
+    "HNSW.search(target_recall)": (
+        0,
+        1,
+        True,
+        lambda v: CALIBRATED.calibrate(MORE).search(MORE, target_recall=v),
+    ),
+    "HNSW.trace(target_recall)": (
+        0,
+        1,
+        True,
+        lambda v: CALIBRATED.calibrate(MORE).trace(MORE, target_recall=v),
     ),
 }
 REAL = [-1, -0.5, 0, 0.5, 1, 1.5, np.float32(2), np.int8(3), 1e9]
@@ -1157,6 +1187,17 @@ CHOICES = {
         "nbits must be ",
         lambda v: ann.PQ(2, v),
     ),
+    **{
+        f"HNSW.{method}(taper)": (
+            [True, False, np.True_],
+            [1, 0, "yes", None, np.array([True])],
+            "taper must be True or False",
+            lambda v, method=method: getattr(INDEXES["HNSW"], method)(
+                MORE, epsilon=0.1, taper=v
+            ),
+        )
+        for method in ("search", "trace")
+    },
     "PQ(opq)": (
         [True, False, np.True_],
         [1, 0, "yes", None, np.array([True])],

@@ -128,11 +128,12 @@ def test_tracing_adds_no_code_to_what_an_untraced_search_runs(structure):
     index.search(Q)
     untraced = answer.prepare, answer.search, answer.finish_all
     before = [list(kernel.signatures) for kernel in untraced]
-    direct = index._state.direct
+    direct = dict(index._state.direct)
     index.trace(Q)
     index.search(Q[0])
     assert [list(kernel.signatures) for kernel in untraced] == before
-    assert index._state.direct is direct
+    assert [*index._state.direct] == [*direct]
+    assert all(index._state.direct[kind] is way for kind, way in direct.items())
     assert all("record" not in str(signature) for signature in before[1])
 
 
@@ -147,13 +148,17 @@ index.trace(gaussian(1, 4))
 for kernel in (answer.search, answer.search_recorded):
     [signature] = kernel.signatures
     print(kernel.inspect_llvm(signature).count("Walked"))
+index.search(gaussian(1, 4), epsilon=0.1, taper=True)
+for signature in answer.search.signatures:
+    print(answer.search.inspect_llvm(signature).count("Taper"))
 """
 
 
-def test_an_untraced_walk_is_compiled_without_a_recorder():
-    untraced, traced = python(COMPILED, ANN_NUMBA_CACHE="0").split()
-    assert int(untraced) == 0
-    assert int(traced) > 0
+def test_an_untraced_walk_is_compiled_without_a_recorder_or_a_taper():
+    counts = map(int, python(COMPILED, ANN_NUMBA_CACHE="0").split())
+    untraced, traced, plain, tapered = counts
+    assert untraced == plain == 0
+    assert min(traced, tapered) > 0
 
 
 def test_searches_and_traces_may_take_turns():
@@ -321,9 +326,9 @@ def test_what_does_not_fit_is_counted_and_not_written():
     room = hnsw._room(2, 3)
     guarded = Walked(room.used, *(np.full(9, -7, a.dtype)[: a.size] for a in room[1:]))
     index = made()
-    desk = index._borrow(index._state, 5, (30, -1.0, -1.0))
+    desk = index._borrow(index._state, 5, (30, -1.0, -1.0, None))
     desk.query[0] = Q[0]
-    hnsw._walk_once(index._state, desk, (30, -1.0, -1.0), guarded)
+    hnsw._walk_once(index._state, desk, (30, -1.0, -1.0, None), guarded)
     [trace] = index.trace(Q[0], ef_search=30)
     assert guarded.used.tolist() == [trace.hops, len(trace.scored), len(trace.pool)]
     for array in guarded[1:]:

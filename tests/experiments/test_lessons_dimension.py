@@ -116,7 +116,7 @@ def test_a_projection_keeps_distances():
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["algebra"], "a lesson must be one of metrics, dimension"),
+        (["algebra"], "a lesson must be one of metrics, dimension, adaptive"),
         (["metrics", "-n", "20"], "n must be at least 500, got 20"),
     ],
 )

@@ -1,0 +1,124 @@
+"""From a recall that is wanted to the stop that held it: a calibration.
+
+A search with ``epsilon`` gives each query the effort that it needs, but what recall an
+epsilon comes to depends on the vectors. So it is measured, once, on queries of the kind
+that will be asked, and kept with the index.
+"""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ann.names import Names
+from ann.storage import StorageError
+from ann.stored import Stored
+
+Floats = NDArray[np.float32]
+Answers = tuple[NDArray[np.int64], Floats]
+
+FIRST, GROWTH = 0.02, 1.2  # epsilons that are tried: 0, then a geometric series …
+LAST, ENOUGH = 4.0, 0.999  # … up to here, or until this recall is reached
+STALE = 10  # a calibration is, when one vector in so many came or went
+_ROUNDING = 1e-5  # of a distance: exact search adds in another order
+_ENTRIES = ("k", "queries", "n", "arrived")
+
+
+class Calibration(NamedTuple):
+    """What recall each epsilon came to, and of what index."""
+
+    epsilons: NDArray[np.float64]  #: (m,), ascending from 0
+    recalls: NDArray[np.float64]  #: (m,), means over queries, not descending
+    k: int  #: neighbours that were searched for
+    queries: int  #: how many were asked
+    n: int  #: vectors inside then …
+    arrived: int  #: … and how many had ever come
+
+    def epsilon(self, target: float) -> float:
+        """Return the least epsilon that comes to a recall, between those tried.
+
+        Raises
+        ------
+        ValueError
+            None of them does.
+        """
+        best = float(self.recalls[-1])
+        if target > best:
+            raise ValueError(
+                f"target_recall must be at most {best:.4f}, what the calibration came "
+                f"to, got {target:g}"
+            )
+        at = int(np.searchsorted(self.recalls, target))
+        if at == 0:
+            return float(self.epsilons[0])
+        (low, high), (r, s) = (
+            self.epsilons[at - 1 : at + 1],
+            self.recalls[at - 1 : at + 1],
+        )
+        return float(low + (high - low) * (target - r) / (s - r))
+
+    def changed(self, names: Names) -> int:
+        """Return how many vectors came or went since."""
+        came = names.arrived - self.arrived
+        return came + (self.n + came - names.count)
+
+    def saved(self) -> dict[str, NDArray[np.generic]]:
+        """Return the arrays to be kept in a file."""
+        about = [getattr(self, name) for name in _ENTRIES]
+        return {
+            "calibration_curve": np.stack([self.epsilons, self.recalls]),
+            "calibration_about": np.array(about, np.int64),
+        }
+
+
+def restored(stored: Stored) -> Calibration | None:
+    """Return the calibration of a file; None where there is none."""
+    if not stored.has("calibration_curve"):
+        return None
+    epsilons, recalls = curve = stored.finite(
+        "calibration_curve", (2, None), np.float64
+    )
+    most = 2**62
+    about = stored.within("calibration_about", np.int64, (len(_ENTRIES),), 0, most)
+    shares = recalls.size and recalls[0] >= 0 and recalls[-1] <= 1
+    if not (shares and epsilons[0] >= 0 and (np.diff(curve) >= 0).all()):
+        raise StorageError("calibration_curve must ascend, from 0 and to 1 at most")
+    return Calibration(epsilons, recalls, *about.tolist())
+
+
+def calibrated(
+    search: Callable[[float], Answers], truth: Answers, names: Names
+) -> Calibration:
+    """Try one epsilon after another, until hardly anything is missed any more.
+
+    Parameters
+    ----------
+    search : function           answers the queries with an epsilon
+    truth : ids, distances      (nq, k) each: what an exact search finds
+    names : Names               of the index as it is
+    """
+    nq, k = truth[0].shape
+    epsilons: list[float] = []
+    recalls: list[float] = []
+    epsilon = 0.0
+    while epsilon <= LAST and not (recalls and recalls[-1] >= ENOUGH):
+        epsilons.append(epsilon)
+        recalls.append(float(shares_found(search(epsilon), truth).mean()))
+        epsilon = max(FIRST, GROWTH * epsilon)
+    ascending = np.maximum.accumulate(recalls)
+    return Calibration(np.array(epsilons), ascending, k, nq, names.count, names.arrived)
+
+
+def shares_found(found: Answers, truth: Answers) -> NDArray[np.float64]:
+    """Return the share of each query's exact neighbours (nq, k) that were found.
+
+    What is as near as the last of them is as good.
+    """
+    known = (truth[0] >= 0).sum(axis=1)
+    ends = np.take_along_axis(truth[1], np.maximum(known - 1, 0)[:, None], 1)
+    near = (found[0] >= 0) & (found[1] <= ends + _ROUNDING * np.abs(ends))
+    member = (found[0][:, :, None] == truth[0][:, None, :]).any(axis=2)
+    hits = ((near | member) & (found[0] >= 0)).sum(axis=1)
+    shares: NDArray[np.float64] = np.minimum(hits, known) / np.maximum(known, 1)
+    return shares
