@@ -26,11 +26,13 @@ if TYPE_CHECKING:
     from ann.neighbors import ANNTransformer
     from ann.saving import load
     from ann.storage import StorageError
+    from ann.tuning import PRESETS, tune
 
 __all__ = [
     "HNSW",
     "IVF",
     "PQ",
+    "PRESETS",
     "SQ",
     "ANNTransformer",
     "Flat",
@@ -41,6 +43,7 @@ __all__ = [
     "audit",
     "load",
     "similarity",
+    "tune",
 ]
 
 _HOMES = {
@@ -52,10 +55,12 @@ _HOMES = {
     "Index": "ann.index",
     "Monitor": "ann.monitor",
     "NormWarning": "ann.guard",
+    "PRESETS": "ann.tuning",
     "StorageError": "ann.storage",
     "audit": "ann.diagnosis",
     "load": "ann.saving",
     "similarity": "ann.metrics",
+    "tune": "ann.tuning",
     "ANNTransformer": "ann.neighbors",
 }
 
