@@ -130,7 +130,7 @@ class Contest:
         for ladder in candidate.ladders(n, asked.k, asked.metric):
             entry = Entry(candidate, index, ladder, build_s=build_s)
             entry.bytes_per_vector = index.nbytes / n
-            if self._climb(entry):
+            if self._climb(index, entry):
                 [entry.latency] = self._timed_now([entry], _QUICK)
                 if excess := self.excess(entry):
                     entry.drop(excess)
@@ -146,28 +146,27 @@ class Contest:
         index = candidate.make(self._asked.metric, n, d, self._asked.seed)
         return index.add(self._X, threads=self._asked.threads)
 
-    def _climb(self, entry: Entry) -> bool:
+    def _climb(self, index: Index, entry: Entry) -> bool:
         """Go to the lowest rung that should convince; say whether there is one.
 
         It goes up in strides, and back down within the last by bisection.
         """
         last, below, above = len(entry.ladder) - 1, -1, 0
-        while not self._convincing(entry, above):
+        while not self._convincing(index, entry, above):
             if above == last:
                 return False
             below, above = above, min(last, above + STRIDE)
         while above - below > 1:
             middle = (below + above) // 2
-            if self._convincing(entry, middle):
+            if self._convincing(index, entry, middle):
                 above = middle
             else:
                 below = middle
-        return self._convincing(entry, above)
+        return self._convincing(index, entry, above)
 
-    def _convincing(self, entry: Entry, rung: int) -> bool:
+    def _convincing(self, index: Index, entry: Entry, rung: int) -> bool:
         """Put an entry on a rung, and say whether its recall there should do."""
-        assert entry.index is not None
-        values, asked = self._truth.recall(entry.index, entry.ladder[rung]), self._asked
+        values, asked = self._truth.recall(index, entry.ladder[rung]), self._asked
         entry.rung, entry.recall = rung, float(values.mean())
         return betting.promising(values, asked.target, self._judges, asked.confidence)
 
@@ -242,40 +241,3 @@ class Contest:
 
     def _behind(self, entry: Entry, best: Entry) -> float:
         return self.rank(entry)[0] / self.rank(best)[0]
-
-    def fallback(self) -> Entry | None:
-        """Return exact search, which needs no proof; None beyond the limits."""
-        entry = next(each for each in self.entries if each.candidate == EXACT)
-        if self.excess(entry):
-            return None
-        entry.index, entry.fate = self._exact, ""
-        return entry
-
-    def concluded(self, chosen: Entry, setting: Setting) -> list[Entry]:
-        """Say of all what became of them; return the chosen one, and then the others.
-
-        Its latency is taken once more, at the setting that is returned and in turns
-        with the best of the others.
-        """
-        chosen.rung = chosen.ladder.index(setting)
-        others = [entry for entry in self.running if entry is not chosen]
-        last = [chosen, *others[:1]]
-        for entry, latency in zip(last, self._timed_now(last, _ROUNDS), strict=True):
-            entry.latency = latency
-        chosen.fate = CHOSEN
-        for entry in others:
-            entry.drop(self._loss(entry, chosen))
-        rest = [entry for entry in self.entries if entry is not chosen]
-        return [chosen, *sorted(rest, key=self._order)]
-
-    def _order(self, entry: Entry) -> tuple[float, float]:
-        """Put those that were not compared behind the others."""
-        return (math.inf, 0.0) if math.isnan(entry.latency.p50_us) else self.rank(entry)
-
-    def _behind(self, entry: Entry, best: Entry) -> float:
-        return self.rank(entry)[0] / self.rank(best)[0]
-
-    def _loss(self, entry: Entry, best: Entry) -> str:
-        what = "larger" if self._asked.objective == "memory" else "slower"
-        times = self._behind(entry, best)
-        return f"{times:.2f} times the best: {what}" if times >= 1.005 else "as good"
