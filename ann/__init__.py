@@ -26,7 +26,8 @@ if TYPE_CHECKING:
     from ann.neighbors import ANNTransformer
     from ann.saving import load
     from ann.storage import StorageError
-    from ann.tuning import PRESETS, tune
+    from ann.tuning import tune
+    from ann.uses import PRESETS
 
 __all__ = [
     "HNSW",
@@ -55,7 +56,7 @@ _HOMES = {
     "Index": "ann.index",
     "Monitor": "ann.monitor",
     "NormWarning": "ann.guard",
-    "PRESETS": "ann.tuning",
+    "PRESETS": "ann.uses",
     "StorageError": "ann.storage",
     "audit": "ann.diagnosis",
     "load": "ann.saving",

@@ -1,7 +1,6 @@
 """Choosing an index by measuring: :func:`ann.tune` and what it tells.
 
 ==============  ======================================================================
-``uses``        what people search for, and how well it has to be found: the presets
 ``wish``        what is asked for, checked
 ``candidates``  which indexes are tried, and which settings each is searched with
 ``bench``       recall of answers, latency of lone queries, the budget's clock
@@ -15,7 +14,6 @@
 
 from ann.tuning.choosing import tune
 from ann.tuning.letter import Tried, Tuned
-from ann.tuning.uses import PRESETS, Use
 from ann.tuning.wish import UnreachableError
 
-__all__ = ["PRESETS", "Tried", "Tuned", "UnreachableError", "Use", "tune"]
+__all__ = ["Tried", "Tuned", "UnreachableError", "tune"]

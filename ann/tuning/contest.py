@@ -22,8 +22,9 @@ _TIMED = 200  # queries that latency is measured with
 _QUICK, _ROUNDS = 3, 31  # of latency: for a first look, and for a choice
 _FINALISTS = 5
 _BEHIND = 1.5  # times the best latency: too slow for another look
+_PROGRESS, _IDLE = 0.02, 2  # share of what is missing; strides that close no more
 _REFINEMENTS = 2  # times that neighbours of the best are tried
-CHOSEN, BEHIND = "chosen", "behind"
+CHOSEN, BEHIND, SHORT = "chosen", "behind", "falls short in recall"
 _UNKNOWN = Latency(math.nan, math.nan)
 
 
@@ -112,10 +113,11 @@ class Contest:
         if small and least > small[0].bytes_per_vector:
             return f"larger, {least:,.0f} bytes a vector or more"
         # A structure that was not built yet may take whatever it takes: one such build
-        # is all that a budget can be exceeded by.
-        if not self._watch.leaves(self._costs.get(candidate.structure, 0.0)):
-            return "not tried: the budget was used up"
-        return ""
+        # is all that a budget can be exceeded by. Exact search is there already.
+        cost = self._costs.get(candidate.structure, 0.0)
+        if candidate == EXACT or self._watch.leaves(cost):
+            return ""
+        return "not tried: the budget was used up"
 
     def _tried(self, candidate: Candidate) -> Iterator[Entry]:
         """Build a candidate and climb its ladders; yield an entry for each."""
@@ -135,8 +137,10 @@ class Contest:
                 if excess := self.excess(entry):
                     entry.drop(excess)
             else:
-                entry.drop("falls short in recall")
+                entry.drop(SHORT)
             yield entry
+            if entry.fate == SHORT:
+                break  # another way to walk there ends at the same place
         self._costs[candidate.structure] = self._watch.elapsed_s - begin_s
 
     def _built(self, candidate: Candidate) -> Index:
@@ -149,13 +153,16 @@ class Contest:
     def _climb(self, index: Index, entry: Entry) -> bool:
         """Go to the lowest rung that should convince; say whether there is one.
 
-        It goes up in strides, and back down within the last by bisection.
+        It goes up in strides, and back down within the last by bisection. It gives up
+        where codes have lost what no effort brings back.
         """
-        last, below, above = len(entry.ladder) - 1, -1, 0
+        last, below, above, idle, before = len(entry.ladder) - 1, -1, 0, 0, 0.0
         while not self._convincing(index, entry, above):
-            if above == last:
+            gained = entry.recall - before
+            idle = 0 if gained > _PROGRESS * (1 - before) else idle + 1
+            if above == last or idle == _IDLE:
                 return False
-            below, above = above, min(last, above + STRIDE)
+            below, above, before = above, min(last, above + STRIDE), entry.recall
         while above - below > 1:
             middle = (below + above) // 2
             if self._convincing(index, entry, middle):
@@ -207,7 +214,7 @@ class Contest:
     def fallback(self) -> Entry | None:
         """Return exact search, which needs no proof; None beyond the limits."""
         entry = next(each for each in self.entries if each.candidate == EXACT)
-        if self.excess(entry):
+        if math.isnan(entry.recall) or self.excess(entry):
             return None
         entry.index, entry.fate = self._exact, ""
         return entry

@@ -11,9 +11,9 @@ from ann.index import Index
 from ann.tuning.bench import Latency
 from ann.tuning.candidates import EXACT, Setting
 from ann.tuning.contest import Entry
-from ann.tuning.uses import Use
 from ann.tuning.verdict import Verdict
 from ann.tuning.wish import Wish
+from ann.uses import Use
 
 WIDTH = 88
 
@@ -164,8 +164,7 @@ def _lines(of: Tuned) -> Iterator[str]:
 def figures(of: Tuned) -> Iterator[tuple[str, str]]:
     """Yield names and values of what was chosen."""
     yield "index", repr(of.index)
-    extra = "".join(f", {key}={value}" for key, value in of.search_params.items())
-    yield "search", f"index.search(Q, k={of.k}{extra})"
+    yield "search", f"index.search(Q, k={of.k}{_search(of.search_params)})"
     yield "recall", _recall(of)
     yield "latency", _latency(of.latency)
     each = of.nbytes / of.index.ntotal
@@ -251,9 +250,13 @@ def grounds(of: Tuned) -> Iterator[str]:
     )
 
 
+def written(setting: Setting) -> str:
+    """Write search parameters as in a call."""
+    return ", ".join(f"{key}={value}" for key, value in setting.items())
+
+
 def _search(setting: Setting) -> str:
-    words = ", ".join(f"{key}={value}" for key, value in setting.items())
-    return f", {words}" if words else ""
+    return f", {written(setting)}" if setting else ""
 
 
 def _wrapped(text: str, lead: str) -> list[str]:

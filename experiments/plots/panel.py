@@ -61,6 +61,31 @@ class Panel:
         """Draw a dotted horizontal line."""
         self.ax.axhline(y, color=SOFT, lw=0.9, ls=(0, (1, 2)), zorder=1)
 
+    def region(
+        self, across: tuple[float, float], top: float, name: str, colour: str
+    ) -> None:
+        """Shade what a use asks for: a span of x, up to a greatest y.
+
+        Its name stands where there is room; to be drawn after the curves.
+        """
+        (left, right), (low, high) = across, self.ax.get_ylim()
+        bounds = self.ax.get_xlim()
+        left, right = max(left, bounds[0]), min(right, bounds[1])
+        top = min(top, high)
+        if left >= right or top <= low:
+            return
+        self.ax.fill_between([left, right], low, top, color=colour, lw=0, zorder=-2)
+        self._plot([(left, low), (left, top)], color=SOFT, lw=0.6, ls=(0, (1, 2)))
+        x, ceiling = self.place(left, top)
+        wide, line = text_width(name, SMALL), 1.2 * SMALL / 72
+        tries = [
+            Box(x + 0.05, y - line, x + 0.05 + wide, y)
+            for y in (ceiling - 0.06 - 0.1 * i for i in range(30))
+        ]
+        if box := self._free(tries):
+            self._taken.append(box)
+            self._canvas.text(box.left, box.bottom + 0.03, name, SMALL, SOFT)
+
     def curve(self, style: Style, best: Sequence[Spot], beaten: Sequence[Spot]) -> None:
         """Draw a frontier as a staircase, and the points it dominates faintly."""
         faint = {"ls": "none", "alpha": 0.22, "mec": "none", "ms": style.size - 1}
