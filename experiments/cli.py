@@ -275,7 +275,10 @@ def trust(
 @app.command(rich_help_panel=MEASURE)
 def lesson(
     name: Annotated[
-        str, typer.Argument(help="metrics or dimension; or an earlier one's directory.")
+        str,
+        typer.Argument(
+            help="metrics, dimension or tune; or an earlier one's directory."
+        ),
     ],
     out: OutOption = None,
     n: Annotated[
@@ -284,7 +287,7 @@ def lesson(
     seed: Annotated[int, typer.Option(help="Of all that is drawn.")] = 0,
     force: ForceOption = False,
 ) -> None:
-    """Teach what near means by measuring: how metrics differ, what dimension does."""
+    """Teach by measuring: how metrics differ, what dimension does, what tune is worth."""
     from rich.console import Console
 
     from ann import parallel

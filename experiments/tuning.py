@@ -1,4 +1,4 @@
-"""``ann tune``: an index chosen for a file of vectors, told as tables, a letter, JSON."""
+"""``ann tune``: an index chosen for a file, told as tables, as a letter and as JSON."""
 
 from __future__ import annotations
 

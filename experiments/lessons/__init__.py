@@ -1,6 +1,6 @@
-"""What near means, taught by measuring: metrics side by side, and dimension.
+"""What near means, taught by measuring: metrics, dimension, and what tuning is worth.
 
-A lesson is one command, ``ann lesson metrics`` or ``ann lesson dimension``: its parts
+A lesson is one command, such as ``ann lesson metrics``: its parts
 are functions that turn sets of vectors (``sets``) into lines of CSV files, from which
 alone its figures are drawn. ``lesson`` does what both have in common.
 """

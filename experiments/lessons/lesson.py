@@ -20,6 +20,8 @@ from experiments.lessons import (
     incident,
     metrics_figures,
     popularity,
+    tuning,
+    tuning_figures,
 )
 from experiments.lessons.notebook import Notebook
 from experiments.progress import Progress
@@ -27,6 +29,7 @@ from experiments.progress import Progress
 if TYPE_CHECKING:
     from rich.console import Console
 
+_FOR_FIGURES = (dimension.DISTANCES, tuning.CHOICES, tuning.SWEEP)
 FEWEST = 500  # rows among which 100 are still near
 
 Tables = dict[str, Sequence[Any]]  # lines, by the file they stand in
@@ -66,6 +69,15 @@ LESSONS = {
             dimension.DISTANCES: dimension.Distances,
         },
         dimension_figures.draw,
+    ),
+    "tune": Lesson(
+        [tuning.tuning],
+        {
+            tuning.PROMISE: tuning.Promise,
+            tuning.CHOICES: tuning.Choice,
+            tuning.SWEEP: tuning.Point,
+        },
+        tuning_figures.draw,
     ),
 }
 
@@ -163,10 +175,10 @@ def draw(tables: Tables, stamp: Mapping[str, Any], out: Path) -> list[Path]:
 def told(tables: Tables) -> Iterator[Table]:
     """Yield each table for the terminal; what is the same in all lines is its title.
 
-    Of distances, which are many, there is none: they are for the figure.
+    Of those that are many there is none: they are for the figures.
     """
     for file, lines in tables.items():
-        if lines and file != dimension.DISTANCES:
+        if lines and file not in _FOR_FIGURES:
             yield _table(file, lines)
 
 

@@ -76,15 +76,28 @@ class Panel:
             return
         self.ax.fill_between([left, right], low, top, color=colour, lw=0, zorder=-2)
         self._plot([(left, low), (left, top)], color=SOFT, lw=0.6, ls=(0, (1, 2)))
-        x, ceiling = self.place(left, top)
+        self._name_region(Box(*self.place(left, low), *self.place(right, top)), name)
+
+    def _name_region(self, region: Box, name: str) -> None:
+        """Write a name inside a box: along its top, else upright where it is free."""
         wide, line = text_width(name, SMALL), 1.2 * SMALL / 72
-        tries = [
-            Box(x + 0.05, y - line, x + 0.05 + wide, y)
-            for y in (ceiling - 0.06 - 0.1 * i for i in range(30))
+        flat = [
+            Box(region.left + 0.05, y - line, region.left + 0.05 + wide, y)
+            for y in (region.top - 0.06 - 0.1 * i for i in range(12))
         ]
-        if box := self._free(tries):
+        upright = [
+            Box(x, y - wide, x + line, y)
+            for y in (region.top - 0.06 - 0.1 * i for i in range(60))
+            for x in (region.left + 0.02, region.right - line - 0.02)
+        ]
+        fits = [box for box in (*flat, *upright) if box.within(region)]
+        box = self._free(fits)
+        if box is not None:
             self._taken.append(box)
-            self._canvas.text(box.left, box.bottom + 0.03, name, SMALL, SOFT)
+            turned = box.top - box.bottom > line + 1e-6
+            up = {"rotation": 90, "va": "bottom", "rotation_mode": "default"}
+            at = (box.left, box.bottom) if turned else (box.left, box.bottom + 0.03)
+            self._canvas.text(*at, name, SMALL, SOFT, **(up if turned else {}))
 
     def curve(self, style: Style, best: Sequence[Spot], beaten: Sequence[Spot]) -> None:
         """Draw a frontier as a staircase, and the points it dominates faintly."""
