@@ -287,7 +287,7 @@ def lesson(
     seed: Annotated[int, typer.Option(help="Of all that is drawn.")] = 0,
     force: ForceOption = False,
 ) -> None:
-    """Teach by measuring: how metrics differ, what dimension does, what tune is worth."""
+    """Teach by measuring: how metrics differ, what width does, what tune is worth."""
     from rich.console import Console
 
     from ann import parallel

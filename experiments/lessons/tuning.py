@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -118,7 +118,8 @@ class Point:
     best: int
 
 
-class Swept(NamedTuple):
+@dataclass(frozen=True, eq=False)
+class Swept:
     """A built index at one setting."""
 
     candidate: Candidate
@@ -189,9 +190,15 @@ def _case(of: Set, threads: int) -> Case:
 
 def candidates() -> list[Candidate]:
     """Return what the sweep builds: all that a tuner may come to, and more."""
-    graphs = [Candidate("HNSW", *how, M=M) for how in CODECS for M in MS]
-    lists = [Candidate("IVF", *how, per_root=r) for how in LIST_CODECS for r in LISTS]
-    return [EXACT, *graphs, *lists]
+    return [
+        EXACT,
+        *(Candidate("HNSW", c, refine, M) for c, refine in CODECS for M in MS),
+        *(
+            Candidate("IVF", c, refine, None, per_root)
+            for c, refine in LIST_CODECS
+            for per_root in LISTS
+        ),
+    ]
 
 
 def _sweep(case: Case, seed: int) -> tuple[list[Point], Swept]:
@@ -202,7 +209,8 @@ def _sweep(case: Case, seed: int) -> tuple[list[Point], Swept]:
     points: list[Point] = []
     near: list[Swept] = []
     for candidate in candidates():
-        index = candidate.make(case.metric, *case.X.shape, seed)
+        n, d = case.X.shape
+        index = candidate.make(case.metric, n, d, seed)
         index.add(case.X, threads=case.threads)
         found = list(_settings(case, candidate, index))
         points += [each.point(case.data) for each in found]
@@ -211,7 +219,7 @@ def _sweep(case: Case, seed: int) -> tuple[list[Point], Swept]:
         near = [each for each in near if each.p50_us <= _CLOSE * least]
     times = case.timed([(each.index, each.setting) for each in near], _ROUNDS)
     us, best = min(zip(times, near, strict=True), key=lambda pair: pair[0])
-    best = best._replace(p50_us=us)
+    best = replace(best, p50_us=us)
     return [*points, best.point(case.data, best=1)], best
 
 

@@ -75,8 +75,20 @@ def _promise(
     for row, each in enumerate(promises):
         own = [choice for choice in choices if choice.data == each.data]
         ys = row + np.linspace(-_JITTER, _JITTER, len(own))
-        dots = {"ls": "none", "marker": "o", "ms": 4.2, "mec": "white", "mew": 0.5}
-        bounds = {"ls": "none", "marker": "|", "ms": 6, "color": SOFT, "alpha": 0.6}
+        dots: dict[str, Any] = {
+            "ls": "none",
+            "marker": "o",
+            "ms": 4.2,
+            "mec": "white",
+            "mew": 0.5,
+        }
+        bounds: dict[str, Any] = {
+            "ls": "none",
+            "marker": "|",
+            "ms": 6,
+            "color": SOFT,
+            "alpha": 0.6,
+        }
         recall.ax.plot([c.lower for c in own], ys, **bounds)
         recall.ax.plot([c.fresh for c in own], ys, color=BLUE, **dots)
         time.ax.plot([c.ratio for c in own], ys, color=ORANGE, **dots)
@@ -120,7 +132,13 @@ def _sweep(
     for panel, each in zip(sheet.panels, promises, strict=True):
         _field(panel, axis, [p for p in shown if p.data == each.data])
         spots = [(axis(c.fresh), c.p50_us) for c in chosen if c.data == each.data]
-        cross = {"ls": "none", "marker": "x", "ms": 5, "mew": 1.1, "color": INK}
+        cross: dict[str, Any] = {
+            "ls": "none",
+            "marker": "x",
+            "ms": 5,
+            "mew": 1.1,
+            "color": INK,
+        }
         panel.ax.plot(*zip(*spots, strict=True), zorder=5, **cross)
         _upright(panel, [axis(tuning.TARGET)])
     _key(sheet.panels[0])
@@ -134,12 +152,24 @@ def _sweep(
 
 def _field(panel: Panel, axis: RecallAxis, points: Sequence[Point]) -> None:
     """Draw a set's settings by family, and a ring around the best."""
-    mark = {"ls": "none", "marker": "o", "ms": 2.6, "mec": "none", "alpha": 0.45}
+    mark: dict[str, Any] = {
+        "ls": "none",
+        "marker": "o",
+        "ms": 2.6,
+        "mec": "none",
+        "alpha": 0.45,
+    }
     for family, colour in _FAMILIES.items():
         own = [p for p in points if _family(p) == family and not p.best]
         xs, ys = [axis(p.recall) for p in own], [p.p50_us for p in own]
         panel.ax.plot(xs, ys, color=colour, **mark)
-    ring = {"ls": "none", "marker": "o", "ms": 11, "mfc": "none", "mec": INK}
+    ring: dict[str, Any] = {
+        "ls": "none",
+        "marker": "o",
+        "ms": 11,
+        "mfc": "none",
+        "mec": INK,
+    }
     best = [p for p in points if p.best]
     panel.ax.plot([axis(p.recall) for p in best], [p.p50_us for p in best], **ring)
 

@@ -95,9 +95,9 @@ class Panel:
         if box is not None:
             self._taken.append(box)
             turned = box.top - box.bottom > line + 1e-6
-            up = {"rotation": 90, "va": "bottom", "rotation_mode": "default"}
-            at = (box.left, box.bottom) if turned else (box.left, box.bottom + 0.03)
-            self._canvas.text(*at, name, SMALL, SOFT, **(up if turned else {}))
+            how: dict[str, Any] = {"rotation": 90} if turned else {}
+            y = box.bottom if turned else box.bottom + 0.03
+            self._canvas.text(box.left, y, name, SMALL, SOFT, va="bottom", **how)
 
     def curve(self, style: Style, best: Sequence[Spot], beaten: Sequence[Spot]) -> None:
         """Draw a frontier as a staircase, and the points it dominates faintly."""
