@@ -71,7 +71,7 @@ LESSONS = {
         dimension_figures.draw,
     ),
     "tune": Lesson(
-        [tuning.tuning],
+        [tuning.patches, tuning.word_counts, tuning.popular, tuning.sentences],
         {
             tuning.PROMISE: tuning.Promise,
             tuning.CHOICES: tuning.Choice,
@@ -131,10 +131,12 @@ def run(asked: Wish, out: Path, console: Console, command: str) -> None:
     results.write_json(out / results.PROVENANCE, stamp)
     with Progress(console, len(lesson.parts)) as progress:
         notes = Notebook(asked.n, asked.seed, asked.threads, progress)
+        held: dict[str, list[Any]] = {}
         try:
             for part in lesson.parts:
                 for file, lines in part(notes).items():
-                    results.write_table(out / file, lines)
+                    held[file] = [*held.get(file, ()), *lines]
+                    results.write_table(out / file, held[file])
                 progress.done()
             stamp["status"] = "finished"
         finally:

@@ -43,8 +43,8 @@ METRICS = {
     "topics": "cosine",
 }
 
-_ROWS = 10_000
-_ASKED, _POOL, _FRESH = 2000, 6000, 4000  # queries given, drawn from; never given
+_ROWS = 5_000
+_ASKED, _POOL, _FRESH = 2000, 6000, 3000  # queries given, drawn from; never given
 _TIMED, _LOOK, _ROUNDS = 200, 3, 31
 _STRIDE = 6  # rungs, where recall is too low to be kept
 _LOW, _HIGH = 0.90, 0.99  # recalls that are kept
@@ -150,35 +150,43 @@ class Case(NamedTuple):
         return [latency.p50_us for latency in in_turns(pairs, Q, K, rounds)]
 
 
-def tuning(notes: Notebook) -> Lines:
-    """Sweep each set, then tune for it over and over."""
-    promises: list[Promise] = []
-    choices: list[Choice] = []
-    points: list[Point] = []
-    for found in _sets(notes):
-        case = _case(notes.use(found), notes.threads)
-        notes.progress.doing(f"{case.data}: the sweep")
-        swept, best = _sweep(case, notes.seed)
-        points += swept
-        own = []
-        for seed in range(REPETITIONS):
-            notes.progress.doing(f"{case.data}: {seed + 1} of {REPETITIONS}")
-            own.append(_repetition(case, best, seed))
-        choices += own
-        promises.append(_promise(case, own))
-    return {PROMISE: promises, CHOICES: choices, SWEEP: points}
+def patches(notes: Notebook) -> Lines:
+    """Sweep patches of photographs, then tune for them over and over."""
+    return _studied(notes, sets.patches(*_size(notes)))
 
 
-def _sets(notes: Notebook) -> Iterator[Set]:
-    n, nq, seed = min(notes.n or _ROWS, _ROWS), _POOL + _FRESH, notes.seed
-    yield sets.patches(n, nq, seed)
-    yield sets.word_counts(n, nq, seed)
-    yield sets.popular(n, nq, seed)
-    found = sets.sentences(n, nq, seed)
+def word_counts(notes: Notebook) -> Lines:
+    """Do so for documents as counts of words."""
+    return _studied(notes, sets.word_counts(*_size(notes)))
+
+
+def popular(notes: Notebook) -> Lines:
+    """Do so for items whose length is their popularity."""
+    return _studied(notes, sets.popular(*_size(notes)))
+
+
+def sentences(notes: Notebook) -> Lines:
+    """Do so for sentence embeddings, or what looks like some."""
+    found = sets.sentences(*_size(notes))
     if found is None:
         notes.leave_out(f"sentences, as there is no {sets.SENTENCES}; topics instead")
-        found = sets.topics(n, nq, seed)
-    yield found
+        found = sets.topics(*_size(notes))
+    return _studied(notes, found)
+
+
+def _size(notes: Notebook) -> tuple[int, int, int]:
+    return min(notes.n or _ROWS, _ROWS), _POOL + _FRESH, notes.seed
+
+
+def _studied(notes: Notebook, found: Set) -> Lines:
+    case = _case(notes.use(found), notes.threads)
+    notes.progress.doing(f"{case.data}: the sweep")
+    points, best = _sweep(case, notes.seed)
+    choices = []
+    for seed in range(REPETITIONS):
+        notes.progress.doing(f"{case.data}: {seed + 1} of {REPETITIONS}")
+        choices.append(_repetition(case, best, seed))
+    return {PROMISE: [_promise(case, choices)], CHOICES: choices, SWEEP: points}
 
 
 def _case(of: Set, threads: int) -> Case:
@@ -226,16 +234,18 @@ def _sweep(case: Case, seed: int) -> tuple[list[Point], Swept]:
 def _settings(case: Case, candidate: Candidate, index: Index) -> Iterator[Swept]:
     """Climb every ladder of a candidate; yield the settings worth to be kept."""
     for ladder in candidate.ladders(len(case.X), K, case.metric):
-        rung = 0
-        while rung < len(ladder):
-            setting = ladder[rung]
+        start = 0
+        for high in range(_STRIDE, len(ladder), _STRIDE):
+            if case.fresh.recall(index, ladder[high]).mean() >= _LOW:
+                break
+            start = high
+        for setting in ladder[start:]:
             recall = float(case.fresh.recall(index, setting).mean())
             if recall >= _LOW:
                 [us] = case.timed([(index, setting)], _LOOK)
                 yield Swept(candidate, index, setting, recall, us)
             if recall > _HIGH:
                 break
-            rung += 1 if recall >= _LOW else _STRIDE
 
 
 def _repetition(case: Case, best: Swept, seed: int) -> Choice:

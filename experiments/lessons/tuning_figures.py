@@ -28,7 +28,7 @@ _FAMILIES = {
 }
 _PROMISE = (
     "One dot a repetition, each with queries and a seed of its own. Left: mean "
-    "recall@10 over 4,000 queries that no repetition saw; grey ticks: the lower bound "
+    "recall@10 over 3,000 queries that no repetition saw; grey ticks: the lower bound "
     "that it promised; dotted: the target. Right: median latency of a lone query over "
     "that of the sweep's quickest setting, taken in turns; dotted: 1 and 1.3."
 )
