@@ -214,7 +214,8 @@ def _draw_tradeoff(kind: Tradeoff, scene: Scene, stem: Path) -> list[Path]:
     view, traces = traced[0]
     _name_knees(sheet.panels[0], traces, axis, k)
     goal = f"{view.title} at recall@{k} = {GOAL}:"
-    words = in_words(kind.title, facts, [goal, *(_told(kind, t) for t in traces)])
+    lines = [goal, *(_told(kind, t) for t in traces), *regions.told(kind.uses)]
+    words = in_words(kind.title, facts, lines)
     path = stem.with_name(f"{stem.name}-{kind.stem}")
     return sheet.canvas.save(path, kind.title, words)
 

@@ -40,11 +40,24 @@ def wanted(runs: Sequence[Run]) -> list[Use]:
     return named([name for config in configs for name in config.get("uses", ())])
 
 
+def told(uses: Sequence[Use]) -> list[str]:
+    """Say what is shaded, in a sentence; none where nothing is."""
+    words = [
+        f"{use.name}, recall {use.recall[0]:g} to {use.recall[1]:g}{_limit(use)}"
+        for use in uses
+    ]
+    return [f"Shaded: {'; '.join(words)}."] if words else []
+
+
+def _limit(use: Use, lead: str = ", at most ") -> str:
+    most_us = 1e3 * use.latency_ms[1]
+    return f"{lead}{format_us(most_us)}" if most_us < float("inf") else ""
+
+
 def shade(panel: Panel, axis: RecallAxis, uses: Sequence[Use]) -> None:
     """Shade the regions of some uses on a panel of recall@10 against latency in µs."""
     for i, use in enumerate(uses):
         low, high = use.recall
         across = axis(low), axis.high if high == 1 else axis(high)
-        most_us = 1e3 * use.latency_ms[1]
-        limit = f" ≤ {format_us(most_us)}" if most_us < float("inf") else ""
-        panel.region(across, most_us, f"{use.name}{limit}", USES[i % len(USES)])
+        name = f"{use.name}{_limit(use, ' ≤ ')}"
+        panel.region(across, 1e3 * use.latency_ms[1], name, USES[i % len(USES)])
