@@ -79,16 +79,17 @@ class Panel:
         self._name_region(Box(*self.place(left, low), *self.place(right, top)), name)
 
     def _name_region(self, region: Box, name: str) -> None:
-        """Write a name inside a box: along its top, else upright where it is free."""
+        """Write a name inside a box: level, else upright, where it is free."""
         wide, line = text_width(name, SMALL), 1.2 * SMALL / 72
         flat = [
-            Box(region.left + 0.05, y - line, region.left + 0.05 + wide, y)
-            for y in (region.top - 0.06 - 0.1 * i for i in range(12))
+            Box(x, y - line, x + wide, y)
+            for y in (region.top - 0.06 - 0.1 * i for i in range(60))
+            for x in (region.left + 0.05 + 0.1 * j for j in range(30))
         ]
         upright = [
             Box(x, y - wide, x + line, y)
             for y in (region.top - 0.06 - 0.1 * i for i in range(60))
-            for x in (region.left + 0.02, region.right - line - 0.02)
+            for x in (region.left + 0.02 + 0.1 * j for j in range(30))
         ]
         fits = [box for box in (*flat, *upright) if box.within(region)]
         box = self._free(fits)
