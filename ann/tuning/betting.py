@@ -35,12 +35,15 @@ def fewest(target: float, confidence: float) -> int:
 
 def share(values: Floats, null: float) -> float:
     """Return the share that would have won most on values (n,) against ``null``."""
-    return float(_SHARES[_growth(values, null).argmax()])
+    seen = np.append(values, _DOUBT)
+    growth = np.log1p(_SHARES[:, None] * (seen / null - 1)).mean(axis=1)
+    return float(_SHARES[growth.argmax()])
 
 
 def promising(values: Floats, null: float, count: int, confidence: float) -> bool:
     """Whether ``count`` more values such as these should refute a mean of ``null``."""
-    return bool(count * _growth(values, null).max() >= _enough(confidence))
+    growth = np.log1p(share(values, null) * (values / null - 1)).mean()
+    return bool(count * growth >= _enough(confidence))
 
 
 def lower(values: Floats, confidence: float, share: float) -> float:
@@ -67,13 +70,6 @@ def lower(values: Floats, confidence: float, share: float) -> float:
 def _wealth(values: Floats, null: float, share: float) -> float:
     """Return the logarithm of the most that the gambler ever had."""
     return float(np.log1p(share * (values / null - 1)).cumsum().max(initial=0.0))
-
-
-def _growth(values: Floats, null: float) -> Floats:
-    """Return the mean logarithm of a bet's outcome, for each share."""
-    seen = np.append(values, _DOUBT)
-    growth: Floats = np.log1p(_SHARES[:, None] * (seen / null - 1)).mean(axis=1)
-    return growth
 
 
 def _enough(confidence: float) -> float:

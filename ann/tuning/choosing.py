@@ -146,5 +146,5 @@ def _unreachable(entries: list[Entry], asked: Wish) -> str:
     ]
     return (
         f"target_recall must be in reach within {' and '.join(within)}, got "
-        f"{asked.target:g}: {'; '.join(told) or 'every candidate takes more'}"
+        f"{asked.target:g}: {'; '.join(told)}"
     )

@@ -175,6 +175,8 @@ class Contest:
         """Put an entry on a rung, and say whether its recall there should do."""
         values, asked = self._truth.recall(index, entry.ladder[rung]), self._asked
         entry.rung, entry.recall = rung, float(values.mean())
+        if entry.candidate == EXACT:  # which needs to convince nobody
+            return True
         return betting.promising(values, asked.target, self._judges, asked.confidence)
 
     def _timed_now(self, entries: Sequence[Entry], rounds: int) -> list[Latency]:
@@ -213,8 +215,12 @@ class Contest:
 
     def fallback(self) -> Entry | None:
         """Return exact search, which needs no proof; None beyond the limits."""
-        entry = next(each for each in self.entries if each.candidate == EXACT)
-        if math.isnan(entry.recall) or self.excess(entry):
+        [place] = [i for i, e in enumerate(self.entries) if e.candidate == EXACT]
+        entry = self.entries[place]
+        if math.isnan(entry.recall):  # too large to be worth a look, until now
+            [entry] = self._tried(EXACT)
+            self.entries[place] = entry
+        if self.excess(entry):
             return None
         entry.index, entry.fate = self._exact, ""
         return entry

@@ -109,6 +109,7 @@ def test_perfect_answers_give_what_a_closed_form_says():
 def test_nothing_is_promised_of_answers_that_are_all_wrong():
     assert betting.lower(np.zeros(500), 0.95, 0.5) == 0.0
     assert not betting.promising(np.zeros(50), 0.9, 10_000, 0.95)
+    assert betting.promising(np.ones(33), 0.95, betting.fewest(0.95, 0.95), 0.95)
 
 
 def test_more_judges_are_convinced_by_less():
@@ -288,6 +289,21 @@ def test_memory_takes_the_smallest_that_will_do(data, clock, monkeypatch):
     assert {each.name for each in larger} == {"Flat", "IVF(nlist=4√n)"}
 
 
+def test_exact_search_steps_in_though_it_is_larger(data, clock, monkeypatch):
+    monkeypatch.setattr(candidates, "SMALL", SMALL[3:4])
+    recall = Truth.recall
+
+    def worse(self, index, setting):
+        values = recall(self, index, setting)
+        return values - 0.4 if len(values) == 267 else values
+
+    monkeypatch.setattr(Truth, "recall", worse)
+    found = tuned(data, objective="memory", target_recall=0.8)
+    assert isinstance(found.index, ann.Flat)
+    assert found.params["codec"] is None
+    assert [each.name for each in found.tried] == ["Flat", "Flat on SQ8"]
+
+
 def test_exact_search_needs_no_proof(data, clock, monkeypatch):
     monkeypatch.setattr(candidates, "FAST", ())
     found = tuned(data)
@@ -297,7 +313,7 @@ def test_exact_search_needs_no_proof(data, clock, monkeypatch):
 
 
 def test_limits_that_nothing_keeps_are_an_error(data, few, clock):
-    rule = r"within max_bytes_per_vector=3, got 0\.9: every candidate takes more"
+    rule = r"max_bytes_per_vector=3, got 0\.9: Flat has recall 1.000: takes 72 bytes"
     with pytest.raises(UnreachableError, match=rule):
         tuned(data, max_bytes_per_vector=3)
     with pytest.raises(UnreachableError, match=r"max_latency_ms=1e-06.*1 query in 100"):
@@ -376,11 +392,12 @@ def test_a_mistake_names_the_rule(data, how, message):
         tuned(data, **how)
 
 
-def test_too_few_queries_are_refused_with_their_number(data):
+def test_too_few_queries_are_refused_with_their_number(data, few, clock):
     X, Q = data
     needed = math.ceil(betting.fewest(0.95, 0.95) * 1.5) + 1
     with pytest.raises(ValueError, match=f"queries must be at least {needed} for"):
         tuned((X, Q[: needed - 1]), target_recall=0.95)
+    assert tuned((X, Q[:needed]), target_recall=0.95).lower_bound >= 0.95
     parts = wish.split(Q[:needed], D, asked(confidence=0.95))
     assert len(parts.judge) >= betting.fewest(0.95, 0.95)
     with pytest.raises(ValueError, match="queries must have d=16 columns, got 3"):
