@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 
 .PHONY: quick test thorough check counters compare-check peers ablation churn filters hostile \
-  metrics dimension reduce adaptive uses clean
+  metrics dimension reduce adaptive tune uses clean
 
 quick: .venv/ready ## the first look: 50,000 real vectors, every index, figures in results/quick
 	$(BIN)/ann run experiments/configs/quick.toml --out results/quick
@@ -46,7 +46,7 @@ bulk-%: peers ## exact search of a batch, and k-means: bulk-wordnet, bulk-patche
 churn filters hostile: peers ## trust: changes, filters, data that is not kind
 	$(BIN)/ann trust experiments/configs/$@-wordnet.toml
 
-metrics dimension reduce adaptive: .venv/ready ## lessons: metrics, width, fewer columns, when to stop
+metrics dimension reduce adaptive tune: .venv/ready ## lessons: what near means, and choices
 	$(BIN)/ann lesson $@
 
 uses: .venv/ready ## what nearest neighbours are good for: eight examples, a figure each

@@ -27,12 +27,15 @@ if TYPE_CHECKING:
     from ann.saving import load
     from ann.storage import StorageError
     from ann.transforms import PCA, Truncate
+    from ann.tuning import tune
+    from ann.uses import PRESETS
 
 __all__ = [
     "HNSW",
     "IVF",
     "PCA",
     "PQ",
+    "PRESETS",
     "SQ",
     "ANNTransformer",
     "Flat",
@@ -44,6 +47,7 @@ __all__ = [
     "audit",
     "load",
     "similarity",
+    "tune",
 ]
 
 _HOMES = {
@@ -56,11 +60,13 @@ _HOMES = {
     "Index": "ann.index",
     "Monitor": "ann.monitor",
     "NormWarning": "ann.guard",
+    "PRESETS": "ann.uses",
     "StorageError": "ann.storage",
     "Truncate": "ann.transforms",
     "audit": "ann.diagnosis",
     "load": "ann.saving",
     "similarity": "ann.metrics",
+    "tune": "ann.tuning",
     "ANNTransformer": "ann.neighbors",
 }
 

@@ -278,7 +278,7 @@ def lesson(
     name: Annotated[
         str,
         typer.Argument(
-            help="metrics, dimension, reduce or adaptive; or an earlier's directory."
+            help="metrics, dimension, reduce, adaptive or tune; or a directory."
         ),
     ],
     out: OutOption = None,
@@ -288,7 +288,7 @@ def lesson(
     seed: Annotated[int, typer.Option(help="Of all that is drawn.")] = 0,
     force: ForceOption = False,
 ) -> None:
-    """Teach by measuring: metrics, dimension, fewer columns, when to stop."""
+    """Teach by measuring: metrics, dimension, fewer columns, when to stop, tuning."""
     from rich.console import Console
 
     from ann import parallel
@@ -521,11 +521,18 @@ def plot(
         Path | None,
         typer.Option(help="Where to draw; DIR/figures, or ./figures for several DIRs."),
     ] = None,
+    use: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Shade what a use asks for, such as rag or recommendation; may be "
+            "repeated. By default what the configs say."
+        ),
+    ] = None,
 ) -> None:
     """Draw the figures of earlier runs, overlaid, from their files alone."""
     home = dirs[0] if len(dirs) == 1 else Path()
     try:
-        _draw(dirs, out or home / "figures")
+        _draw(dirs, out or home / "figures", use)
     except (OSError, ValueError) as error:
         _stop(str(error))
 
@@ -656,6 +663,74 @@ def audit(
         _stop(str(error))
     if any(finding.severity == "error" for finding in made.found.findings):
         raise SystemExit(1)
+
+
+@app.command(rich_help_panel=MEASURE)
+def tune(
+    file: Annotated[
+        str, typer.Argument(help="A file, or a name that 'ann datasets' lists.")
+    ],
+    queries: Annotated[
+        str | None,
+        typer.Option(help="A file of queries; those in FILE, or rows of it, if not."),
+    ] = None,
+    metric: Annotated[
+        str | None, typer.Option(help="By default what FILE states, if it does.")
+    ] = None,
+    n: Annotated[
+        int | None, typer.Option("-n", help="Vectors to sample; all by default.")
+    ] = None,
+    k: Annotated[int, typer.Option("-k", help="Neighbours to find.")] = 10,
+    use: Annotated[
+        str | None,
+        typer.Option(help="What for, such as rag or recommendation: sets the target."),
+    ] = None,
+    target: Annotated[
+        float | None, typer.Option(help="Mean recall; 0.95 by default.")
+    ] = None,
+    confidence: Annotated[float, typer.Option(help="That it is met.")] = 0.95,
+    objective: Annotated[
+        str, typer.Option(help="What is to be least: latency or memory.")
+    ] = "latency",
+    max_bytes: Annotated[
+        float | None, typer.Option(help="Bytes of the index for each vector, at most.")
+    ] = None,
+    max_latency_ms: Annotated[
+        float | None, typer.Option(help="Of 99 lone queries in 100, at most.")
+    ] = None,
+    budget: BudgetOption = "60s",
+    seed: Annotated[int, typer.Option(help="Of samples and indexes.")] = 0,
+    save: Annotated[
+        Path | None, typer.Option(help="Where to save the index, for ann.load.")
+    ] = None,
+    out: Annotated[Path, typer.Option(help="Where to write letter and JSON.")] = Path(
+        "tunings"
+    ),
+) -> None:
+    """Choose an index by measuring, with a bound on its recall for queries to come.
+
+    Prints what was chosen, why, and all that was tried. Exits with 1 where nothing
+    meets the target within the limits.
+    """
+    from rich.console import Console
+
+    from ann.tuning import UnreachableError
+    from experiments import tuning
+
+    console = Console()
+    how = tuning.Wanted(
+        use, target, confidence, objective, max_bytes, max_latency_ms, _seconds(budget)
+    )
+    try:
+        made = tuning.tune(file, queries, how, metric=metric, n=n, k=k, seed=seed)
+        for table in tuning.tables(made):
+            console.print(table)
+        for path in tuning.write(made, out, save):
+            print(path)
+    except UnreachableError as error:
+        _stop(str(error), 1)
+    except (OSError, ValueError) as error:
+        _stop(str(error))
 
 
 def main() -> None:
@@ -807,7 +882,8 @@ def _drawn(out: Path) -> None:
         print(f"no report: {page.NEEDS}")
 
 
-def _draw(dirs: list[Path], out: Path) -> None:
+def _draw(dirs: list[Path], out: Path, uses: list[str] | None = None) -> None:
     from experiments import plots
 
-    print(f"{len(plots.draw(dirs, out))} figures in {out}")
+    wanted = {} if uses is None else {"uses": uses}
+    print(f"{len(plots.draw(dirs, out, **wanted))} figures in {out}")

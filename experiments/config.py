@@ -83,12 +83,22 @@ class Config(Study):
 
     ``compare`` names pairs of labels, ours and a peer, for the table of ratios.
     ``seeds`` is how many times every index is built, each from a seed of its own.
+    ``uses`` are names in ``ann.PRESETS``, to be shaded in figures of latency.
     """
 
     compare: list[Pair] = Field(default_factory=list)
+    uses: list[str] | None = None
     seeds: int = Field(1, ge=1)
     load: Load | None = None
     index: list[IndexEntry] = Field(min_length=1)
+
+    @field_validator("uses")
+    @classmethod
+    def _known(cls, uses: list[str] | None) -> list[str] | None:
+        for use in uses or ():
+            if use not in ann.PRESETS:
+                raise ValueError(f"must be of {', '.join(ann.PRESETS)}, got {use!r}")
+        return uses
 
 
 class Variant(Strict):

@@ -29,6 +29,7 @@ CHURN, FILTERS, HOSTILE = "churn.csv", "filters.csv", "hostile.csv"
 LESSONS = (
     "textbook.csv", "agreement.csv", "ways.csv", "norms.csv", "answered.csv",
     "incident.csv", "contrast.csv", "distances.csv",
+    "promise.csv", "choices.csv", "sweep.csv",
 )  # fmt: skip
 QUERIES, ANSWERS = "queries.parquet", "answers.parquet"
 FIGURES, FAILURES, PIECES = "figures", "failures.log", "pieces"

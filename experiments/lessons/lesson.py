@@ -24,6 +24,8 @@ from experiments.lessons import (
     narrowing,
     narrowing_figures,
     popularity,
+    tuning,
+    tuning_figures,
 )
 from experiments.lessons.notebook import Notebook
 from experiments.progress import Progress
@@ -86,8 +88,20 @@ LESSONS = {
         },
         adaptive_figures.draw,
     ),
+    "tune": Lesson(
+        [tuning.patches, tuning.word_counts, tuning.popular, tuning.sentences],
+        {
+            tuning.PROMISE: tuning.Promise,
+            tuning.CHOICES: tuning.Choice,
+            tuning.SWEEP: tuning.Point,
+        },
+        tuning_figures.draw,
+    ),
 }
-FOR_FIGURES = (dimension.DISTANCES, adaptive.CURVES, adaptive.SPREAD)  # many lines
+FOR_FIGURES = (  # many lines
+    *(dimension.DISTANCES, adaptive.CURVES, adaptive.SPREAD),
+    *(tuning.CHOICES, tuning.SWEEP),
+)
 
 
 class Wish(NamedTuple):
@@ -139,10 +153,12 @@ def run(asked: Wish, out: Path, console: Console, command: str) -> None:
     results.write_json(out / results.PROVENANCE, stamp)
     with Progress(console, len(lesson.parts)) as progress:
         notes = Notebook(asked.n, asked.seed, asked.threads, progress)
+        held: dict[str, list[Any]] = {}
         try:
             for part in lesson.parts:
                 for file, lines in part(notes).items():
-                    results.write_table(out / file, lines)
+                    held[file] = [*held.get(file, ()), *lines]
+                    results.write_table(out / file, held[file])
                 progress.done()
             stamp["status"] = "finished"
         finally:

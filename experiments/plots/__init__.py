@@ -6,7 +6,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 
-def draw(dirs: Sequence[Path], out: Path) -> list[Path]:
+def draw(
+    dirs: Sequence[Path], out: Path, uses: Sequence[str] | None = None
+) -> list[Path]:
     """Draw every figure that the rows of some result directories allow.
 
     For each data set in the rows: recall against latency (p50, p95 and p99; recall@10,
@@ -19,6 +21,8 @@ def draw(dirs: Sequence[Path], out: Path) -> list[Path]:
     dirs : result directories; the curves of several are overlaid, and those that
         share a label are told apart by the names of their runs
     out : the directory to write PNG and SVG files to; made when missing
+    uses : names in ``ann.PRESETS``, whose regions are shaded where recall@10 stands
+        against latency; by default those that the runs' configs name
 
     Returns
     -------
@@ -29,8 +33,8 @@ def draw(dirs: Sequence[Path], out: Path) -> list[Path]:
     FileNotFoundError
         When a directory holds no ``rows.csv``.
     ValueError
-        When a file is malformed, or no row can be drawn.
+        When a file is malformed, or no row can be drawn; an unknown use.
     """
     from experiments.plots.figures import draw_runs  # imports Matplotlib
 
-    return draw_runs(dirs, out)
+    return draw_runs(dirs, out, uses)

@@ -10,7 +10,9 @@ from typing import NamedTuple
 
 import matplotlib as mpl
 
+from ann.uses import Use
 from experiments.frontier import frontier, read_at
+from experiments.plots import regions
 from experiments.plots.costs import draw_build, draw_memory
 from experiments.plots.curves import Curve, is_judged, knee
 from experiments.plots.load import draw_load
@@ -56,6 +58,7 @@ class Tradeoff(NamedTuple):
     threads: Sequence[int] = ()
     better: Corner = "lower right"
     reference: tuple[float, str] | None = None
+    uses: Sequence[Use] = ()
 
 
 class Trace(NamedTuple):
@@ -73,9 +76,12 @@ class Trace(NamedTuple):
         return list(zip(places, self.values, strict=True))
 
 
-def draw_runs(dirs: Sequence[Path], out: Path) -> list[Path]:
+def draw_runs(
+    dirs: Sequence[Path], out: Path, uses: Sequence[str] | None = None
+) -> list[Path]:
     """Do what `experiments.plots.draw` says."""
     runs = read_runs(dirs)
+    wanted = regions.wanted(runs) if uses is None else regions.named(uses)
     points = [point for run in runs for point in run.points]
     groups = list(dict.fromkeys(point.group for point in points if is_judged(point)))
     if not groups:
@@ -87,19 +93,23 @@ def draw_runs(dirs: Sequence[Path], out: Path) -> list[Path]:
         mpl.rcdefaults()  # a reader's own settings must not change the figures
         mpl.rcParams["font.family"] = ["DejaVu Sans"]
         for group, stem in zip(groups, stems(groups), strict=True):
-            written += _draw(Scene.of(runs, group), out / stem)
+            written += _draw(Scene.of(runs, group), out / stem, wanted)
     return written
 
 
-def _draw(scene: Scene, stem: Path) -> list[Path]:
+def _draw(scene: Scene, stem: Path, uses: Sequence[Use]) -> list[Path]:
     k = scene.ks[0]
-    kinds = [_latency(k) for k in scene.ks] + [_throughput(k, scene), _work(k, scene)]
+    kinds = [_latency(k, uses) for k in scene.ks] + [
+        _throughput(k, scene),
+        _work(k, scene),
+    ]
     written = [path for kind in kinds for path in _draw_tradeoff(kind, scene, stem)]
     written += draw_memory(scene, k, stem) + draw_build(scene, k, stem)
     return written + draw_load(scene, stem)
 
 
-def _latency(k: int) -> Tradeoff:
+def _latency(k: int, uses: Sequence[Use]) -> Tradeoff:
+    uses = uses if k == regions.K else ()
     titles = {
         "p50": "p50 – 1 query in 2 is slower",
         "p95": "p95 – 1 query in 20 is slower",
@@ -115,8 +125,10 @@ def _latency(k: int) -> Tradeoff:
         axis="latency of a query",
         unit=format_us,
         note=STEPS.format(cost="latency")
-        + " Bars on p50: the fastest round to the slowest.",
+        + " Bars on p50: the fastest round to the slowest."
+        + regions.NOTE * bool(uses),
         threads=[1],
+        uses=uses,
     )
 
 
@@ -197,11 +209,13 @@ def _draw_tradeoff(kind: Tradeoff, scene: Scene, stem: Path) -> list[Path]:
             ends[trace.curve.label] = End(trace.curve.label, trace.style, end)
     sheet.name(list(ends.values()))
     for panel in sheet.panels:
+        regions.shade(panel, axis, kind.uses)
         panel.better(kind.better)
     view, traces = traced[0]
     _name_knees(sheet.panels[0], traces, axis, k)
     goal = f"{view.title} at recall@{k} = {GOAL}:"
-    words = in_words(kind.title, facts, [goal, *(_told(kind, t) for t in traces)])
+    lines = [goal, *(_told(kind, t) for t in traces), *regions.told(kind.uses)]
+    words = in_words(kind.title, facts, lines)
     path = stem.with_name(f"{stem.name}-{kind.stem}")
     return sheet.canvas.save(path, kind.title, words)
 

@@ -61,6 +61,45 @@ class Panel:
         """Draw a dotted horizontal line."""
         self.ax.axhline(y, color=SOFT, lw=0.9, ls=(0, (1, 2)), zorder=1)
 
+    def region(
+        self, across: tuple[float, float], top: float, name: str, colour: str
+    ) -> None:
+        """Shade what a use asks for: a span of x, up to a greatest y.
+
+        Its name stands where there is room; to be drawn after the curves.
+        """
+        (left, right), (low, high) = across, self.ax.get_ylim()
+        bounds = self.ax.get_xlim()
+        left, right = max(left, bounds[0]), min(right, bounds[1])
+        top = min(top, high)
+        if left >= right or top <= low:
+            return
+        self.ax.fill_between([left, right], low, top, color=colour, lw=0, zorder=-2)
+        self._plot([(left, low), (left, top)], color=SOFT, lw=0.6, ls=(0, (1, 2)))
+        self._name_region(Box(*self.place(left, low), *self.place(right, top)), name)
+
+    def _name_region(self, region: Box, name: str) -> None:
+        """Write a name inside a box: level, else upright, where it is free."""
+        wide, line = text_width(name, SMALL), 1.2 * SMALL / 72
+        flat = [
+            Box(x, y - line, x + wide, y)
+            for y in (region.top - 0.06 - 0.1 * i for i in range(60))
+            for x in (region.left + 0.05 + 0.1 * j for j in range(30))
+        ]
+        upright = [
+            Box(x, y - wide, x + line, y)
+            for y in (region.top - 0.06 - 0.1 * i for i in range(60))
+            for x in (region.left + 0.02 + 0.1 * j for j in range(30))
+        ]
+        fits = [box for box in (*flat, *upright) if box.within(region)]
+        box = self._free(fits)
+        if box is not None:
+            self._taken.append(box)
+            turned = box.top - box.bottom > line + 1e-6
+            how: dict[str, Any] = {"rotation": 90} if turned else {}
+            y = box.bottom if turned else box.bottom + 0.03
+            self._canvas.text(box.left, y, name, SMALL, SOFT, va="bottom", **how)
+
     def curve(self, style: Style, best: Sequence[Spot], beaten: Sequence[Spot]) -> None:
         """Draw a frontier as a staircase, and the points it dominates faintly."""
         faint = {"ls": "none", "alpha": 0.22, "mec": "none", "ms": style.size - 1}

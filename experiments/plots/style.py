@@ -29,6 +29,7 @@ FAMILY_COLOURS = {
 OTHER_COLOUR = "#767676"
 
 OURS = "ann"
+USES = ("#e9f0f7", "#f5efe2", "#e8f3ec", "#f6e9ee", "#efeaf5")  # in turns
 PEERS: dict[str, tuple[str, Dash]] = {
     "hnswlib": ("s", (0, (3, 1.4))),
     "faiss": ("^", (0, (5, 1.6))),

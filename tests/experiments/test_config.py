@@ -31,6 +31,7 @@ def only(plan):
         ("rounds = '3'", r"rounds: input should be a valid integer, got '3'"),
         ("k = 5", "k: input should be greater than or equal to 10, got 5"),
         ("rounds = ", "c.toml: Invalid value"),
+        ("uses = ['rag', 'games']", r"uses: must be of rag, .*, got 'games'"),
         ("[[dataset]]\nnam = 'x'", r"dataset\[0\]: unknown key 'nam', .*'name'"),
         ("[[dataset]]\nname = 'x'\nn = 1.5", r"dataset\[0\].n: .* integer, got 1.5"),
         (

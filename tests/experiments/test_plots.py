@@ -12,6 +12,7 @@ import pytest
 from matplotlib.colors import to_rgb
 from matplotlib.text import Text
 
+import ann
 from experiments import plots
 from experiments.frontier import frontier
 from experiments.plots.canvas import Canvas
@@ -389,13 +390,70 @@ def test_words_are_left_out_where_there_is_no_room():
     assert not panel.annotate((0.5, 0.5), "ef_search=48", "black")
 
 
-@pytest.mark.parametrize("case", CASES)
+def shaded(canvas):
+    """Return the spans of x and the greatest y of what is shaded on each panel."""
+    return [
+        [
+            (box.x0, box.x1, box.y1)
+            for each in ax.collections
+            for box in [each.get_datalim(ax.transData)]
+        ]
+        for ax in canvas.figure.axes
+    ]
+
+
+def test_uses_are_shaded_and_named_where_recall_at_10_stands_against_latency(
+    tmp_path, figures
+):
+    run = write(tmp_path / "run", realistic())
+    uses = ["rag", "recommendation", "safety-critical"]
+    plots.draw([run], tmp_path / "figures", uses)
+    canvas, description = figures["recall-at-10-latency"]
+    assert "Shaded: rag, recall 0.9 to 0.95, at most 100 ms;" in description
+    recalls = [float(row["recall_at_10"]) for row in realistic()]
+    axis = RecallAxis(recalls, 1 / (NQ * K))
+    for spans in shaded(canvas):
+        assert [(left, right) for left, right, _ in spans] == [
+            pytest.approx((axis(0.90), axis(0.95))),
+            pytest.approx((max(axis(0.85), axis.low), axis(0.90))),
+            pytest.approx((axis(0.99), axis.high)),
+        ]
+    words = [text.get_text() for text in canvas.figure.texts]
+    assert words.count("rag ≤ 100 ms") == 3
+    assert any("Shaded: " in word for word in words)
+    assert not any(shaded(figures["recall-at-1-latency"][0]))
+    assert not any(shaded(figures["throughput"][0]))
+
+
+def test_a_use_ends_at_the_latency_that_it_allows(tmp_path, figures):
+    slow = [row | {"p50_us": 1000 * float(row["p50_us"])} for row in hnsw("HNSW")]
+    run = write(tmp_path / "run", slow)
+    plots.draw([run], tmp_path / "figures", ["recommendation"])
+    [span] = shaded(figures["recall-at-10-latency"][0])[0]
+    assert span[2] == pytest.approx(30_000)
+
+
+def test_uses_are_those_of_the_config_or_unknown(tmp_path, figures):
+    config = {"config": {"name": "x", "uses": ["rag"]}}
+    run = write(tmp_path / "run", realistic(), PROVENANCE | config)
+    plots.draw([run], tmp_path / "figures")
+    assert [len(spans) for spans in shaded(figures["recall-at-10-latency"][0])] == [
+        1
+    ] * 3
+    plots.draw([run], tmp_path / "figures", [])
+    assert not any(shaded(figures["recall-at-10-latency"][0]))
+    with pytest.raises(ValueError, match=r"a use must be one of rag, .*, got 'games'"):
+        plots.draw([run], tmp_path / "figures", ["games"])
+
+
+@pytest.mark.parametrize("case", [*CASES, "uses"])
 def test_no_words_overlap_and_none_are_clipped(case, tmp_path, figures):
-    rows, kinds = CASES[case], ALL
-    if case != "realistic":  # one recall is enough, and faster
+    rows, kinds = CASES.get(case, CASES["realistic"]), ALL
+    if case not in ("realistic", "uses"):  # one recall is enough, and faster
         rows = [r | {"recall_at_1": "", "recall_at_5": ""} for r in rows]
         kinds = (ALL[0], *ALL[3:])
-    plots.draw([write(tmp_path / "run", rows)], tmp_path / "figures")
+    uses = list(ann.PRESETS) if case == "uses" else []
+    plots.draw([write(tmp_path / "run", rows)], tmp_path / "figures", uses)
     assert tuple(figures) == kinds
     for name, (canvas, _) in figures.items():
         figure = canvas.figure
