@@ -167,11 +167,15 @@ def popular(notes: Notebook) -> Lines:
 
 def sentences(notes: Notebook) -> Lines:
     """Do so for sentence embeddings, or what looks like some."""
-    found = sets.sentences(*_size(notes))
+    n, nq, seed = _size(notes)
+    found = sets.sentences(n + nq, 1, seed)
     if found is None:
         notes.leave_out(f"sentences, as there is no {sets.SENTENCES}; topics instead")
-        found = sets.topics(*_size(notes))
-    return _studied(notes, found)
+        return _studied(notes, sets.topics(n, nq, seed))
+    order = np.random.default_rng(seed).permutation(len(found.X))
+    X, Q = found.X[order[nq:]], found.X[order[:nq]]  # its own queries are too few
+    source = f"{found.source}; rows held out as queries"
+    return _studied(notes, Set(found.name, X, Q, source))
 
 
 def _size(notes: Notebook) -> tuple[int, int, int]:
