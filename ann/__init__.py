@@ -24,11 +24,11 @@ if TYPE_CHECKING:
     from ann.metrics import similarity
     from ann.monitor import Monitor
     from ann.neighbors import ANNTransformer
+    from ann.presets import PRESETS
     from ann.saving import load
     from ann.storage import StorageError
     from ann.transforms import PCA, Truncate
     from ann.tuning import tune
-    from ann.uses import PRESETS
 
 __all__ = [
     "HNSW",
@@ -60,7 +60,7 @@ _HOMES = {
     "Index": "ann.index",
     "Monitor": "ann.monitor",
     "NormWarning": "ann.guard",
-    "PRESETS": "ann.uses",
+    "PRESETS": "ann.presets",
     "StorageError": "ann.storage",
     "Truncate": "ann.transforms",
     "audit": "ann.diagnosis",

@@ -8,12 +8,12 @@ from typing import Any
 
 from ann.diagnosis.words import number
 from ann.index import Index
+from ann.presets import Use
 from ann.tuning.bench import Latency
 from ann.tuning.candidates import EXACT, Setting
 from ann.tuning.contest import Entry
 from ann.tuning.verdict import Verdict
 from ann.tuning.wish import Wish
-from ann.uses import Use
 
 WIDTH = 88
 

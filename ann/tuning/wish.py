@@ -7,8 +7,8 @@ from numpy.typing import ArrayLike, NDArray
 
 from ann import parallel, validation
 from ann.metrics import metric as metric_named
+from ann.presets import PRESETS, Use
 from ann.tuning import betting
-from ann.uses import PRESETS, Use
 
 Objective = Literal["latency", "memory"]
 TARGET = 0.95

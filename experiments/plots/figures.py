@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import matplotlib as mpl
 
-from ann.uses import Use
+from ann.presets import Use
 from experiments.frontier import frontier, read_at
 from experiments.plots import regions
 from experiments.plots.costs import draw_build, draw_memory

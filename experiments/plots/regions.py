@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from ann.uses import PRESETS, Use
+from ann.presets import PRESETS, Use
 from experiments.plots.scales import RecallAxis, format_us
 from experiments.plots.style import USES
 
