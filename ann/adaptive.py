@@ -1,4 +1,4 @@
-"""From a recall that is wanted to the stop that held it: a calibration.
+"""When a walk has enough: a margin around the best, and the recall that it comes to.
 
 A search with ``epsilon`` gives each query the effort that it needs, but what recall an
 epsilon comes to depends on the vectors. So it is measured, once, on queries of the kind
@@ -11,6 +11,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from ann import validation
+from ann.kernels.graph import Taper
 from ann.names import Names
 from ann.storage import StorageError
 from ann.stored import Stored
@@ -23,6 +25,35 @@ LAST, ENOUGH = 4.0, 0.999  # … up to here, or until this recall is reached
 STALE = 10  # a calibration is, when one vector in so many came or went
 _ROUNDING = 1e-5  # of a distance: exact search adds in another order
 _ENTRIES = ("k", "queries", "n", "arrived")
+_FARTHEST = 1e6  # epsilon whose square float32 can hold
+NEVER = (-1.0, -1.0)  # as ``search_layer`` has it
+
+
+class Tapered(NamedTuple):
+    """The effort of a walk that looks at less of what is hardly worth it."""
+
+    ef: int
+    stretch: float
+    shift: float
+    taper: Taper
+
+
+def stop(epsilon: float, metric: str) -> tuple[float, float]:
+    """Return how far keys may stretch, and what makes them distances (or squares).
+
+    Squared l2 keys grow by (1 + epsilon)², and so do cosine distances, which are half
+    the squares of those between unit vectors.
+
+    Raises
+    ------
+    ValueError
+        ``epsilon`` is out of range, or the metric is ``ip``.
+    """
+    epsilon = validation.real(epsilon, "epsilon", 0.0, _FARTHEST)
+    if metric == "ip":
+        raise ValueError(f"epsilon needs l2, cosine or l1, got {epsilon:g} under ip")
+    power = 1 if metric == "l1" else 2
+    return (1 + epsilon) ** power - 1, 1.0 if metric == "cosine" else 0.0
 
 
 class Calibration(NamedTuple):
@@ -70,6 +101,33 @@ class Calibration(NamedTuple):
             "calibration_curve": np.stack([self.epsilons, self.recalls]),
             "calibration_about": np.array(about, np.int64),
         }
+
+
+def margin(
+    known: Calibration | None, names: Names, k: int, target_recall: float
+) -> float:
+    """Return the epsilon that came to a recall.
+
+    Raises
+    ------
+    ValueError
+        There is no calibration, or it is for another ``k``, came to less, or is stale.
+    """
+    target = validation.real(target_recall, "target_recall", 0.0, 1.0)
+    if known is None:
+        raise ValueError("target_recall needs calibrate(Q), got no such call")
+    if known.k != k:
+        raise ValueError(
+            f"target_recall needs k={known.k}, for which the index was calibrated, "
+            f"got {k}"
+        )
+    changed = known.changed(names)
+    if changed * STALE > known.n:
+        raise ValueError(
+            f"target_recall needs a calibration since which at most a tenth of "
+            f"{known.n} vectors have come or gone, got {changed}: calibrate anew"
+        )
+    return known.epsilon(target)
 
 
 def restored(stored: Stored) -> Calibration | None:

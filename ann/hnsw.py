@@ -6,13 +6,22 @@ hierarchical navigable small world graphs", IEEE TPAMI 2018.
 
 import math
 from collections.abc import Iterator
-from typing import Any, NamedTuple, Self
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ann import adaptive, duplicates, exact, filters, parallel, traces, validation
-from ann.adaptive import Calibration
+from ann import (
+    adaptive,
+    duplicates,
+    exact,
+    filters,
+    nodes,
+    parallel,
+    traces,
+    validation,
+)
+from ann.adaptive import NEVER, Calibration, Tapered
 from ann.codecs import SQ, Codec, Float32
 from ann.duplicates import Seen
 from ann.filters import Filter
@@ -27,12 +36,12 @@ from ann.kernels.record import Walked
 from ann.kernels.scan import Everything, FlatScratch
 from ann.kernels.stores import ROWS
 from ann.kernels.tricks import on
-from ann.memory import aligned, aligned_copy, grown, taken
+from ann.memory import aligned, grown, taken
 from ann.names import Names
+from ann.nodes import HIGHEST, Nodes
 from ann.searching import MOST
 from ann.soundness import audit, faults
 from ann.state import Desk, Floats, Outcome, State, Stopped
-from ann.storage import StorageError
 from ann.stored import Stored
 from ann.traces import WalkTrace
 from ann.transforms import Transform, reduced
@@ -41,35 +50,13 @@ from ann.upkeep import Upkeep, compact
 _SEARCH_CHUNK = 16
 _STEPS, _SCORED = 256, 4096  # what a trace has room for at first
 _NOBODY, _NOTHING = np.empty(0, np.int32), np.empty(0, np.float32)
-_HIGHEST = 31  # layer
 _POOL = 64  # by default
 _RARELY = 16  # an add of one vector in so many looks for any that are out of reach
 _CEILING = 1000  # of a pool whose size is not what ends a search
-_FARTHEST = 1e6  # epsilon whose square float32 can hold
-_NEVER = (-1.0, -1.0)  # as ``search_layer`` has it
-
-
-class Tapered(NamedTuple):
-    """The effort of a walk that looks at less of what is hardly worth it."""
-
-    ef: int
-    stretch: float
-    shift: float
-    taper: Taper
 
 
 Effort = tuple[int, float, float, None] | Tapered
 Working = Scratch | FilteredScratch | FlatScratch
-
-
-class Nodes(NamedTuple):
-    """What ``HNSW`` holds; arrays have ``State.capacity`` rows, ``upper`` its own."""
-
-    packed: NDArray[Any]  #: the codec's stored form
-    squares: Floats  #: of norms: for the builder
-    levels: NDArray[np.uint8]  #: highest layer of each vector
-    graph: Graph
-    same: NDArray[np.int32]  #: see ``kernels.duplicates``; (0,) while there are none
 
 
 class HNSW(Index):
@@ -163,44 +150,10 @@ class HNSW(Index):
         self._calibration = adaptive.restored(stored)
 
     def _saved_held(self, held: Nodes, n: int) -> dict[str, NDArray[Any]]:
-        graph, used = held.graph, int(held.levels[:n].sum())
-        arrays = {
-            "packed": held.packed[:n],
-            "levels": held.levels[:n],
-            "base": graph.base[:n],
-            "upper": graph.upper[:used],
-            "upper_row": graph.upper_row[:n],
-            "entry": np.array([graph.entry_point, graph.top], np.int32),
-        }
-        return {**arrays, "same": held.same[:n]} if len(held.same) else arrays
+        return nodes.saved(held, n)
 
     def _restored(self, stored: Stored, n: int, d: int) -> Nodes:
-        one = self._codec.row(d)
-        levels = stored.within("levels", np.uint8, (n,), 0, _HIGHEST)
-        above = int(levels.sum())
-        upper = stored.array("upper", np.int32, (above, self._M))
-        row = stored.within("upper_row", np.int32, (n,), 0, 2**31 - 1)
-        if ((row.astype(np.int64) + levels)[levels > 0] > above).any():
-            raise StorageError(f"upper_row must leave each level a row of {above}")
-        entry, top = stored.within("entry", np.int32, (2,), -1, max(n - 1, -1)).tolist()
-        if top != (levels[entry] if entry >= 0 else -1):
-            raise StorageError(
-                f"entry must be a point and its level, got {entry}, {top}"
-            )
-        same = np.empty(0, np.int32)
-        if stored.has("same"):
-            same = stored.within("same", np.int32, (n,), -1, n - 1)
-            if (np.bincount(same[same >= 0]) > 1).any():  # or a group had no end
-                raise StorageError("same must lead to a vector once")
-        graph = Graph(
-            base=stored.array("base", np.int32, (n, 2 * self._M)),
-            upper=upper,
-            upper_row=row,
-            entry_point=entry,
-            top=top,
-        )
-        packed = stored.array("packed", one.dtype, (n, *one.shape[1:]))
-        return Nodes(packed, np.empty(0, np.float32), levels, graph, same)
+        return nodes.restored(stored, n, self._M, self._codec.row(d))
 
     def _wider(self, effort: dict[str, Any], k: int) -> dict[str, Any]:
         given, stop = effort.get("ef_search"), effort.get("epsilon")
@@ -295,7 +248,10 @@ class HNSW(Index):
                     "target_recall and epsilon must not be given both, got "
                     f"{target_recall!r} and {epsilon!r}"
                 )
-            epsilon, taper = self._epsilon(k, target_recall), True
+            epsilon = adaptive.margin(
+                self._calibration, self._state.names, k, target_recall
+            )
+            taper = True
         if validation.boolean(taper, "taper") and epsilon is None:
             raise ValueError("taper needs epsilon, got None")
         if ef_search is None:
@@ -305,10 +261,12 @@ class HNSW(Index):
             if ef < k:
                 raise ValueError(f"ef_search must be >= k={k}, got {ef}")
         ef = min(ef, max(1, self.ntotal))
-        stop = self._stop(epsilon)
-        if epsilon is None or not taper:
+        if epsilon is None:
+            return ef, *NEVER, None
+        stop = adaptive.stop(epsilon, self.metric)
+        if not taper:
             return ef, *stop, None
-        near, _ = self._stop(epsilon / 2)
+        near, _ = adaptive.stop(epsilon / 2, self.metric)
         return Tapered(ef, *stop, Taper(near, self._M // 2))
 
     def calibrate(
@@ -348,7 +306,7 @@ class HNSW(Index):
         >>> ids, distances = index.search(Q, k=10, target_recall=0.95)
         """
         with self._writer:
-            self._stop(0.0)  # not under ip
+            adaptive.stop(0.0, self.metric)  # not under ip
             asked, _ = validation.queries(Q, self._d)
             if not len(asked):
                 raise ValueError("Q must have at least 1 row, got 0")
@@ -368,43 +326,6 @@ class HNSW(Index):
     def calibration(self) -> Calibration | None:
         """What ``calibrate`` measured last, or None."""
         return self._calibration
-
-    def _epsilon(self, k: int, target_recall: float) -> float:
-        """Return the epsilon that came to a recall."""
-        target = validation.real(target_recall, "target_recall", 0.0, 1.0)
-        known, names = self._calibration, self._state.names
-        if known is None:
-            raise ValueError("target_recall needs calibrate(Q), got no such call")
-        if known.k != k:
-            raise ValueError(
-                f"target_recall needs k={known.k}, for which the index was calibrated, "
-                f"got {k}"
-            )
-        changed = known.changed(names)
-        if changed * adaptive.STALE > known.n:
-            raise ValueError(
-                f"target_recall needs a calibration since which at most a tenth of "
-                f"{known.n} vectors have come or gone, got {changed}: calibrate anew"
-            )
-        return known.epsilon(target)
-
-    def _stop(self, epsilon: float | None) -> tuple[float, float]:
-        """Return how far keys may stretch, and what makes them distances (or squares).
-
-        Squared l2 keys grow by (1 + epsilon)², and so do cosine distances, which are
-        half the squares of those between unit vectors.
-        """
-        if epsilon is None:
-            return _NEVER
-        epsilon, name = (
-            validation.real(epsilon, "epsilon", 0.0, _FARTHEST),
-            self._metric.name,
-        )
-        if name == "ip":
-            rule = "epsilon needs l2, cosine or l1"
-            raise ValueError(f"{rule}, got {epsilon:g} under ip")
-        power = 1 if name == "l1" else 2
-        return (1 + epsilon) ** power - 1, 1.0 if name == "cosine" else 0.0
 
     def trace(
         self,
@@ -523,7 +444,7 @@ class HNSW(Index):
         if refined:
             every = Everything(walk.originals, state.names.n, None)
         listed = filters.listed(every, selected)
-        return state.among(selected, listed, refined), (1, *_NEVER, None)
+        return state.among(selected, listed, refined), (1, *NEVER, None)
 
     def _structure(self, held: Nodes, n: int, originals: Any) -> Walk:
         store = self._codec.store(held.packed, self._metric.key)
@@ -559,7 +480,7 @@ class HNSW(Index):
         self, X: Floats, originals: Floats, capacity: int, threads: int,
         progress: Progress,
     ) -> Nodes:  # fmt: skip
-        first, before = self._state.names.n, self._held or self._no_nodes()
+        first, before = self._state.names.n, self._held or nodes.none(self._M)
         codes = self._codes(X, threads)
         packed = grown(before.packed, first, self._codec.pack(codes), capacity)
         seen, self._seen = self._seen or self._all_seen(), None
@@ -571,13 +492,13 @@ class HNSW(Index):
         order = rng.permutation(len(X)).astype(np.int32)
         order = order[np.argsort(-levels[order].astype(np.int64), kind="stable")]
         order = first + order[leaders[order] < 0]
-        nodes = self._with_room(before, packed, levels, capacity)
-        n = first + len(X)
-        nodes, store = self._store_to_build_on(nodes, n, X, originals, threads)
+        moved, n = capacity != self._state.capacity, first + len(X)
+        held = nodes.with_room(before, first, packed, levels, moved)
+        held, store = self._store_to_build_on(held, n, X, originals, threads)
         insertion = Insertion(
-            nodes.graph,
+            held.graph,
             store,
-            nodes.levels[: first + len(X)],
+            held.levels[:n],
             self._M,
             self._ef_construction,
             self._query_size(X.shape[1]),
@@ -589,20 +510,20 @@ class HNSW(Index):
             absent = np.ones(len(X), bool)
             absent[order[: insertion.inserted] - first] = False
             out = first + np.flatnonzero(absent)
-            alive = np.ones(first + len(X), bool)
+            alive = np.ones(n, bool)
             alive[:first] = self._lead(self._state.names, before.same)
             alive[out] = False
-            nodes = nodes._replace(graph=insertion.graph)
-            graph = self._upkeep(nodes, store, alive, X.shape[1], threads).remove()
-            raise Stopped(cause, nodes._replace(graph=graph), out) from cause
+            held = held._replace(graph=insertion.graph)
+            graph = self._upkeep(held, store, alive, X.shape[1], threads).remove()
+            raise Stopped(cause, held._replace(graph=graph), out) from cause
         self._seen = seen if first else None  # one large ``add`` does not need it again
-        nodes = self._led(nodes._replace(graph=insertion.graph), first, leaders)
+        held = nodes.led(held._replace(graph=insertion.graph), first, leaders)
         if self._metric.name != "ip" and len(X) >= n // _RARELY:
             names = self._state.names.extended(None, len(X))
-            lead = self._lead(names, nodes.same)
-            linked = self._upkeep(nodes, store, lead, X.shape[1], threads).connect()
-            nodes = nodes._replace(graph=linked)
-        return nodes
+            lead = self._lead(names, held.same)
+            linked = self._upkeep(held, store, lead, X.shape[1], threads).connect()
+            held = held._replace(graph=linked)
+        return held
 
     def _all_seen(self) -> Seen:
         """Return a table of all leaders in the index."""
@@ -619,58 +540,8 @@ class HNSW(Index):
         lead[links[links >= 0]] = False
         return lead
 
-    def _led(self, nodes: Nodes, first: int, leaders: NDArray[np.int32]) -> Nodes:
-        """Return the nodes with those new ones that equal another behind it."""
-        if not (len(nodes.same) or (leaders >= 0).any()):
-            return nodes
-        more, capacity = np.full(len(leaders), -1, np.int32), len(nodes.packed)
-        before = nodes.same
-        if not len(before):
-            before = np.full(first, -1, np.int32)
-        same = grown(before, first, more, capacity)
-        same[first + len(more) :] = -1  # a search may get there before their vectors do
-        duplicates.follow(same, first, leaders)
-        return nodes._replace(same=same)
-
-    def _with_room(
-        self, before: Nodes, packed: NDArray[Any], levels: NDArray[np.uint8],
-        capacity: int,
-    ) -> Nodes:  # fmt: skip
-        """Return the nodes with new ones behind them, which nothing links to."""
-        first, more = self._state.names.n, int(levels.sum())
-        graph, links = before.graph, _no_links(more, self._M)
-        used = int(before.levels[:first].sum())
-        above = np.cumsum(levels, dtype=np.int64) - levels + used
-        base = _no_links(len(levels), 2 * self._M)
-        upper = grown(graph.upper, used, links)
-        if capacity != self._state.capacity and upper is graph.upper:
-            upper = aligned_copy(upper)  # or searches found what their vectors lack
-        return before._replace(
-            packed=packed,
-            levels=grown(before.levels, first, levels, capacity),
-            graph=graph._replace(
-                base=grown(graph.base, first, base, capacity),
-                upper=upper,
-                upper_row=grown(
-                    graph.upper_row, first, above.astype(np.int32), capacity
-                ),
-            ),
-        )
-
-    def _no_nodes(self) -> Nodes:
-        """Return nodes of which there are none."""
-        graph = Graph(
-            base=_no_links(0, 2 * self._M),
-            upper=_no_links(0, self._M),
-            upper_row=np.empty(0, np.int32),
-            entry_point=-1,
-            top=-1,
-        )
-        nothing, levels = np.empty(0, np.float32), np.empty(0, np.uint8)
-        return Nodes(nothing, nothing, levels, graph, np.empty(0, np.int32))
-
     def _store_to_build_on(
-        self, nodes: Nodes, n: int, X: Floats, originals: Floats, threads: int
+        self, held: Nodes, n: int, X: Floats, originals: Floats, threads: int
     ) -> tuple[Nodes, Any]:
         """Return all ``n`` vectors as the graph's builder compares them.
 
@@ -679,35 +550,35 @@ class HNSW(Index):
         """
         known, key = n - len(X), self._metric.key
         if isinstance(self._codec, SQ) and on("build-on-codes"):
-            store = self._codec.store(nodes.packed, key)
+            store = self._codec.store(held.packed, key)
             if key != "dot":
-                return nodes, store
-            kept = known if len(nodes.squares) >= known else 0  # files have none
-            new = self._codec.unpack(nodes.packed[kept:n])
+                return held, store
+            kept = known if len(held.squares) >= known else 0  # files have none
+            new = self._codec.unpack(held.packed[kept:n])
             squares = self._codec.square_norms(new)
-            squares = grown(nodes.squares, kept, squares, len(nodes.packed))
-            return nodes._replace(squares=squares), store._replace(squares=squares)
+            squares = grown(held.squares, kept, squares, len(held.packed))
+            return held._replace(squares=squares), store._replace(squares=squares)
         if isinstance(self._codec, Float32):
-            rows = nodes.packed
+            rows = held.packed
         elif known == 0:
             rows = X
         elif self._refine is not None:
             rows = reduced(self._state.reduction, originals[:n], "X", threads)
         else:
-            before = self._codec.unpack(nodes.packed[:known])
+            before = self._codec.unpack(held.packed[:known])
             decoded = self._codec.decode(before, threads=threads)
             rows = np.concatenate([decoded, X])
-        return nodes, ROWS[key](rows)
+        return held, ROWS[key](rows)
 
     # --- upkeep -----------------------------------------------------------------------
 
     def _upkeep(
-        self, nodes: Nodes, store: Any, lead: Kept, d: int, threads: int
+        self, held: Nodes, store: Any, lead: Kept, d: int, threads: int
     ) -> Upkeep:
         return Upkeep(
-            nodes.graph,
+            held.graph,
             store,
-            nodes.levels[: len(lead)],
+            held.levels[: len(lead)],
             lead,
             self._M,
             self._ef_construction,
@@ -716,8 +587,8 @@ class HNSW(Index):
         )
 
     def _take_out(self, positions: NDArray[np.int64], threads: int) -> None:
-        state, nodes, names = self._state, self._held, self._state.names
-        dead, same = np.zeros(names.n, bool), nodes.same
+        state, held, names = self._state, self._held, self._state.names
+        dead, same = np.zeros(names.n, bool), held.same
         dead[positions] = True
         if len(same):
             same = same.copy()
@@ -725,7 +596,7 @@ class HNSW(Index):
             names = names.exchanged(leaders, successors)
             dead[leaders], dead[successors] = False, True
         names, self._seen = names.without(np.flatnonzero(dead)), None
-        self._publish(names, state.originals, nodes._replace(same=same), state.capacity)
+        self._publish(names, state.originals, held._replace(same=same), state.capacity)
         try:
             self._unlink(threads)
         except BaseException:  # Ctrl-C: names are gone, so links go too
@@ -735,18 +606,18 @@ class HNSW(Index):
     def _unlink(self, threads: int) -> None:
         """Lead all links past what was removed."""
         state = self._state
-        nodes, upkeep = self._under_upkeep(state, threads)
-        held = nodes._replace(graph=upkeep.remove())
+        held, upkeep = self._under_upkeep(state, threads)
+        held = held._replace(graph=upkeep.remove())
         self._publish(state.names, state.originals, held, state.capacity)
 
     def _under_upkeep(self, state: State, threads: int) -> tuple[Nodes, Upkeep]:
         d = self._width(state)
         nothing = np.empty((0, d), np.float32)
-        nodes, store = self._store_to_build_on(
+        held, store = self._store_to_build_on(
             state.held, state.names.n, nothing, state.originals, threads
         )
-        lead = self._lead(state.names, nodes.same)
-        return nodes, self._upkeep(nodes, store, lead, d, threads)
+        lead = self._lead(state.names, held.same)
+        return held, self._upkeep(held, store, lead, d, threads)
 
     def _faults(self) -> Iterator[str]:
         return map(str, faults(*self._looked_at()) if self._held else ())
@@ -770,11 +641,11 @@ class HNSW(Index):
 
     def _repair(self, threads: int) -> None:
         state, n = self._state, self._state.names.n
-        nodes, upkeep = self._under_upkeep(state, threads)
+        held, upkeep = self._under_upkeep(state, threads)
         graph, levels = upkeep.repair()
         graph = graph._replace(base=graph.base[:n], upper_row=graph.upper_row[:n])
         held = Nodes(
-            nodes.packed[:n], nodes.squares[:n], levels[:n], graph, nodes.same[:n]
+            held.packed[:n], held.squares[:n], levels[:n], graph, held.same[:n]
         )
         self._publish(state.names, state.originals[:n], held, n)
 
@@ -791,7 +662,7 @@ class HNSW(Index):
         """Draw each point's highest layer: floor(−ln(U) / ln M) (Sec. 4.1)."""
         uniform = 1.0 - rng.random(n)  # in (0, 1]
         drawn = -np.log(uniform) / math.log(self._M)
-        return np.minimum(drawn, _HIGHEST).astype(np.uint8)
+        return np.minimum(drawn, HIGHEST).astype(np.uint8)
 
 
 def _walk_once(state: State, desk: Desk, effort: Effort, walked: Walked) -> Walked:
@@ -813,7 +684,3 @@ def _room(steps: int, scored: int) -> Walked:
         scored=np.empty(scored, np.int32),
         keys=np.empty(scored, np.float32),
     )
-
-
-def _no_links(n: int, width: int) -> NDArray[np.int32]:
-    return np.full((n, width), -1, np.int32)
