@@ -150,3 +150,4 @@ class HNSW(_Ours):
 
         ef_search: int | None = Field(None, ge=1)
         epsilon: float | None = Field(None, ge=0)
+        taper: bool | None = None

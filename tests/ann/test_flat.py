@@ -191,7 +191,8 @@ def test_what_an_index_says_of_itself():
     index.add(gaussian(30, 4))
     assert (index.d, index.ntotal) == (4, 30)
     assert index.nbytes >= 30 * 4 * 4
-    assert index.params == {"metric": "l2", "codec": None, "refine": None}
+    nothing = dict.fromkeys(("transform", "codec", "refine"))
+    assert index.params == {"metric": "l2", **nothing}
     assert repr(index).startswith("Flat(metric='l2') <ntotal=30, d=4, nbytes=")
     refined = ann.Flat("l1", codec=ann.SQ(bits=4), refine=3).add(gaussian(30, 4))
     assert refined.params["codec"] == {"kind": "SQ", "bits": 4}

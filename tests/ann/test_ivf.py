@@ -271,6 +271,7 @@ def test_default_nlist_waits_for_vectors():
         "metric": "l2",
         "codec": None,
         "refine": None,
+        "transform": None,
         "nlist": None,
         "seed": 0,
     }

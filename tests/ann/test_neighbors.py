@@ -292,7 +292,7 @@ def test_sparse_data_is_refused():
         ),
         ({"codec": "SQ"}, "codec must be an ann.PQ, .* got 'SQ'"),
         ({"codec": ann.PQ(m=5)}, "m must divide d=12: .* got 5"),
-        ({"refine": 2}, "refine needs a codec: .* got 2"),
+        ({"refine": 2}, "refine needs a codec or .* got 2"),
         ({"n_jobs": 1.5}, "n_jobs must be an integer or None, got 1.5"),
         ({"n_jobs": 0}, "n_jobs == 0"),
         ({"random_state": "a"}, "'a' cannot be used to seed"),

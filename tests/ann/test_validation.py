@@ -234,7 +234,7 @@ def test_integer_names_where_its_limit_is_from():
         (lambda: ann.IVF(nlist=0), "nlist must be >= 1, got 0"),
         (lambda: ann.IVF(seed="a"), "seed must be an integer, got 'a'"),
         (lambda: ann.Flat(codec="PQ"), "codec must be an ann.PQ, .* got 'PQ'"),
-        (lambda: ann.Flat(refine=2), "refine needs a codec: .* got 2"),
+        (lambda: ann.Flat(refine=2), "refine needs a codec or .* got 2"),
         (
             lambda: ann.Flat(codec=ann.SQ(), refine=0),
             "refine must be finite and >= 1, got 0",

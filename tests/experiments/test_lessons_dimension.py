@@ -116,7 +116,7 @@ def test_a_projection_keeps_distances():
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["algebra"], "a lesson must be one of metrics, dimension, adaptive"),
+        (["algebra"], "a lesson must be one of metrics, dimension, reduce"),
         (["metrics", "-n", "20"], "n must be at least 500, got 20"),
     ],
 )
