@@ -58,7 +58,7 @@ class _Ours(Adapter):
     def searcher(
         self, search: Params, k: int, threads: int
     ) -> Callable[[Vectors], Any]:
-        index_search, params = self._index.search, search.model_dump()
+        index_search, params = self._index.search, search.model_dump(exclude_none=True)
         return lambda Q: index_search(Q, k=k, threads=threads, **params)
 
     def ids(self, answer: tuple[Ids, Any]) -> Ids:
@@ -72,7 +72,7 @@ class _Ours(Adapter):
         import numpy as np
 
         counts = np.zeros(len(Q), np.int64)
-        params = search.model_dump()
+        params = search.model_dump(exclude_none=True)
         self._index.search(Q, k=k, threads=1, distance_computations=counts, **params)
         return counts
 
@@ -82,7 +82,7 @@ class _Ours(Adapter):
 
     def trace(self, q: Floats, search: Params, k: int) -> Any:
         """Return the trace of one query (d,); see ``ann.traces``."""
-        [traced] = self._index.trace(q, k=k, **search.model_dump())
+        [traced] = self._index.trace(q, k=k, **search.model_dump(exclude_none=True))
         return traced
 
     @property

@@ -70,7 +70,7 @@ class _Ours(Filtering):
         self, search: Params, k: int, threads: int
     ) -> Callable[[Vectors], Any]:
         index_search, wanted = self._index.search, self._wanted
-        params = search.model_dump()
+        params = search.model_dump(exclude_none=True)
         return lambda Q: index_search(Q, k=k, threads=threads, filter=wanted, **params)
 
 
