@@ -8,7 +8,7 @@ would take, which nobody can know. Nothing is timed: a vector that is scored cou
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -75,14 +75,17 @@ class Point:
 
 @dataclass(frozen=True)
 class Saving:
-    """Two ways at the same mean recall, read between their settings.
+    """Two ways at the same mean recall of some queries, read between their settings.
 
-    ``saved`` is the share of ef_search's vectors that are not scored; NaN where one of
-    the two does not reach that recall, or has it at its smallest setting.
+    ``computations`` are of the queries that are ``asked``: the same ones, or all, whom
+    one setting has to serve. ``saved`` is the share of ef_search's vectors that are not
+    scored; NaN where one of the two does not reach that recall, or has it at its
+    smallest setting.
     """
 
     data: str
     queries: str
+    asked: str
     way: str
     recall: float
     computations: float
@@ -256,19 +259,33 @@ def knowing(fixed: Sequence[Tried]) -> Iterator[Tried]:
 
 
 def _savings(points: Sequence[Point]) -> Iterator[Saving]:
+    whole = [point for point in points if point.queries == ALL]
     for queries in (ALL, NARROW, FLAT):
         own = [point for point in points if point.queries == queries]
-        for level in LEVELS:
-            fixed, fixed_low = read_at([p for p in own if p.way == FIXED], level)
-            for way in (EPSILON, TAPERED, KNOWING):
-                taken, low = read_at([p for p in own if p.way == way], level)
-                yield Saving(
-                    *(own[0].data, queries, way, level, taken),
-                    saved=1 - taken / fixed,
-                    low=low,
-                    fixed_computations=fixed,
-                    fixed_low=fixed_low,
-                )
+        yield from _savings_of(own, queries)
+        if queries != ALL:
+            yield from _savings_of(_paid_by(whole, own), ALL)
+
+
+def _paid_by(others: Sequence[Point], own: Sequence[Point]) -> list[Point]:
+    """Return what some queries find, with what the same settings take of others."""
+    taken = {(point.way, point.setting): point.computations for point in others}
+    return [replace(p, computations=taken[p.way, p.setting]) for p in own]
+
+
+def _savings_of(points: Sequence[Point], asked: str) -> Iterator[Saving]:
+    about = points[0].data, points[0].queries, asked
+    for level in LEVELS:
+        fixed, fixed_low = read_at([p for p in points if p.way == FIXED], level)
+        for way in (EPSILON, TAPERED, KNOWING):
+            taken, low = read_at([p for p in points if p.way == way], level)
+            yield Saving(
+                *(*about, way, level, taken),
+                saved=1 - taken / fixed,
+                low=low,
+                fixed_computations=fixed,
+                fixed_low=fixed_low,
+            )
 
 
 def read_at(points: Sequence[Point], level: float) -> tuple[float, float]:

@@ -1,6 +1,7 @@
 """Fixed pools against margins: what the lesson's tables say, on a small set."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -8,7 +9,17 @@ from typer.testing import CliRunner
 
 from experiments.cli import app
 from experiments.lessons import adaptive, lesson, sets
-from experiments.lessons.adaptive import ALL, EPSILON, FIXED, KNOWING, TAPERED, Tried
+from experiments.lessons.adaptive import (
+    ALL,
+    EPSILON,
+    FIXED,
+    FLAT,
+    KNOWING,
+    NARROW,
+    TAPERED,
+    Point,
+    Tried,
+)
 
 
 @pytest.fixture(name="taught", scope="module")
@@ -92,6 +103,35 @@ def test_savings_are_shares_of_what_a_pool_takes(taught):
     for line in lines:
         expected = 1 - line.computations / line.fixed_computations
         assert line.saved == pytest.approx(expected, abs=1e-3)
+
+
+def test_one_setting_for_all_is_paid_for_by_all():
+    def point(queries, way, setting, recall, computations):
+        return Point("x", 9, queries, 9, way, setting, recall, 0.1, computations, 0.0)
+
+    points = [
+        *(point(ALL, FIXED, 10, 0.97, 100.0), point(ALL, FIXED, 20, 0.99, 300.0)),
+        *(point(NARROW, FIXED, 10, 0.88, 150.0), point(NARROW, FIXED, 20, 0.92, 350.0)),
+    ]
+    for way in (EPSILON, TAPERED, KNOWING):
+        points += [point(ALL, way, 0.1, 0.97, 90.0), point(ALL, way, 0.2, 0.98, 110.0)]
+        points += [
+            *(
+                point(NARROW, way, 0.1, 0.88, 140.0),
+                point(NARROW, way, 0.2, 0.92, 360.0),
+            )
+        ]
+    points += [replace(p, queries=FLAT) for p in points if p.queries == NARROW]
+    found = {
+        line.asked: line
+        for line in adaptive._savings(points)
+        if (line.queries, line.way, line.recall) == (NARROW, TAPERED, 0.9)
+    }
+    assert set(found) == {NARROW, ALL}
+    assert found[NARROW].saved == pytest.approx(1 - 250 / 250)
+    assert found[ALL].fixed_computations == pytest.approx(200)
+    assert found[ALL].computations == pytest.approx(100)
+    assert found[ALL].saved == pytest.approx(0.5)
 
 
 def test_shares_of_queries_end_at_all_of_them(taught):
