@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from ann import validation
+from ann import truth, validation
 from ann.kernels.graph import Taper
 from ann.names import Names
 from ann.storage import StorageError
@@ -23,7 +23,6 @@ Answers = tuple[NDArray[np.int64], Floats]
 FIRST, GROWTH = 0.02, 1.2  # epsilons that are tried: 0, then a geometric series …
 LAST, ENOUGH = 4.0, 0.999  # … up to here, or until this recall is reached
 STALE = 10  # a calibration is, when one vector in so many came or went
-_ROUNDING = 1e-5  # of a distance: exact search adds in another order
 _ENTRIES = ("k", "queries", "n", "arrived")
 _FARTHEST = 1e6  # epsilon whose square float32 can hold
 NEVER = (-1.0, -1.0)  # as ``search_layer`` has it
@@ -146,37 +145,24 @@ def restored(stored: Stored) -> Calibration | None:
 
 
 def calibrated(
-    search: Callable[[float], Answers], truth: Answers, names: Names
+    search: Callable[[float], Answers], exact: Answers, names: Names, size: float
 ) -> Calibration:
     """Try one epsilon after another, until hardly anything is missed any more.
 
     Parameters
     ----------
     search : function           answers the queries with an epsilon
-    truth : ids, distances      (nq, k) each: what an exact search finds
+    exact : ids, distances      (nq, k) each: what an exact search finds
     names : Names               of the index as it is
+    size : float                what rounding is relative to, see ``truth.recalls``
     """
-    nq, k = truth[0].shape
+    nq, k = exact[0].shape
     epsilons: list[float] = []
     recalls: list[float] = []
     epsilon = 0.0
     while epsilon <= LAST and not (recalls and recalls[-1] >= ENOUGH):
         epsilons.append(epsilon)
-        recalls.append(float(shares_found(search(epsilon), truth).mean()))
+        recalls.append(float(truth.recalls(*search(epsilon), *exact, size).mean()))
         epsilon = max(FIRST, GROWTH * epsilon)
     ascending = np.maximum.accumulate(recalls)
     return Calibration(np.array(epsilons), ascending, k, nq, names.count, names.arrived)
-
-
-def shares_found(found: Answers, truth: Answers) -> NDArray[np.float64]:
-    """Return the share of each query's exact neighbours (nq, k) that were found.
-
-    What is as near as the last of them is as good.
-    """
-    known = (truth[0] >= 0).sum(axis=1)
-    ends = np.take_along_axis(truth[1], np.maximum(known - 1, 0)[:, None], 1)
-    near = (found[0] >= 0) & (found[1] <= ends + _ROUNDING * np.abs(ends))
-    member = (found[0][:, :, None] == truth[0][:, None, :]).any(axis=2)
-    hits = ((near | member) & (found[0] >= 0)).sum(axis=1)
-    shares: NDArray[np.float64] = np.minimum(hits, known) / np.maximum(known, 1)
-    return shares

@@ -312,13 +312,13 @@ class HNSW(Index):
                 raise ValueError("Q must have at least 1 row, got 0")
             if not self.ntotal:
                 raise ValueError("calibrate needs a vector inside, got none")
-            truth = self.exact(asked, k, threads=threads)
             self._calibration = adaptive.calibrated(
                 lambda epsilon: self.search(
                     asked, k, epsilon=epsilon, taper=True, threads=threads
                 ),
-                truth,
+                self.exact(asked, k, threads=threads),
                 self._state.names,
+                self._metric.least,
             )
         return self
 

@@ -46,6 +46,14 @@ class Metric:
         """``l2`` (squared), ``dot`` (negated) or ``l1``."""
         return "dot" if self.name in ("ip", "cosine") else self.name
 
+    @property
+    def least(self) -> float:
+        """What the rounding of distances is relative to, however small these are.
+
+        Under cosine a distance is a difference from 1.
+        """
+        return 1.0 if self.name == "cosine" else 0.0
+
     def prepare(self, X: NDArray[np.float32], name: str) -> NDArray[np.float32]:
         """Return validated (n, d) vectors as the kernels want them.
 

@@ -14,8 +14,9 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from ann import truth
 from ann.index import Index
-from ann.monitor import truth
+from ann.metrics import metric
 from ann.monitor.alerts import Alert
 from ann.monitor.ledger import Ledger
 
@@ -196,7 +197,7 @@ class Watcher:
     def compared(self, answers: Pick, threads: int | None) -> tuple[Floats, Floats]:
         """Return the recall of answers (nq, k), and how much nearer the truth is."""
         q, ids, distances = answers
-        k, size = ids.shape[1], 1.0 if self._index.metric == "cosine" else 0.0
+        k, size = ids.shape[1], metric(self._index.metric).least
         if self._truth is None:
             true_ids, true_distances = self._index.exact(q, k, threads=threads)
             shares = truth.recalls(ids, distances, true_ids, true_distances, size)

@@ -9,6 +9,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from ann import truth
 from ann.flat import Flat
 from ann.index import Index
 from ann.tuning.candidates import Setting
@@ -22,8 +23,6 @@ _WARM_UP = 10  # queries
 _LONG_NS = 100_000_000  # of a turn, which is then cut short, …
 _FEWEST = 20  # … but not below so many queries
 _FEWEST_TURNS, _PATIENCE_NS = 2, 1_000_000_000  # likewise of all turns of an index
-_RTOL = 1e-6  # of float32 distances
-_DOT_ROUNDING = 2 * float(np.finfo(np.float32).eps)  # of a product of unit vectors
 
 
 class Stopwatch:
@@ -81,23 +80,21 @@ class Truth:
         self.Q, self._X, self._metric = Q, X, exact.metric
         self._k, self._threads = k, threads
         self._ids, _ = exact.search(Q, min(k, exact.ntotal), threads=threads)
+        last, self._sizes = self._distances(np.arange(len(Q)), self._ids[:, -1])
+        self._last = last[:, None]
 
     def recall(self, index: Index, setting: Setting) -> Doubles:
         """Return each query's recall@k (nq,) of a search."""
         ids, _ = index.search(self.Q, self._k, threads=self._threads, **setting)
-        hits = (ids[:, :, None] == self._ids[:, None, :]).any(axis=2)
-        row, column = np.nonzero(~hits & (ids >= 0))
-        if len(row):
-            last, rounding = self._distances(row, self._ids[row, -1])
-            found, _ = self._distances(row, ids[row, column])
-            hits[row, column] = found <= last + _RTOL * np.abs(last) + rounding
-        recall: Doubles = hits.sum(axis=1) / self._ids.shape[1]
-        return np.minimum(recall, 1.0)
+        other = (ids >= 0) & ~(ids[:, :, None] == self._ids[:, None, :]).any(axis=2)
+        distances = np.full(ids.shape, np.inf)
+        distances[other], _ = self._distances(np.nonzero(other)[0], ids[other])
+        return truth.recalls(ids, distances, self._ids, self._last, self._sizes)
 
     def _distances(
         self, rows: NDArray[np.int64], ids: NDArray[np.int64]
     ) -> tuple[Doubles, Doubles]:
-        """Return distances of some queries to a vector each, and how they may round."""
+        """Return distances of some queries to a vector each, and what rounds them."""
         q, x = self.Q[rows].astype(np.float64), self._X[ids].astype(np.float64)
         if self._metric in ("l1", "l2"):
             order = 1 if self._metric == "l1" else 2
@@ -105,8 +102,8 @@ class Truth:
         norms = np.linalg.norm(q, axis=1) * np.linalg.norm(x, axis=1)
         dot = np.einsum("ij,ij->i", q, x)
         if self._metric == "cosine":
-            return 1 - dot / norms, np.full(len(rows), _DOT_ROUNDING)
-        return -dot, _DOT_ROUNDING * norms
+            return 1 - dot / norms, np.ones(len(rows))
+        return -dot, norms
 
 
 def in_turns(

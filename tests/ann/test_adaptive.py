@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 import ann
-from ann import adaptive
+from ann import adaptive, truth
 from tests.ann import reference
 from tests.ann.data import clustered, gaussian
 from tests.ann.test_saving import forged
@@ -105,13 +105,13 @@ def test_a_filter_goes_with_a_target(index, share):
 
 
 def test_equal_vectors_are_as_good_as_each_other():
-    truth = np.array([[0, 1], [5, -1]]), np.array([[0.5, 1.0], [2.0, np.inf]], "f4")
+    exact = np.array([[0, 1], [5, -1]]), np.array([[0.5, 1.0], [2.0, np.inf]], "f4")
     found = np.array([[1, 9], [7, 5]]), np.array([[1.0, 1.0], [2.0, 2.0]], "f4")
-    assert adaptive.shares_found(found, truth).tolist() == [1.0, 1.0]
+    assert truth.recalls(*found, *exact, 0.0).tolist() == [1.0, 1.0]
     worse = found[0], np.array([[1.0, 1.1], [2.1, np.inf]], "f4")
-    assert adaptive.shares_found(worse, truth).tolist() == [0.5, 1.0]
+    assert truth.recalls(*worse, *exact, 0.0).tolist() == [0.5, 1.0]
     nothing = np.full((2, 2), -1), np.full((2, 2), np.inf, "f4")
-    assert adaptive.shares_found(nothing, truth).tolist() == [0.0, 0.0]
+    assert truth.recalls(*nothing, *exact, 0.0).tolist() == [0.0, 0.0]
 
 
 def test_a_file_keeps_it(index, tmp_path):

@@ -15,7 +15,8 @@ import numpy as np
 import pytest
 
 import ann
-from ann.monitor import Ledger, Settings, evidence, exposition, opened, truth, watcher
+from ann import truth
+from ann.monitor import Ledger, Settings, evidence, exposition, opened, watcher
 from ann.monitor.following import LEARNT
 from tests.ann import reference
 from tests.ann.data import clustered, gaussian

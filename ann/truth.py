@@ -1,9 +1,11 @@
 """An answer beside the exact one."""
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
-Floats = NDArray[np.float32]
+Floats = NDArray[np.floating[Any]]
 Ids = NDArray[np.int64]
 _ROUNDING = 1e-6  # of float32 distances, relative
 
@@ -13,7 +15,7 @@ def recalls(
     distances: Floats,
     true_ids: Ids,
     true_distances: Floats | None,
-    size: float,
+    size: float | NDArray[np.float64],
 ) -> NDArray[np.float64]:
     """Return the share of the true neighbours that each answer has (nq,).
 
@@ -24,10 +26,13 @@ def recalls(
     ----------
     ids, distances : (nq, k)
         Answers; −1 and +inf where there is none.
-    true_ids, true_distances : (nq, k)
-        Those of exact search; distances are left out where they are of other vectors.
-    size : float
-        The least that rounding is relative to.
+    true_ids : (nq, m)
+        Those of exact search.
+    true_distances : (nq, m) or (nq, 1)
+        Theirs, or the last one's; left out where they are of other vectors.
+    size : float or (nq,)
+        The least that rounding is relative to: 1 under cosine, where a distance is a
+        difference from 1.
     """
     real, found = true_ids >= 0, ids >= 0
     hits = found & (ids[:, :, None] == true_ids[:, None, :]).any(axis=2)
