@@ -107,6 +107,11 @@ class Norms:
         """
         return ANY if metric == "ip" and not self.unit else self.of_rows(metric)
 
+    def usual(self, lengths: NDArray[np.float64], metric: str) -> NDArray[np.bool_]:
+        """Return which norms (n,) a query may have."""
+        low, high = self.of_queries(metric)
+        return (lengths >= low) & (lengths <= high)
+
 
 def checked(how: Any) -> str:
     """Return a ``norm_check``, or raise ValueError."""
@@ -116,8 +121,8 @@ def checked(how: Any) -> str:
     return how
 
 
-def absorb(norms: Norms, X: NDArray[np.float32], metric: str, how: str) -> Norms:
-    """Return the statistics with those of vectors (n, d) that are to be added.
+def absorb(norms: Norms, lengths: NDArray[np.float64], metric: str, how: str) -> Norms:
+    """Return the statistics with the norms (n,) of vectors that are to be added.
 
     Raises
     ------
@@ -129,11 +134,10 @@ def absorb(norms: Norms, X: NDArray[np.float32], metric: str, how: str) -> Norms
     NormWarning
         With ``how`` "warn".
     """
-    lengths = row_norms(X)
     if how == "off" or metric == "cosine":  # which sees directions only
         return norms.joined(lengths, strange=0)
     bounds = norms.of_rows(metric)
-    if norms.count == 0 and len(X) >= _UNIT_ENOUGH:
+    if norms.count == 0 and len(lengths) >= _UNIT_ENOUGH:
         unit = (lengths >= UNIT[0]) & (lengths <= UNIT[1])
         if unit.mean() >= _MOSTLY:
             bounds = Bounds(*UNIT)

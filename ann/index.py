@@ -308,13 +308,19 @@ class Index(Searching):
                 return self
             transform, inside = self._narrowed(prepared, workers)
             self._codec.check_width(inside.shape[1])
-            self._norms = guard.absorb(
-                self._norms, vectors, self.metric, self._norm_check
-            )
+            lengths = row_norms(vectors)
+            norms = guard.absorb(self._norms, lengths, self.metric, self._norm_check)
+            before = self._transform, self._norms, self._probes
+            self._transform, self._norms = transform, norms
             if self._probes is None:
-                self._probes = canary.chosen(self._usual(vectors))
-            self._transform = transform
-            self._absorb(prepared, inside, new, workers, progress or _unheeded)
+                usual = norms.usual(lengths, self.metric)
+                self._probes = canary.chosen(vectors[usual])
+            try:
+                self._absorb(prepared, inside, new, workers, progress or _unheeded)
+            except BaseException:
+                if self.ntotal == names.count:  # nothing came in
+                    self._transform, self._norms, self._probes = before
+                raise
         return self
 
     def remove(self, ids: ArrayLike, *, threads: int | None = None) -> Self:
@@ -380,7 +386,8 @@ class Index(Searching):
             prepared = self._metric.prepare(vectors, "X")
             reduced(self._state.reduction, prepared, "X", parallel.available())
             if self._norm_check == "raise":
-                guard.absorb(self._norms, vectors, self.metric, self._norm_check)
+                lengths = row_norms(vectors)
+                guard.absorb(self._norms, lengths, self.metric, self._norm_check)
             return self.remove(names, threads=threads).add(
                 vectors, names, threads=threads
             )
@@ -618,12 +625,6 @@ class Index(Searching):
 
     # --- what should come out ---------------------------------------------------------
 
-    def _usual(self, X: Floats) -> Floats:
-        """Return those of the vectors (n, d) whose norms a query may have."""
-        low, high = self._norms.of_queries(self.metric)
-        norms = row_norms(X)
-        return X[(norms >= low) & (norms <= high)]
-
     def _new_canary(self) -> Canary | None:
         """Return known queries with what they find now."""
         if self._held is None or self._probes is None or not len(self._probes):
@@ -635,7 +636,7 @@ class Index(Searching):
         known = self._canary
         if known is None:
             return None
-        if len(self._usual(known.queries)) < len(known.queries):
+        if not self._norms.usual(row_norms(known.queries), self.metric).all():
             return "known queries must have norms as the vectors have, got others"
         return known.fault(*self.search(known.queries, known.ids.shape[1]))
 

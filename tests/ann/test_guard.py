@@ -46,6 +46,18 @@ def test_norms_are_those_of_all_batches_together():
     assert not norms.unit
 
 
+@pytest.mark.parametrize("structure", ["Flat", "IVF"])
+def test_vectors_that_did_not_come_in_do_not_count(structure):
+    def broken(done, n):
+        raise KeyboardInterrupt
+
+    index = STRUCTURES[structure]("ip", norm_check="raise")
+    with pytest.raises(KeyboardInterrupt):
+        index.add(not_normalised(2000), progress=broken)
+    assert (index.ntotal, index.norms) == (0, guard.Norms())
+    assert index.add(unit(100)).norms.unit
+
+
 @pytest.mark.parametrize(
     ("lengths", "is_unit"),
     [((0.981, 1.019), True), ((0.97, 1.0), False), ((1.0, 1.03), False)],
