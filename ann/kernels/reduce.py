@@ -3,7 +3,7 @@
 from typing import Any, NamedTuple
 
 from ann.kernels._jit import kernel
-from ann.kernels.rows import normalize_row, rotate_row, square_norm
+from ann.kernels.rows import normalize, rotate_row
 
 
 class Reduction(NamedTuple):
@@ -25,15 +25,9 @@ def reduce(how, X, out):
     zero : int                  first row that has norm 0 where it should have 1 (left
                                 as it is), or −1
     """
-    zero = -1
     for i in range(X.shape[0]):
         _narrow(how.columns, X[i], out[i])
-        if how.unit:
-            square = square_norm(out[i])
-            if square == 0.0 and zero < 0:
-                zero = i
-            normalize_row(out[i], square if square > 0.0 else 1.0, out[i])
-    return zero
+    return normalize(out, out) if how.unit else -1
 
 
 @kernel
