@@ -31,7 +31,9 @@ _ALIASES = {
     "manhattan": "l1",
     "cityblock": "l1",
 }
-UNIT = 0.98, 1.02  # norms that count as 1
+UNIT = 0.98, 1.02
+"""Norms that count as 1: what rounding to float16 or 8 bits leaves of unit vectors."""
+
 LONGEST = 1e18  # norm of a vector: the square of twice that fits into float32
 
 

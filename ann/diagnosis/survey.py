@@ -18,8 +18,6 @@ Floats = NDArray[np.float32]
 Doubles = NDArray[np.float64]
 Rows = NDArray[np.int64]
 
-"""Norms that count as 1: what rounding to float16 or 8 bits leaves of unit vectors."""
-
 _EXACT = 2e-3  # norms so near to 1 that they were made so, and not met by chance
 _SAME = 1e-6  # of the root mean square of all standard deviations: no difference
 _FEW = 2**16  # values that tell of what kind the others are
