@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
 
     from ann.diagnosis import Diagnosis
-    from experiments.datasets import Vectors
 
 MARKS = {"error": "✖", "warning": "▲", "note": "·"}
 _STYLES = {"error": "bold red", "warning": "yellow", "note": "dim"}
@@ -66,7 +65,7 @@ def audit(
     if queries is not None:
         other = datasets.find(queries, seed=seed)
         asked = other.train if other.test is None else other.test
-        also = f"; queries: {_short(other)}"
+        also = f"; queries: {datasets.origin(other.source)}"
     found = ann.audit(
         vectors.train,
         asked,
@@ -74,14 +73,8 @@ def audit(
         seed=seed,
         **({} if sample is None else {"sample": sample}),
     )
-    stem = Path(name).stem if Path(name).suffix else name
-    return Report(stem, _short(vectors) + also, found)
-
-
-def _short(vectors: Vectors) -> str:
-    """Return a source without the folder it lies in."""
-    whole = vectors.source
-    return Path(whole).name if Path(whole).is_file() else whole
+    source = datasets.origin(vectors.source) + also
+    return Report(datasets.title(name), source, found)
 
 
 def tables(report: Report) -> Iterator[RenderableType]:

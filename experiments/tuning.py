@@ -83,7 +83,7 @@ def tune(
         As `datasets.find` and `ann.tune`.
     """
     vectors = datasets.find(name, seed=seed)
-    source = _short(vectors.source)
+    source = datasets.origin(vectors.source)
     if queries is None:
         X, Q = _own(vectors, n, seed)
     else:
@@ -91,7 +91,7 @@ def tune(
         rows = None if n is None else sample_rows(vectors, n, 1, seed)[0]
         X = take(vectors.train, rows, source)
         Q = take(other.train if other.test is None else other.test, None, queries)
-        source += f"; queries: {_short(other.source)}"
+        source += f"; queries: {datasets.origin(other.source)}"
     found = ann.tune(
         X,
         Q,
@@ -106,8 +106,7 @@ def tune(
         seed=seed,
         use=wanted.use,
     )
-    stem = Path(name).stem if Path(name).suffix else name
-    return Report(stem, source, found)
+    return Report(datasets.title(name), source, found)
 
 
 def _own(
@@ -118,11 +117,6 @@ def _own(
     pool = vectors.train if vectors.test is None else vectors.test
     X = take(vectors.train, rows, vectors.source)
     return X, take(pool, asked, f"queries of {vectors.source}")
-
-
-def _short(source: str) -> str:
-    """Return a source without the folder it lies in."""
-    return Path(source).name if Path(source).is_file() else source
 
 
 def tables(report: Report) -> Iterator[RenderableType]:

@@ -29,7 +29,7 @@ from experiments.datasets.vectors import (
 if TYPE_CHECKING:
     from rich.progress import Progress
 
-__all__ = ["Dataset", "Vectors", "find", "load", "locate", "names"]
+__all__ = ["Dataset", "Vectors", "find", "load", "locate", "names", "origin", "title"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -116,7 +116,7 @@ def load(
     pool = vectors.train if vectors.test is None else vectors.test
     train = take(vectors.train, train_rows, f"{vectors.source}: train")
     test = take(pool, test_rows, f"{vectors.source}: test")
-    notes = [_origin(vectors.source)]
+    notes = [origin(vectors.source)]
     if train_rows is not None or test_rows is not None:
         notes.append(f"{len(train)} base vectors, {len(test)} queries, seed {seed}")
     as_stored = len(notes) == 1 and chosen == vectors.metric
@@ -141,9 +141,8 @@ def load(
         where=vectors.source,
         progress=progress,
     )
-    title = name.stem if isinstance(name, Path) else _title(name)
     source = "; ".join(notes)
-    return Dataset(title, chosen, train, test, neighbors, distances, source, key)
+    return Dataset(title(name), chosen, train, test, neighbors, distances, source, key)
 
 
 def find(
@@ -184,7 +183,7 @@ def locate(name: str | Path) -> Path | None:
     return next((place for place in places if place.is_file()), None)
 
 
-def _origin(source: str) -> str:
+def origin(source: str) -> str:
     """Return a source as others may read it: a file by its name, not its folder."""
     return source if "://" in source or not _is_path(source) else Path(source).name
 
@@ -193,8 +192,9 @@ def _is_path(name: str) -> bool:
     return Path(name).suffix.lower() in files.READERS or Path(name).name != name
 
 
-def _title(name: str) -> str:
-    return Path(name).stem if _is_path(name) else name
+def title(name: str | Path) -> str:
+    """Return what to call a dataset: its name; of a file, its stem."""
+    return Path(name).stem if isinstance(name, Path) or _is_path(name) else name
 
 
 def _metric(asked: str | None, vectors: Vectors) -> str:
