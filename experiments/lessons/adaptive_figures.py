@@ -82,11 +82,8 @@ def _curves(
 ) -> list[Path]:
     title = f"What it takes to reach a mean recall: {name}"
     drawn = [line for line in lines if _LEAST <= line.recall <= _MOST]
-    note = _CURVES.format(k=K)
-    facts = [f"n = {lines[0].n:,}", f"{lines[0].nq:,} queries", *told]
-    ways = list(_by(drawn, lambda line: line.way))
-    sheet = Sheet(Heading(title, facts, note), list(GROUPS.values()), ways, left=0.85)
-    axis = _recall_axes(sheet, drawn)
+    facts = _facts(lines[0], told)
+    sheet, axis = _sheet(Heading(title, facts, _CURVES.format(k=K)), drawn)
     limits = log_limits(line.computations for line in drawn)
     sheet.log_axes("vectors scored per query", limits, format_count)
     plot(sheet, _series(drawn, axis, lambda line: line.computations))
@@ -101,11 +98,9 @@ def _tails(
         line for line in lines if _LEAST <= line.recall <= _MOST and line.way != KNOWING
     ]
     least = min(line.nq for line in lines)
+    facts = _facts(lines[0], told)
     note = _TAILS.format(k=K, one=1 / least)
-    facts = [f"n = {lines[0].n:,}", f"{lines[0].nq:,} queries", *told]
-    ways = list(_by(drawn, lambda line: line.way))
-    sheet = Sheet(Heading(title, facts, note), list(GROUPS.values()), ways, left=0.85)
-    axis = _recall_axes(sheet, drawn)
+    sheet, axis = _sheet(Heading(title, facts, note), drawn)
     for panel in sheet.panels:
         shares(panel.ax, max(line.low for line in drawn) or 0.01)
     for panel in sheet.panels[1:]:
@@ -156,10 +151,17 @@ def _singles(
     return sheet.canvas.save(stem, title, in_words(title, facts, words))
 
 
-def _recall_axes(sheet: Sheet, lines: Sequence[Point]) -> RecallAxis:
+def _facts(line: Point, told: Sequence[str]) -> list[str]:
+    return [f"n = {line.n:,}", f"{line.nq:,} queries", *told]
+
+
+def _sheet(heading: Heading, lines: Sequence[Point]) -> tuple[Sheet, RecallAxis]:
+    """Return a sheet with a panel for each group of queries, over recall."""
+    ways = list(_by(lines, lambda line: line.way))
+    sheet = Sheet(heading, list(GROUPS.values()), ways, left=0.85)
     axis = RecallAxis([line.recall for line in lines], 1e-9)
     sheet.recall_axes(axis, K)
-    return axis
+    return sheet, axis
 
 
 def _series(
