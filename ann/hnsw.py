@@ -54,7 +54,6 @@ _POOL = 64  # by default
 _RARELY = 16  # an add of one vector in so many looks for any that are out of reach
 _CEILING = 1000  # of a pool whose size is not what ends a search
 
-
 Effort = tuple[int, float, float, None] | Tapered
 Working = Scratch | FilteredScratch | FlatScratch
 
