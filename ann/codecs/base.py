@@ -8,12 +8,14 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ann import parallel, validation
-from ann.metrics import LONGEST, Metric, check_norms
+from ann.metrics import LONGEST, Metric, check_norms, row_norms
 from ann.stored import Stored
 
 Floats = NDArray[np.float32]
 Codes = NDArray[np.uint8]
 Sizes = NDArray[np.int64]
+_MIDDLE, _BLOCK = 1024, 8192  # rows
+_FAR, _FEW = 10, 100  # times as far as the median row; one row in so many
 _LONGEST = 4 * LONGEST  # norm; an IVF codes differences of vectors that metrics take
 
 
@@ -106,13 +108,20 @@ class Codec(ABC):
         ValueError
             ``X`` is empty, not finite, has a norm above 4e18, or a width that the codec
             cannot take.
+
+        Notes
+        -----
+        Outliers, at most 1 row in 100 and ten times as far from the middle as the
+        median row, are not learnt from. They have codes, if far from them, while the
+        grid or the codewords remain fine where the others are.
         """
         vectors = validation.vectors(X, "X")
         if len(vectors) == 0:
             raise ValueError("X must have at least 1 row to train on, got 0")
         self._check_norms(vectors, "X")
         self.check_width(vectors.shape[1])
-        self._fit(vectors, validation.threads(threads, parallel.available()))
+        usual = without_outliers(vectors)
+        self._fit(usual, validation.threads(threads, parallel.available()))
         self._d = vectors.shape[1]
         return self
 
@@ -207,6 +216,22 @@ class Codec(ABC):
     def __repr__(self) -> str:
         shown = (f"{k}={v!r}" for k, v in self.params.items() if k != "kind")
         return f"{type(self).__name__}({', '.join(shown)})"
+
+
+def without_outliers(X: Floats) -> Floats:
+    """Return the rows that tell what is usual: ``X`` itself if all do.
+
+    With 50 of 50,000 sentence embeddings times 1,000, recall@10 of 8-bit codes with
+    ``refine`` was 0.13 instead of 0.98: one step of the grid held all the others.
+    """
+    middle = np.median(X[:: -(-len(X) // _MIDDLE)], axis=0)
+    apart = np.concatenate(
+        [row_norms(X[at : at + _BLOCK] - middle) for at in range(0, len(X), _BLOCK)]
+    )
+    usual = np.median(apart)
+    far = apart > _FAR * usual
+    few = 0 < np.count_nonzero(far) <= len(X) // _FEW
+    return X[~far] if few and usual else X
 
 
 def pack_nibbles(low: Codes, high: Codes) -> Codes:

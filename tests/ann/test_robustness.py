@@ -5,6 +5,7 @@ import pytest
 
 import ann
 from ann import parallel
+from tests.ann import reference
 from tests.ann.data import gaussian
 
 G = gaussian(500, 8)
@@ -39,6 +40,25 @@ def test_scalar_quantization_of_tiny_and_huge_ranges(codec, scale):
     decoded = sq.decode(sq.encode(X))
     assert np.isfinite(decoded).all()
     assert np.abs(decoded - X).max() <= np.ptp(X, axis=0).max()
+
+
+@pytest.mark.parametrize("codec", [ann.SQ(8), ann.SQ(4), ann.PQ(4, nbits=4)])
+def test_a_codec_is_as_fine_as_before_beside_outliers(codec):
+    far = G.copy()
+    far[[3, 77]] *= 1000
+    found = []
+    for X in (G, far):
+        index = ann.Flat(codec=codec, refine=2).add(X)
+        truth = ann.Flat().add(X).search(G[:100] + 0.1)[0]
+        found.append(reference.recall(index.search(G[:100] + 0.1)[0], truth))
+        assert index.search(X[3], k=1)[0] == [3]
+    assert found[1] > found[0] - 0.02
+
+
+def test_what_many_rows_have_is_no_outlier():
+    X = np.concatenate([np.zeros((300, 8), np.float32), G[:3]])
+    sq = ann.SQ(8).train(X)  # the others are all there is to tell apart
+    assert np.abs(sq.decode(sq.encode(X)) - X).max() <= np.ptp(X) / 255
 
 
 def test_parameters_may_be_numpy_numbers():
