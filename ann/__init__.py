@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from ann.monitor import Monitor
     from ann.neighbors import ANNTransformer
     from ann.presets import PRESETS
+    from ann.qg import QG
     from ann.saving import load
     from ann.storage import StorageError
     from ann.transforms import PCA, Truncate
@@ -36,6 +37,7 @@ __all__ = [
     "PCA",
     "PQ",
     "PRESETS",
+    "QG",
     "SQ",
     "ANNTransformer",
     "Flat",
@@ -55,6 +57,7 @@ _HOMES = {
     "IVF": "ann.ivf",
     "PCA": "ann.transforms",
     "PQ": "ann.codecs",
+    "QG": "ann.qg",
     "SQ": "ann.codecs",
     "Flat": "ann.flat",
     "Index": "ann.index",

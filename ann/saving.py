@@ -14,11 +14,12 @@ from ann.hnsw import HNSW
 from ann.index import Index
 from ann.ivf import IVF
 from ann.metrics import metric as metric_named
+from ann.qg import QG
 from ann.storage import StorageError
 from ann.stored import Stored
 from ann.transforms import PCA, Transform, Truncate
 
-KINDS: dict[str, type[Index]] = {"Flat": Flat, "IVF": IVF, "HNSW": HNSW}
+KINDS: dict[str, type[Index]] = {"Flat": Flat, "IVF": IVF, "HNSW": HNSW, "QG": QG}
 PARTS: dict[str, dict[str, type[Codec | Transform]]] = {
     "codec": {"PQ": PQ, "SQ": SQ},
     "transform": {"PCA": PCA, "Truncate": Truncate},
@@ -52,7 +53,7 @@ def load(
 
     Returns
     -------
-    Flat, IVF or HNSW
+    Flat, IVF, HNSW or QG
 
     Raises
     ------

@@ -396,7 +396,7 @@ def sums(level: str) -> Any:
     return _plain_sums if level == "portable" else _shuffled_sums
 
 
-_sums = sums(SIMD_LEVEL)
+block_sums = sums(SIMD_LEVEL)
 
 
 # --- the scan -------------------------------------------------------------------------
@@ -450,7 +450,7 @@ def scan_blocks(
     step, base = query[scratch], query[scratch + 1] + bias
     at = (slot // BLOCK) * rows * ROW
     for offset in range(0, count, BLOCK):
-        _sums(store.blocks, at, rows, query, query, scratch + 16)
+        block_sums(store.blocks, at, rows, query, query, scratch + 16)
         bits = _keys(
             query, scratch + 16, step, base, store.cross, first + offset,
             count - offset, keys[k - 1], query, scratch + 16 + BLOCK,

@@ -1,0 +1,368 @@
+"""Quantized neighbourhoods: 1-bit codes of a node's neighbours, seen from the node.
+
+Gou et al., "SymphonyQG", SIGMOD 2025, on the estimator of Gao & Long, "RaBitQ", SIGMOD
+2024. For a node c, its neighbour y and a random rotation, let r = y − c and s the signs
+of its components. Then s points nearly where r does, and what it misses is random:
+
+    ⟨r, v⟩ ≈ f ⟨s, v⟩   with f = ‖r‖² / ‖r‖₁, exact for v = r and unbiased for others.
+
+So all keys of c's neighbours follow from the key of c and the ⟨s, q⟩, which FastScan
+finds for 32 neighbours at once, by one table for each four components of q:
+
+    ‖q − y‖² = ‖q − c‖² + ‖r‖² − 2⟨r, q − c⟩ ≈ ‖q − c‖² + (‖r‖² + 2f⟨s, c⟩) − 2f⟨s, q⟩
+    −⟨q, y⟩ = −⟨q, c⟩ − ⟨r, q⟩ ≈ −⟨q, c⟩ − f⟨s, q⟩
+
+What is in brackets, and the factor of ⟨s, q⟩, belong to the pair of nodes. A row has
+
+=============  ========================================================================
+``4 degree``   neighbours, int32, −1 for none
+``2 degree``   what is added, bfloat16: NaN for none, which is never near
+``2 degree``   the factor, bfloat16
+``degree * D/8``  the signs, in blocks of FastScan, D being d up to a multiple of 16
+=============  ========================================================================
+
+bytes. Components are those of vectors less a centre, so that for ``l2`` neither ⟨s, c⟩
+nor ⟨s, q⟩ are large.
+"""
+
+from typing import Any, NamedTuple
+
+import numpy as np
+from llvmlite import ir
+from numba import types
+from numba.extending import intrinsic
+
+from ann.kernels import simd
+from ann.kernels._jit import kernel
+from ann.kernels.emit import I16, I32, I64, Lanes, broadcast, pointer, splat
+from ann.kernels.fastscan import BLOCK, ROW
+from ann.kernels.fastscan import block_sums as sums
+from ann.kernels.pool import NO_ID, insert
+from ann.kernels.rotation import Rotation, rotate
+from ann.kernels.stores import LINE, between, decode, fetch
+
+PER_ROW = 16  # components that a row of a block tells the signs of
+_NONE = np.uint16(0x7FC0)  # NaN in bfloat16
+_ZERO, _ONE, _TWO = np.float32(0.0), np.float32(1.0), np.float32(2.0)
+_TOP = np.float32(251.0)  # of a table's exact entries; rounding adds at most 4 halves
+_LARGEST_SUM = np.float32(2.0**15)
+
+
+class Neighborhoods(NamedTuple):
+    """Rows of all nodes; three views of the same bytes."""
+
+    rows: np.ndarray  #: (n, width) uint8
+    links: np.ndarray  #: (n, width / 4) int32
+    terms: np.ndarray  #: (n, width / 2) uint16
+    degree: int  #: a multiple of 32
+    rotation: Rotation
+    centre: np.ndarray  #: (d,) float32; zeros but for l2
+    euclidean: bool  #: whether keys are squared distances, or negated products
+
+
+class Around(NamedTuple):
+    """Working memory of one thread that makes rows."""
+
+    seen: np.ndarray  #: (n,) int32, the node that met a vector last; −1 at first
+    keys: np.ndarray  #: (>= candidates,) float32, a pool
+    ids: np.ndarray  #: (>= candidates,) int32
+    node: np.ndarray  #: (D,) float32, a node, rotated
+    apart: np.ndarray  #: (D,) float32, a neighbour's difference from it, rotated
+    vector: np.ndarray  #: (d,) float32
+
+
+def padded(d: int) -> int:
+    """Return how many components codes have."""
+    return -(-d // PER_ROW) * PER_ROW
+
+
+def width(degree: int, d: int) -> int:
+    """Return the bytes of a row."""
+    return 8 * degree + degree * padded(d) // 8
+
+
+def of_rows(
+    rows: Any, degree: int, rotation: Rotation, centre: Any, euclidean: bool
+) -> Neighborhoods:
+    """Return neighbourhoods from rows (n, width) uint8."""
+    links, terms = rows.view(np.int32), rows.view(np.uint16)
+    return Neighborhoods(rows, links, terms, degree, rotation, centre, euclidean)
+
+
+# --- who is in a row ------------------------------------------------------------------
+
+
+@kernel
+def outdated(near, base, lead, nodes, out):
+    """Find nodes whose rows do not begin with their links, or lead to the removed.
+
+    Parameters
+    ----------
+    near : Neighborhoods
+    base : (n, M0) int32        links of the graph
+    lead : (n,) uint8           0 for what has no place in the graph
+    nodes : (m,) int32
+    out : (m,) bool             overwritten
+    """
+    stride, degree = near.links.shape[1], near.degree
+    for t in range(nodes.size):
+        node, stale = np.int64(nodes[t]), False
+        for j in range(min(base.shape[1], degree)):
+            link = base[node, j]
+            if link < 0:
+                break
+            stale |= link != simd.at(near.links, node * stride + j)
+        for j in range(degree):
+            link = simd.at(near.links, node * stride + j)
+            gone = np.uint32(link) >= np.uint32(lead.size) or lead[link] == 0
+            stale |= link >= 0 and gone
+        out[t] = stale
+
+
+@kernel
+def choose(near, base, store, lead, nodes, stretch, shift, around):
+    """Write who is in the rows of ``nodes``: their links, then neighbours of these.
+
+    A row is scanned whole, so that an empty place would cost what a neighbour does. Of
+    the neighbours' neighbours, first those are taken that lie in other directions than
+    those taken before (as ``select_neighbors`` has it, but less strictly: Subramanya et
+    al., "DiskANN", NeurIPS 2019), then the nearest.
+
+    Parameters
+    ----------
+    near : Neighborhoods        rows of ``nodes`` are overwritten
+    base : (n, M0) int32
+    store : NamedTuple          of all vectors, that can compare two of them
+    lead : (n,) uint8           see ``outdated``
+    nodes : (m,) int32
+    stretch, shift : float32    key + shift is what grows by ``stretch``
+    around : Around             overwritten
+    """
+    degree, keys, ids, seen = near.degree, around.keys, around.ids, around.seen
+    for node in nodes:
+        row, taken = near.links[node], 0
+        seen[node] = node
+        for j in range(min(base.shape[1], degree)):
+            link = base[node, j]
+            if np.uint32(link) >= np.uint32(seen.size):
+                break
+            row[taken] = link
+            seen[link] = node
+            taken += 1
+        size, links = np.int64(0), taken
+        for j in range(links):
+            for t in range(base.shape[1]):
+                other = base[row[j], t]
+                if np.uint32(other) >= np.uint32(seen.size):
+                    break
+                if seen[other] != node and lead[other] != 0:
+                    seen[other] = node
+                    key = between(store, node, other)
+                    size, _ = insert(keys, ids, size, keys.size, key, other)
+        for c in range(size):
+            if taken == degree:
+                break
+            apart = keys[c] + shift
+            for t in range(taken):
+                key = between(store, ids[c], row[t]) + shift
+                if key * stretch < apart:
+                    break
+            else:
+                row[taken] = ids[c]
+                ids[c] = NO_ID
+                taken += 1
+        for c in range(size):
+            if taken == degree:
+                break
+            if ids[c] >= 0:
+                row[taken] = ids[c]
+                taken += 1
+        for j in range(taken, degree):
+            row[j] = NO_ID
+
+
+# --- what a row knows of them ---------------------------------------------------------
+
+
+@kernel
+def _rounded(value):
+    """Return a float32 as bfloat16, its upper half, rounded."""
+    bits = np.float32(value).view(np.uint32)
+    return np.uint16((bits + np.uint32(0x7FFF) + ((bits >> 16) & 1)) >> 16)
+
+
+@kernel
+def encode(near, store, nodes, around):
+    """Write codes and terms of those who are in the rows of ``nodes``.
+
+    ``store`` can tell what its vectors are; ``around`` is overwritten.
+    """
+    d, degree = near.centre.size, near.degree
+    node_at, apart, vector = around.node, around.apart, around.vector
+    codes = 8 * degree
+    for j in range(d, apart.size):
+        node_at[j] = apart[j] = _ZERO
+    for node in nodes:
+        links, terms, row = near.links[node], near.terms[node], near.rows[node]
+        for j in range(codes, row.size):
+            row[j] = 0
+        decode(store, node, vector)
+        for t in range(d):
+            node_at[t] = vector[t] - near.centre[t]
+        rotate(near.rotation, node_at[:d])
+        for j in range(degree):
+            if links[j] < 0:
+                terms[2 * degree + j], terms[3 * degree + j] = _NONE, _NONE
+                continue
+            decode(store, links[j], apart)
+            for t in range(d):
+                apart[t] -= vector[t]
+            rotate(near.rotation, apart[:d])
+            at = codes + (j // BLOCK) * (BLOCK * apart.size // 8) + 4 * (j % 16)
+            square, length, along = _put_signs(
+                apart, node_at, row, at, 4 * ((j % BLOCK) // 16)
+            )
+            factor = square / length if length > _ZERO else _ZERO
+            added = _ZERO
+            if near.euclidean:
+                factor *= _TWO
+                added = square + factor * along
+            terms[2 * degree + j] = _rounded(added)
+            terms[3 * degree + j] = _rounded(-factor)
+
+
+@kernel
+def _put_signs(apart, node, row, at, shift):
+    """Write the signs of ``apart``; return its norms ‖·‖², ‖·‖₁, and ⟨signs, node⟩."""
+    square = length = along = _ZERO
+    for group in range(apart.size // 4):
+        bits = np.uint8(0)
+        for t in range(4):
+            r, c = apart[4 * group + t], node[4 * group + t]
+            square += r * r
+            length += abs(r)
+            if r > _ZERO:
+                along += c
+                bits |= np.uint8(1 << t)
+            else:
+                along -= c
+        row[at + (group // 4) * ROW + group % 4] |= np.uint8(bits << shift)
+    return square, length, along
+
+
+# --- a query --------------------------------------------------------------------------
+
+
+@kernel
+def begin_tables(near, q, rotated, tables):
+    """Write the tables of ⟨signs, q⟩, of 16 bytes for each four components.
+
+    Components are rounded to whole numbers of one step for all, so that entries are
+    sums without further rounding.
+
+    Parameters
+    ----------
+    near : Neighborhoods
+    q : (d,) float32
+    rotated : (D,) float32      overwritten
+    tables : (4 D,) uint8       overwritten
+
+    Returns
+    -------
+    base, step : float32        ⟨signs, q⟩ ≈ base + step * sum of entries
+    """
+    d, groups = q.size, rotated.size // 4
+    for t in range(d):
+        rotated[t] = q[t] - near.centre[t]
+    rotate(near.rotation, rotated[:d])
+    for t in range(d, rotated.size):
+        rotated[t] = _ZERO
+    widest = all_of_it = total = _ZERO
+    for g in range(groups):
+        size = _ZERO
+        for t in range(4):
+            size += abs(rotated[4 * g + t])
+            total += rotated[4 * g + t]
+        widest = max(widest, size)
+        all_of_it += size
+    step = _TWO * max(widest / _TOP, all_of_it / _LARGEST_SUM)
+    inverse = _TWO / step if step > np.float32(1e-30) else _ZERO
+    lowest = np.int64(0)
+    for g in range(groups):
+        lowest += _put_table(rotated, 4 * g, inverse, tables, 16 * g)
+    return step * np.float32(lowest) - total, step
+
+
+@kernel
+def _put_table(rotated, first, inverse, tables, at):
+    """Write sums of all subsets of four numbers, less the least of them, returned."""
+    a = np.int32(np.rint(rotated[first] * inverse))
+    b = np.int32(np.rint(rotated[first + 1] * inverse))
+    c = np.int32(np.rint(rotated[first + 2] * inverse))
+    e = np.int32(np.rint(rotated[first + 3] * inverse))
+    least = min(a, 0) + min(b, 0) + min(c, 0) + min(e, 0)
+    tables[at] = np.uint8(-least)
+    tables[at + 1] = np.uint8(a - least)
+    for t in range(2):
+        tables[at + 2 + t] = np.uint8(tables[at + t] + b)
+    for t in range(4):
+        tables[at + 4 + t] = np.uint8(tables[at + t] + c)
+    for t in range(8):
+        tables[at + 8 + t] = np.uint8(tables[at + t] + e)
+    return least
+
+
+@kernel
+def fetch_row(near, store, node):
+    """Ask for all that a step at ``node`` reads."""
+    row = np.int64(node) * near.rows.shape[1]
+    for t in range(0, near.rows.shape[1], LINE):
+        simd.prefetch(near.rows, row + t)
+    fetch(store, node)
+
+
+@kernel
+def sum_signs(near, node, tables, out):
+    """Write the sums of entries for all neighbours of ``node``: (degree,) int32."""
+    blocks = np.int64(node) * near.rows.shape[1] + 8 * near.degree
+    rows = near.centre.size + PER_ROW - 1
+    rows //= PER_ROW
+    for first in range(0, near.degree, BLOCK):
+        sums(near.rows, blocks, rows, tables, out, first)
+        blocks += rows * ROW
+
+
+@intrinsic
+def estimate16(
+    typingctx, counts, first, terms, added, factors, key, base, step, limit, out
+):
+    """Write 16 estimated keys, and return the bits of those not above a limit.
+
+    ``key + added + factor * (base + step * counts[first + i])`` to ``out[:16]``; the
+    bfloat16 are ``terms[added:]`` and ``terms[factors:]``.
+    """
+
+    def generate(context, builder, signature, args):
+        v, kinds = Lanes(builder, 16), signature.args
+        whole, half = ir.VectorType(I32, 16), ir.VectorType(I16, 16)
+
+        def widened(at):
+            where = pointer(context, builder, kinds[2], args[2], at)
+            bits = builder.load(builder.bitcast(where, half.as_pointer()), align=2)
+            bits = builder.shl(builder.zext(bits, whole), splat(I32, 16, 16))
+            return builder.bitcast(bits, v.vector)
+
+        where = pointer(context, builder, kinds[0], args[0], args[1])
+        count = builder.load(builder.bitcast(where, whole.as_pointer()), align=4)
+        key, base, step, limit = (broadcast(builder, args[p], 16) for p in range(5, 9))
+        along = v.fma(builder.sitofp(count, v.vector), step, base)
+        keys = v.fma(widened(args[4]), along, builder.fadd(key, widened(args[3])))
+        where = pointer(context, builder, kinds[9], args[9], I64(0))
+        builder.store(keys, builder.bitcast(where, v.vector.as_pointer()), align=4)
+        bits = builder.fcmp_ordered("<=", keys, limit)
+        return builder.zext(builder.bitcast(bits, I16), I32)
+
+    i64, f32 = types.int64, types.float32
+    floats = f32, f32, f32, f32
+    signature = types.uint32(counts, i64, terms, i64, i64, *floats, out)
+    return signature, generate
