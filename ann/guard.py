@@ -15,10 +15,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ann.metrics import LONGEST, UNIT, row_norms
+from ann.storage import StorageError
 
 CHECKS = ("raise", "warn", "off")
 _UNIT_ENOUGH, _ENOUGH = 10, 1000  # vectors whose norms tell what to expect
 _MOSTLY = 0.9  # share of unit vectors in a first ``add`` that was meant to be of them
+_MOST, _HIGHEST, _ROUNDING = 2**62, 1e45, 1e-9  # of what a file may tell
 _LONGER = 10.0  # a norm of more than so many times the longest is strange
 
 
@@ -68,8 +70,22 @@ class Norms:
 
     @classmethod
     def restored(cls, saved: NDArray[np.float64]) -> "Norms":
-        """Return what ``saved`` returned."""
+        """Return what ``saved`` returned.
+
+        Raises
+        ------
+        StorageError
+            No vectors have such statistics.
+        """
         count, low, high, mean, variance, strange = saved.tolist()
+        counts = 1 <= count <= _MOST and 0 <= strange <= _MOST
+        slack = _ROUNDING * abs(high)
+        ordered = 0 <= low <= mean + slack and mean <= high + slack and high <= _HIGHEST
+        if not (counts and ordered and 0 <= variance <= high * high):
+            raise StorageError(
+                "norm_statistics must be count, low, high, mean, variance and strange "
+                f"of some norms, got {saved.tolist()}"
+            )
         return cls(int(count), low, high, mean, variance, int(strange))
 
     def joined(self, norms: NDArray[np.float64], strange: int) -> "Norms":

@@ -212,3 +212,15 @@ def test_what_is_expected_outlives_the_process(again, tmp_path):
     for call in (other.add, other.search):
         with pytest.raises(ValueError, match="must have norms"):
             call(not_normalised(2))
+
+
+@pytest.mark.parametrize(
+    ("place", "value"),
+    [(0, 0.0), (0, -3e50), (1, -1.0), (2, 1e60), (3, 9.0), (4, -1.0), (5, 1e300)],
+)
+def test_statistics_that_no_vectors_have_are_refused(place, value):
+    saved = ann.Flat().add(unit(100)).norms.saved()
+    assert guard.Norms.restored(saved).saved().tolist() == saved.tolist()
+    saved[place] = value
+    with pytest.raises(ann.StorageError, match="norm_statistics must be"):
+        guard.Norms.restored(saved)
