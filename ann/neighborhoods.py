@@ -13,6 +13,7 @@ from ann.memory import aligned
 from ann.stored import Stored
 
 _CHUNK = 64  # nodes
+ROOTS = 256  # a multiple of 32
 _CANDIDATES = 4  # neighbours' neighbours looked at for each place of a row
 
 Floats = NDArray[np.float32]
@@ -26,23 +27,42 @@ class Stores(NamedTuple):
     told: Any  #: one that can tell what they are
 
 
-def none(degree: int, centre: Floats, seed: int, key: str) -> Neighborhoods:
+class Near(NamedTuple):
+    """Who is near whom, and near the centre."""
+
+    nodes: Neighborhoods
+    roots: Neighborhoods  #: one row: where walks begin
+
+
+def none(degree: int, centre: Floats, seed: int, key: str) -> Near:
     """Return neighbourhoods of no nodes."""
-    rng = np.random.default_rng([seed, len(centre)])
-    rows = np.empty((0, kernels.width(degree, len(centre))), np.uint8)
-    rotation = drawn(len(centre), rng)
-    return kernels.of_rows(rows, degree, rotation, centre, key == "l2")
+    rotation = drawn(len(centre), np.random.default_rng([seed, len(centre)]))
+    nodes, roots = (
+        kernels.of_rows(
+            _empty_rows(n, of, len(centre)), of, rotation, centre, key == "l2"
+        )
+        for n, of in ((0, degree), (1, ROOTS))
+    )
+    return Near(nodes, roots)
+
+
+def _empty_rows(n: int, degree: int, d: int) -> NDArray[np.uint8]:
+    """Return rows without links, which are near to nothing."""
+    rows = aligned((n, kernels.width(degree, d)), np.uint8)
+    rows[:] = 255
+    return rows
 
 
 def informed(
-    near: Neighborhoods,
+    near: Near,
+    levels: NDArray[np.uint8],
     base: NDArray[np.int32],
     stores: Stores,
     lead: Kept,
     capacity: int,
     growth: tuple[float, float],
     threads: int,
-) -> Neighborhoods:
+) -> Near:
     """Return the neighbourhoods with those rows made anew that are out of date.
 
     Rows are written in place where there is room. Searches may go on meanwhile: a row
@@ -51,7 +71,8 @@ def informed(
 
     Parameters
     ----------
-    near : Neighborhoods
+    near : Near
+    levels : (>= n,) uint8      highest layers: those of the highest are the roots
     base : (>= n, M0) int32     links of the graph
     stores : Stores
     lead : (n,) bool            what has a place in the graph
@@ -59,37 +80,53 @@ def informed(
     growth : float, float       ``stretch`` and ``shift`` of ``kernels.choose``
     threads : int
     """
-    near = _with_room(near, capacity)
+    rows, roots = _with_room(near.nodes, capacity), near.roots
     nodes = np.flatnonzero(lead).astype(np.int32)
     leading, stale = lead.view(np.uint8), np.empty(len(nodes), np.bool_)
 
     def look(ranges: parallel.Ranges) -> None:
         for a, b in ranges:
-            kernels.outdated(near, base, leading, nodes[a:b], stale[a:b])
+            kernels.outdated(rows, base, leading, nodes[a:b], stale[a:b])
 
     parallel.run(look, len(nodes), 16 * _CHUNK, threads)
+    roots = _rooted(roots, nodes, levels, stores)
     nodes = nodes[stale]
     stretch, shift = np.float32(growth[0]), np.float32(growth[1])
 
     def write(ranges: parallel.Ranges) -> None:
-        around = _around(near, len(lead))
+        around = _around(rows, len(lead))
         for a, b in ranges:
             kernels.choose(
-                near, base, stores.compared, leading, nodes[a:b], stretch, shift, around
+                rows, base, stores.compared, leading, nodes[a:b], stretch, shift, around
             )
-            kernels.encode(near, stores.told, nodes[a:b], around)
+            kernels.encode(rows, stores.told, nodes[a:b], around)
 
     parallel.run(write, len(nodes), _CHUNK, threads)
-    return near
+    return Near(rows, roots)
+
+
+def _rooted(
+    roots: Neighborhoods,
+    nodes: NDArray[np.int32],
+    levels: NDArray[np.uint8],
+    stores: Stores,
+) -> Neighborhoods:
+    """Return the roots that a graph with these nodes has, in a row of its own."""
+    d = len(roots.centre)
+    rows = _empty_rows(1, ROOTS, d)
+    roots = kernels.of_rows(rows, ROOTS, roots.rotation, roots.centre, roots.euclidean)
+    highest = np.argsort(-levels[nodes].astype(np.int64), kind="stable")[:ROOTS]
+    roots.links[0, : len(highest)] = nodes[highest]
+    kernels.encode_roots(roots, stores.told, _around(roots, 0))
+    return roots
 
 
 def _with_room(near: Neighborhoods, capacity: int) -> Neighborhoods:
     n = len(near.rows)
     if n == capacity:
         return near
-    rows = aligned((capacity, near.rows.shape[1]), np.uint8)
+    rows = _empty_rows(capacity, near.degree, len(near.centre))
     rows[:n] = near.rows[:capacity]
-    rows[n:] = 255  # no links, nothing near
     return kernels.of_rows(
         rows, near.degree, near.rotation, near.centre, near.euclidean
     )
@@ -111,22 +148,29 @@ def _around(near: Neighborhoods, n: int) -> Around:
 # --- in a file ------------------------------------------------------------------------
 
 
-def saved(near: Neighborhoods, n: int) -> dict[str, NDArray[Any]]:
+def saved(near: Near, n: int) -> dict[str, NDArray[Any]]:
     """Return the arrays of the first ``n`` nodes that are kept in a file."""
     return {
-        "near_rows": near.rows[:n],
-        "near_signs": near.rotation.signs,
-        "near_centre": near.centre,
+        "near_rows": near.nodes.rows[:n],
+        "near_roots": near.roots.rows,
+        "near_signs": near.nodes.rotation.signs,
+        "near_centre": near.nodes.centre,
     }
 
 
-def restored(stored: Stored, n: int, degree: int, d: int, key: str) -> Neighborhoods:
+def restored(stored: Stored, n: int, degree: int, d: int, key: str) -> Near:
     """Return the neighbourhoods of a file.
 
     Rows need not be looked at: where they lead out of the arrays a search does not go,
     and what they tell of neighbours are estimates.
     """
-    rows = stored.array("near_rows", np.uint8, (n, kernels.width(degree, d)))
     signs = stored.finite("near_signs", (4, d))
     centre = stored.finite("near_centre", (d,))
-    return kernels.of_rows(rows, degree, Rotation(signs), centre, key == "l2")
+    nodes, roots = (
+        kernels.of_rows(
+            stored.array(name, np.uint8, (count, kernels.width(of, d))),
+            of, Rotation(signs), centre, key == "l2",
+        )
+        for name, count, of in (("near_rows", n, degree), ("near_roots", 1, ROOTS))
+    )  # fmt: skip
+    return Near(nodes, roots)

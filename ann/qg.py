@@ -126,17 +126,17 @@ class QG(HNSW):
     def _arrays(self) -> list[NDArray[Any]]:
         arrays = super()._arrays()
         if self._held is not None:
-            near = self._held.near
-            arrays += [near.rows, near.rotation.signs, near.centre]
+            near, roots = self._held.near
+            arrays += [near.rows, near.rotation.signs, near.centre, roots.rows]
         return arrays
 
     def _structure(self, held: Nodes, n: int, originals: Any) -> Any:
-        return QuantizedWalk(*super()._structure(held, n, originals), held.near)
+        return QuantizedWalk(*super()._structure(held, n, originals), *held.near)
 
     def _filtered(
         self, state: State, selected: Filter, effort: Effort, nq: int
     ) -> tuple[State, Effort]:
-        *walk, _ = state.structure
+        *walk, _, _ = state.structure
         plain = state.among(selected, Walk(*walk))
         return super()._filtered(plain, selected, effort, nq)
 
@@ -149,7 +149,7 @@ class QG(HNSW):
             walk=own,
             rotated=aligned((d,), np.float32),
             tables=aligned((4 * d,), np.uint8),
-            sums=aligned((self._degree,), np.int32),
+            sums=aligned((BLOCK,), np.int32),
             estimates=aligned((16,), np.float32),
         )
 
@@ -176,7 +176,7 @@ class QG(HNSW):
         stored = self._codec.store(held.packed, self._metric.key)
         lead = self._lead(names, held.same)
         near = neighborhoods.informed(
-            near, held.graph.base, Stores(store, stored), lead, capacity,
+            near, held.levels, held.graph.base, Stores(store, stored), lead, capacity,
             self._relaxed(), threads,
         )  # fmt: skip
         return held._replace(near=near)

@@ -34,7 +34,19 @@ from numba.extending import intrinsic
 
 from ann.kernels import simd
 from ann.kernels._jit import kernel
-from ann.kernels.emit import I16, I32, I64, Lanes, broadcast, pointer, splat
+from ann.kernels.emit import (
+    I1,
+    I8,
+    I16,
+    I32,
+    I64,
+    Lanes,
+    broadcast,
+    call,
+    loop,
+    pointer,
+    splat,
+)
 from ann.kernels.fastscan import BLOCK, ROW
 from ann.kernels.fastscan import block_sums as sums
 from ann.kernels.pool import NO_ID, insert
@@ -44,8 +56,8 @@ from ann.kernels.stores import LINE, between, decode, fetch
 PER_ROW = 16  # components that a row of a block tells the signs of
 _NONE = np.uint16(0x7FC0)  # NaN in bfloat16
 _ZERO, _ONE, _TWO = np.float32(0.0), np.float32(1.0), np.float32(2.0)
-_TOP = np.float32(251.0)  # of a table's exact entries; rounding adds at most 4 halves
-_LARGEST_SUM = np.float32(2.0**15)
+_TOP = 63.0  # of a rounded component: an entry, the sum of four, fits into 8 bits …
+_LARGEST_SUM = 2.0**15  # … and a sum of entries into 16
 
 
 class Neighborhoods(NamedTuple):
@@ -197,38 +209,51 @@ def encode(near, store, nodes, around):
 
     ``store`` can tell what its vectors are; ``around`` is overwritten.
     """
+    for node in nodes:
+        decode(store, node, around.vector)
+        _encode_row(near, store, node, around)
+
+
+@kernel
+def encode_roots(roots, store, around):
+    """``encode`` for the one row of ``roots``, who are seen from the centre."""
+    for t in range(roots.centre.size):
+        around.vector[t] = roots.centre[t]
+    _encode_row(roots, store, 0, around)
+
+
+@kernel
+def _encode_row(near, store, node, around):
     d, degree = near.centre.size, near.degree
     node_at, apart, vector = around.node, around.apart, around.vector
-    codes = 8 * degree
-    for j in range(d, apart.size):
-        node_at[j] = apart[j] = _ZERO
-    for node in nodes:
-        links, terms, row = near.links[node], near.terms[node], near.rows[node]
-        for j in range(codes, row.size):
-            row[j] = 0
-        decode(store, node, vector)
+    links, terms, row = near.links[node], near.terms[node], near.rows[node]
+    codes, wide = 8 * degree, apart.size
+    for j in range(codes, row.size):
+        row[j] = 0
+    for t in range(d):
+        node_at[t] = vector[t] - near.centre[t]
+    rotate(near.rotation, node_at[:d])
+    for t in range(d, wide):
+        node_at[t] = apart[t] = _ZERO
+    for j in range(degree):
+        if links[j] < 0:
+            terms[2 * degree + j], terms[3 * degree + j] = _NONE, _NONE
+            continue
+        decode(store, links[j], apart)
         for t in range(d):
-            node_at[t] = vector[t] - near.centre[t]
-        rotate(near.rotation, node_at[:d])
-        for j in range(degree):
-            if links[j] < 0:
-                terms[2 * degree + j], terms[3 * degree + j] = _NONE, _NONE
-                continue
-            decode(store, links[j], apart)
-            for t in range(d):
-                apart[t] -= vector[t]
-            rotate(near.rotation, apart[:d])
-            at = codes + (j // BLOCK) * (BLOCK * apart.size // 8) + 4 * (j % 16)
-            square, length, along = _put_signs(
-                apart, node_at, row, at, 4 * ((j % BLOCK) // 16)
-            )
-            factor = square / length if length > _ZERO else _ZERO
-            added = _ZERO
-            if near.euclidean:
-                factor *= _TWO
-                added = square + factor * along
-            terms[2 * degree + j] = _rounded(added)
-            terms[3 * degree + j] = _rounded(-factor)
+            apart[t] -= vector[t]
+        rotate(near.rotation, apart[:d])
+        at = codes + (j // BLOCK) * (BLOCK * wide // 8) + 4 * (j % 16)
+        square, length, along = _put_signs(
+            apart, node_at, row, at, 4 * ((j % BLOCK) // 16)
+        )
+        factor = square / length if length > _ZERO else _ZERO
+        added = _ZERO
+        if near.euclidean:
+            factor *= _TWO
+            added = square + factor * along
+        terms[2 * degree + j] = _rounded(added)
+        terms[3 * degree + j] = _rounded(-factor)
 
 
 @kernel
@@ -257,8 +282,8 @@ def _put_signs(apart, node, row, at, shift):
 def begin_tables(near, q, rotated, tables):
     """Write the tables of ⟨signs, q⟩, of 16 bytes for each four components.
 
-    Components are rounded to whole numbers of one step for all, so that entries are
-    sums without further rounding.
+    Components are rounded to whole numbers of one step for all, so that entries, sums
+    of four, need no rounding of their own.
 
     Parameters
     ----------
@@ -271,45 +296,79 @@ def begin_tables(near, q, rotated, tables):
     -------
     base, step : float32        ⟨signs, q⟩ ≈ base + step * sum of entries
     """
-    d, groups = q.size, rotated.size // 4
+    d, wide = q.size, rotated.size
     for t in range(d):
         rotated[t] = q[t] - near.centre[t]
     rotate(near.rotation, rotated[:d])
-    for t in range(d, rotated.size):
+    for t in range(d, wide):
         rotated[t] = _ZERO
-    widest = all_of_it = total = _ZERO
-    for g in range(groups):
-        size = _ZERO
-        for t in range(4):
-            size += abs(rotated[4 * g + t])
-            total += rotated[4 * g + t]
-        widest = max(widest, size)
-        all_of_it += size
-    step = _TWO * max(widest / _TOP, all_of_it / _LARGEST_SUM)
-    inverse = _TWO / step if step > np.float32(1e-30) else _ZERO
-    lowest = np.int64(0)
-    for g in range(groups):
-        lowest += _put_table(rotated, 4 * g, inverse, tables, 16 * g)
-    return step * np.float32(lowest) - total, step
+    low, high = simd.ends(rotated, 0, wide)
+    largest = max(-low, high)
+    half = largest * max(np.float32(1.0 / _TOP), np.float32(wide / _LARGEST_SUM))
+    inverse = _ONE / half if half > np.float32(1e-30) else _ZERO
+    total, lowest = _write_tables(rotated, wide, inverse, tables)
+    return -half * np.float32(total + 2 * lowest), _TWO * half
+
+
+@intrinsic
+def _write_tables(typingctx, rotated, count, inverse, tables):
+    """Write 16 sums of subsets for each four of ``count`` numbers, less the least sum.
+
+    Numbers are ``round(rotated * inverse)``, which must be within ±63. Returns their
+    sum, and the sum of what those below 0 lack.
+    """
+
+    def generate(context, builder, signature, args):
+        v, kinds = Lanes(builder, 16), signature.args
+        whole, small = ir.VectorType(I32, 16), ir.VectorType(I8, 16)
+        source = pointer(context, builder, kinds[0], args[0], I64(0))
+        target = pointer(context, builder, kinds[3], args[3], I64(0))
+        inverse, zeros = broadcast(builder, args[2], 16), ir.Constant(small, None)
+
+        def spread(bytes_, which):
+            """Return component ``which`` of each four, 16 times."""
+            lanes = [4 * (lane // 16) + which for lane in range(ROW)]
+            lanes = ir.Constant(ir.VectorType(I32, ROW), lanes)
+            return builder.shuffle_vector(bytes_, bytes_, lanes)
+
+        def write(i, sums):
+            values = builder.fmul(v.load(source, i), inverse)
+            values = call(builder, "llvm.rint.v16f32", v.vector, [values])
+            values = builder.fptosi(values, whole)
+            numbers = builder.trunc(values, small)
+            negative = builder.icmp_signed("<", numbers, zeros)
+            least = builder.select(negative, builder.neg(numbers), zeros)
+            above = builder.select(negative, zeros, numbers)
+            entries = None
+            for which in range(4):
+                taken = [lane >> which & 1 for lane in range(16)] * 4
+                taken = ir.Constant(ir.VectorType(I1, ROW), taken)
+                part = builder.select(taken, spread(above, which), spread(least, which))
+                entries = part if entries is None else builder.add(entries, part)
+            where = builder.gep(target, [builder.mul(i, I64(4))])
+            where = builder.bitcast(where, entries.type.as_pointer())
+            builder.store(entries, where, align=1)
+            lacking = builder.zext(least, whole)
+            return [builder.add(sums[0], values), builder.add(sums[1], lacking)]
+
+        sums = loop(builder, I64(0), args[1], 16, [splat(I32, 16, 0)] * 2, write)
+        totals = [
+            builder.sext(call(builder, "llvm.vector.reduce.add.v16i32", I32, [a]), I64)
+            for a in sums
+        ]
+        return context.make_tuple(builder, signature.return_type, totals)
+
+    i64 = types.int64
+    returned = types.UniTuple(i64, 2)
+    return returned(rotated, i64, types.float32, tables), generate
 
 
 @kernel
-def _put_table(rotated, first, inverse, tables, at):
-    """Write sums of all subsets of four numbers, less the least of them, returned."""
-    a = np.int32(np.rint(rotated[first] * inverse))
-    b = np.int32(np.rint(rotated[first + 1] * inverse))
-    c = np.int32(np.rint(rotated[first + 2] * inverse))
-    e = np.int32(np.rint(rotated[first + 3] * inverse))
-    least = min(a, 0) + min(b, 0) + min(c, 0) + min(e, 0)
-    tables[at] = np.uint8(-least)
-    tables[at + 1] = np.uint8(a - least)
-    for t in range(2):
-        tables[at + 2 + t] = np.uint8(tables[at + t] + b)
-    for t in range(4):
-        tables[at + 4 + t] = np.uint8(tables[at + t] + c)
-    for t in range(8):
-        tables[at + 8 + t] = np.uint8(tables[at + t] + e)
-    return least
+def key_of_centre(near, rotated):
+    """Return the key of the centre for a query that ``begin_tables`` has rotated."""
+    if near.euclidean:
+        return simd.dot(rotated, 0, rotated, 0, rotated.size)
+    return _ZERO
 
 
 @kernel
@@ -322,14 +381,11 @@ def fetch_row(near, store, node):
 
 
 @kernel
-def sum_signs(near, node, tables, out):
-    """Write the sums of entries for all neighbours of ``node``: (degree,) int32."""
-    blocks = np.int64(node) * near.rows.shape[1] + 8 * near.degree
-    rows = near.centre.size + PER_ROW - 1
-    rows //= PER_ROW
-    for first in range(0, near.degree, BLOCK):
-        sums(near.rows, blocks, rows, tables, out, first)
-        blocks += rows * ROW
+def sum_signs(near, node, block, tables, out):
+    """Write the sums of entries for 32 neighbours of ``node``: (32,) int32."""
+    rows = (near.centre.size + PER_ROW - 1) // PER_ROW
+    at = np.int64(node) * near.rows.shape[1] + 8 * near.degree + block * rows * ROW
+    sums(near.rows, at, rows, tables, out, 0)
 
 
 @intrinsic
