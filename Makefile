@@ -37,6 +37,9 @@ peers: .venv/ready ## the other libraries to compare with
 speed-%: peers ## a speed study beside the peers: speed-wordnet, speed-patches, speed-synthetic
 	$(BIN)/ann run experiments/configs/$@.toml
 
+front-%: peers ## quantized graphs beside SymphonyQG and hnswlib: front-wordnet, …
+	$(BIN)/ann run experiments/configs/$@.toml
+
 ablation: .venv/ready ## what each trick pays
 	$(BIN)/ann ablation experiments/configs/ablation-wordnet.toml
 

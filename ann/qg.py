@@ -16,7 +16,7 @@ from ann.hnsw import HNSW, Effort
 from ann.kernels.fastscan import BLOCK
 from ann.kernels.graph import Walk
 from ann.kernels.neighborhood import padded
-from ann.kernels.quantized import QuantizedScratch, QuantizedWalk
+from ann.kernels.quantized import QuantizedScratch, QuantizedWalk, places
 from ann.memory import aligned
 from ann.names import Names
 from ann.neighborhoods import Stores
@@ -149,6 +149,7 @@ class QG(HNSW):
             walk=own,
             rotated=aligned((d,), np.float32),
             tables=aligned((4 * d,), np.uint8),
+            met=aligned((places(effort[0]),), np.int32),
             sums=aligned((BLOCK,), np.int32),
             estimates=aligned((16,), np.float32),
         )

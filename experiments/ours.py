@@ -151,3 +151,16 @@ class HNSW(_Ours):
         ef_search: int | None = Field(None, ge=1)
         epsilon: float | None = Field(None, ge=0)
         taper: bool | None = None
+
+
+class QG(HNSW):
+    """A graph whose nodes hold 1-bit codes of their neighbours."""
+
+    kind = "QG"
+    name = "ann-qg"
+    metrics = ("l2", "ip", "cosine")
+
+    @classmethod
+    def family(cls, build: Storage) -> str:
+        """Return the family of quantized graphs."""
+        return "Graph"

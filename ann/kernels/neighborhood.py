@@ -33,7 +33,7 @@ from numba import types
 from numba.extending import intrinsic
 
 from ann.kernels import simd
-from ann.kernels._jit import kernel
+from ann.kernels._jit import kernel, reduction
 from ann.kernels.emit import (
     I1,
     I8,
@@ -244,9 +244,8 @@ def _encode_row(near, store, node, around):
             apart[t] -= vector[t]
         rotate(near.rotation, apart[:d])
         at = codes + (j // BLOCK) * (BLOCK * wide // 8) + 4 * (j % 16)
-        square, length, along = _put_signs(
-            apart, node_at, row, at, 4 * ((j % BLOCK) // 16)
-        )
+        _put_signs(apart, row, at, 4 * ((j % BLOCK) // 16))
+        square, length, along = _measure(apart, node_at, wide)
         factor = square / length if length > _ZERO else _ZERO
         added = _ZERO
         if near.euclidean:
@@ -256,23 +255,26 @@ def _encode_row(near, store, node, around):
         terms[3 * degree + j] = _rounded(-factor)
 
 
-@kernel
-def _put_signs(apart, node, row, at, shift):
-    """Write the signs of ``apart``; return its norms ‖·‖², ‖·‖₁, and ⟨signs, node⟩."""
+@reduction
+def _measure(apart, node, wide):
+    """Return ‖apart‖², ‖apart‖₁ and ⟨signs of apart, node⟩."""
     square = length = along = _ZERO
-    for group in range(apart.size // 4):
-        bits = np.uint8(0)
-        for t in range(4):
-            r, c = apart[4 * group + t], node[4 * group + t]
-            square += r * r
-            length += abs(r)
-            if r > _ZERO:
-                along += c
-                bits |= np.uint8(1 << t)
-            else:
-                along -= c
-        row[at + (group // 4) * ROW + group % 4] |= np.uint8(bits << shift)
+    for t in range(wide):
+        r, c = simd.at(apart, t), simd.at(node, t)
+        square += r * r
+        length += abs(r)
+        along += c if r > _ZERO else -c
     return square, length, along
+
+
+@kernel
+def _put_signs(apart, row, at, shift):
+    """Write the signs of ``apart``: four in a byte, shifted, four bytes in 64."""
+    for first in range(0, apart.size, PER_ROW):
+        bits = ~simd.not_above16(apart, first, PER_ROW, _ZERO)
+        for group in range(4):
+            row[at + group] |= np.uint8((bits >> (4 * group) & 15) << shift)
+        at += ROW
 
 
 # --- a query --------------------------------------------------------------------------

@@ -60,3 +60,13 @@ def test_memory_is_what_the_formula_says(structure, options, formula, name, metr
     if name == "SQ8":
         refined = structure(metric, codec=CODECS[name](), refine=2, **options).add(X)
         assert refined.nbytes == index.nbytes + X.nbytes
+
+
+@pytest.mark.parametrize("metric", ["l2", "cosine"])
+def test_rows_of_neighbours_are_what_the_formula_says(metric):
+    options = {"ef_construction": 20, "codec": ann.SQ(8)}
+    plain, index = ann.HNSW(metric, **options).add(X), ann.QG(metric, **options).add(X)
+    degree, roots = 32, 256
+    once = roots * (8 + 2 * math.ceil(D / 16)) + 5 * 4 * D  # signs, centre
+    rows = N * degree * (8 + 2 * math.ceil(D / 16))
+    assert index.nbytes == plain.nbytes + rows + once

@@ -5,6 +5,7 @@ import pytest
 
 from ann import neighborhoods
 from ann.kernels import neighborhood as kernels
+from ann.kernels._jit import kernel
 from ann.kernels.fastscan import unpack_blocks
 from ann.kernels.rotation import rotate
 from ann.kernels.stores import ROWS
@@ -28,14 +29,23 @@ def nearest_links():
 BASE = nearest_links()
 
 
-def told(key, lead=None, threads=1, capacity=N):
+LEVELS = np.zeros(N, np.uint8)
+LEVELS[[4, 9, 200]] = 2
+
+
+def told(key, threads=1, capacity=N):
+    return both(key, threads, capacity).nodes
+
+
+def both(key, threads=1, capacity=N):
     centre = X.mean(axis=0) if key == "l2" else np.zeros(D, np.float32)
     store = ROWS[key](X)
     return neighborhoods.informed(
         neighborhoods.none(32, centre, 0, key),
+        LEVELS,
         BASE,
         Stores(store, store),
-        np.ones(N, bool) if lead is None else lead,
+        np.ones(N, bool),
         capacity,
         (1.44, 0.0) if key == "l2" else (1.0, 0.0),
         threads,
@@ -68,7 +78,7 @@ def estimates(near, q, node, key):
     rotated, tables = np.empty(wide, np.float32), np.empty(4 * wide, np.uint8)
     sums, out = np.empty(32, np.int32), np.empty(32, np.float32)
     base, step = kernels.begin_tables(near, q, rotated, tables)
-    kernels.sum_signs(near, node, tables, sums)
+    kernels.sum_signs(near, node, 0, tables, sums)
     at, degree = node * near.terms.shape[1] + 2 * near.degree, near.degree
     for first in (0, 16):
         _estimate(
@@ -76,9 +86,6 @@ def estimates(near, q, node, key):
             out[first:],
         )  # fmt: skip
     return out
-
-
-from ann.kernels._jit import kernel  # noqa: E402
 
 
 @kernel
@@ -155,7 +162,8 @@ def test_an_empty_place_is_never_near():
 
 
 def test_rows_that_are_up_to_date_stay_and_others_are_made_anew():
-    near = told("l2", capacity=N + 10)
+    given = both("l2", capacity=N + 10)
+    near = given.nodes
     assert (near.links[N:, :32] == -1).all()
     before, lead = near.rows.copy(), np.ones(N, bool)
     lead[[5, 50]] = False
@@ -163,15 +171,32 @@ def test_rows_that_are_up_to_date_stay_and_others_are_made_anew():
     base = BASE.copy()
     base[7] = base[8]
     again = neighborhoods.informed(
-        near, base, Stores(store, store), lead, N + 10, (1.44, 0.0), 2
+        given, LEVELS, base, Stores(store, store), lead, N + 10, (1.44, 0.0), 2
     )
-    assert again.rows is near.rows
+    assert again.nodes.rows is near.rows
     led = (before.view(np.int32)[:N, :32, None] == [5, 50]).any(axis=(1, 2))
     changed = (near.rows != before).any(axis=1)[:N]
     assert changed[7]
     linked = (base[:, :, None] == [5, 50]).any(axis=(1, 2))
     assert changed[led & lead & ~linked].all()
     assert not changed[~led & (np.arange(N) != 7)].any()
+
+
+@pytest.mark.parametrize("key", ["l2", "dot"])
+def test_roots_are_those_of_the_highest_layers_seen_from_the_centre(key):
+    roots = both(key).roots
+    links = roots.links[0, : roots.degree]
+    assert set(links[:3]) == {4, 9, 200}
+    assert len(np.unique(links)) == roots.degree == neighborhoods.ROOTS
+    q, wide = Q[3], kernels.padded(D)
+    rotated, tables = np.empty(wide, np.float32), np.empty(4 * wide, np.uint8)
+    kernels.begin_tables(roots, q, rotated, tables)
+    square = ((q - roots.centre) ** 2).sum() if key == "l2" else 0.0
+    first = kernels.key_of_centre(roots, rotated)
+    assert first == pytest.approx(square, rel=1e-5)
+    found = estimates(roots, q, 0, np.float32(first))
+    true = reference.keys(key, q[None], X[links[:32]])[0]
+    assert np.corrcoef(found, true)[0, 1] > 0.7
 
 
 def test_threads_change_nothing():

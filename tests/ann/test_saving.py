@@ -35,7 +35,12 @@ KINDS = {
     "HNSW narrow SQ8": lambda m: ann.HNSW(
         m, M=5, transform=narrow(m), codec=ann.SQ(8), refine=2
     ),
+    "QG SQ8": lambda m: ann.QG(but_l1(m), M=5, codec=ann.SQ(8), refine=2),
 }
+
+
+def but_l1(metric):
+    return "l2" if metric == "l1" else metric
 
 
 def narrow(metric):
