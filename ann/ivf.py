@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ann import exact, filters, parallel, shadows, traces, validation
-from ann.codecs import PQ, Codec, Float32
+from ann.codecs import Codec, Float32
 from ann.filters import Filter
 from ann.index import Index, Kept, Progress
 from ann.kernels import scan
@@ -55,7 +55,7 @@ class Cells(NamedTuple):
     offsets: NDArray[np.int64]  #: (nlist + 1,), where lists begin among …
     row_ids: NDArray[np.int32]  #: (n,), … positions in order of arrival,
     packed: NDArray[Any]  #: the codec's stored form in list order,
-    cross: Floats  #: and what ResidualL2 adds
+    cross: Floats  #: and what residuals have beside it
     coarse: Any = None  #: store of the centroids …
     store: Any = None  #: … and of the vectors, with their shadows
 
@@ -130,9 +130,8 @@ class IVF(Index):
         self._nlist = None if nlist is None else validation.integer(nlist, "nlist", 1)
         self._seed = validation.integer(seed, "seed", 0)
         self._residual = (
-            isinstance(self._codec, PQ)
+            self._codec.codes_residuals(self._metric)
             and not self._codec.is_trained  # on vectors, not on their residuals
-            and self._metric.name != "l1"
         )
 
     @property
@@ -192,7 +191,8 @@ class IVF(Index):
             packed=stored.array("packed", one.dtype, (blocks, *one.shape[1:])),
             cross=_NOTHING,
         )
-        rows = n if self._mean(cells) is not None else 0
+        beside = self._residual and self._codec.has_cross(self._metric.key)
+        rows = n if beside else 0
         cells = cells._replace(cross=stored.array("cross", np.float32, (rows,)))
         return self._stored(cells, parallel.available(), stored)
 
@@ -466,8 +466,10 @@ class IVF(Index):
         centre = cells.centroids.mean(axis=0, keepdims=True)
         numbers = np.arange(len(sizes))
         coarse = shadows.store(key, cells.centroids, numbers, centre, threads)
-        if isinstance(codec, PQ) and self._mean(cells) is not None:
-            store = codec.residual_store(cells.packed, cells.cross)
+        if self._residual:
+            store = codec.residual_store(
+                cells.packed, cells.cross, cells.centroids, key
+            )
         elif isinstance(codec, Float32):
             slots = self._slots(cells)
             if stored is not None:
@@ -495,9 +497,7 @@ class IVF(Index):
             progress(0, len(X))
         labels = self._assign(cells, X, threads)
         if self._residual:
-            own = cells.centroids[labels]
-            codes = self._codes(X - own, threads)
-            cross = self._crosses(cells, codes, own, threads)
+            codes, cross = self._residual_codes(cells, labels, X, threads)
         else:
             codes, cross = self._codes(X, threads), _NOTHING
         cells = self._merge(cells, labels, self._codec.pack(codes), cross)
@@ -505,17 +505,19 @@ class IVF(Index):
         progress(len(X), len(X))
         return cells
 
-    def _crosses(
-        self, cells: Cells, codes: NDArray[np.uint8], own: Floats, threads: int
-    ) -> Floats:
-        """Return ‖r̂‖² + 2⟨c, r̂⟩ of codes and their centroids (see ``ResidualL2``)."""
-        mean = self._mean(cells)
-        if mean is None:
-            return _NOTHING
-        residual = self._codec.decode(codes, threads=threads)
-        both = residual + 2 * (own - mean)
-        cross: Floats = np.einsum("ij,ij->i", residual, both)
-        return cross
+    def _residual_codes(
+        self, cells: Cells, labels: NDArray[np.int32], X: Floats, threads: int
+    ) -> tuple[NDArray[np.uint8], Floats]:
+        """Return codes of vectors less their centroids, and what goes beside them."""
+        codec, mean = self._codec, self._mean(cells)
+        residuals = X - cells.centroids[labels]
+        if not codec.is_trained:
+            codec.train_residuals(residuals, threads)
+        codes = codec.encode(residuals, threads=threads)
+        centroids = cells.centroids if mean is None else cells.centroids - mean
+        return codec.related(
+            codes, residuals, labels, centroids, self._metric.key, threads
+        )
 
     def _audited(self) -> Iterator[str]:
         if self._held is None:
