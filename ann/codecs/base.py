@@ -89,7 +89,7 @@ class Codec(ABC):
         """Return how many float32 a prepared query of width ``d`` takes in a scan."""
         return self.query_size(d)
 
-    # --- an IVF's residuals: vectors less their list's centroid ------------------------
+    # --- an IVF's residuals: vectors less their list's centroid -----------------------
 
     def codes_residuals(self, metric: Metric) -> bool:
         """Whether an IVF gives residuals to the codec, if it comes untrained."""

@@ -15,7 +15,8 @@ from numpy.typing import ArrayLike, NDArray
 from ann import parallel, validation
 from ann.codecs.base import Codec, Codes, Floats, Labels, Sizes
 from ann.kernels import fastscan, rabitq, rotation
-from ann.kernels.rabitq import BLOCK, EPSILON, WORD
+from ann.kernels.fastscan import BLOCK
+from ann.kernels.rabitq import EPSILON, WORD
 from ann.memory import aligned, aligned_copy
 from ann.metrics import Metric
 from ann.storage import StorageError

@@ -45,7 +45,6 @@ from ann.kernels.emit import (
     F32,
     I1,
     I8,
-    I16,
     I32,
     I64,
     Lanes,

@@ -34,7 +34,6 @@ from ann.kernels import simd
 from ann.kernels._jit import SIMD_LEVEL, kernel, reduction
 from ann.kernels.emit import (
     I8,
-    I16,
     I32,
     I64,
     Lanes,
