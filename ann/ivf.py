@@ -92,20 +92,22 @@ class IVF(Index):
     - ``l1``: k-means centroids; vectors join, and queries probe, by the Manhattan
       distance.
 
-    With ``PQ`` the codes describe ``x − centroid``, except under ``l1``, where a
-    residual's table would differ from list to list, and where the codec came trained.
+    With ``PQ`` and ``RaBitQ`` the codes describe ``x − centroid``, except where the
+    codec came trained, and with ``PQ`` under ``l1``, where a residual's table would
+    differ from list to list.
+
     Each later ``add`` copies the index once, to keep its lists contiguous.
 
     Lists of float32 rows, and the centroids, have 8-bit shadows (see
     :mod:`ann.kernels.shadow`) under all metrics but ``l1`` where d >= 64: most rows are
     rejected by them, and results are those of scoring every row. Lists of 4-bit ``PQ``
-    are scanned by FastScan (see :mod:`ann.kernels.fastscan`).
+    and of ``RaBitQ`` are scanned by FastScan (see :mod:`ann.kernels.fastscan`).
 
     Memory in bytes, for n vectors of width d: ``n * (4 d + 4)`` without a codec, and
     ``n * (16 ceil(d / 16) + 16)`` for shadows; ``n * (code + 4)`` with one, where
-    4-bit PQ fills each list up to a multiple of 32, and 4 n more for residuals under
-    ``l2``; ``nlist * (5 d + 40)`` for centroids with shadows. The first search with a
-    filter makes a table of 4 n more.
+    4-bit PQ and RaBitQ fill each list up to a multiple of 32, and 4 n more for residuals
+    of PQ under ``l2``; ``nlist * (5 d + 40)`` for centroids with shadows. The first
+    search with a filter makes a table of 4 n more.
 
     Examples
     --------

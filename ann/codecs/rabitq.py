@@ -118,11 +118,13 @@ class RaBitQ(Codec):
         Raises
         ------
         ValueError
-            Not trained, or ``q`` is not finite or of another shape, or ``codes`` are no
-            codes of this codec.
+            Not trained, or ``q`` is not finite, of another shape, or longer than 4e18,
+            or ``codes`` are no codes of this codec.
         """
         self._check_trained()
-        query = validation.vector(q, "q", self.d) - self.centre_
+        query = validation.vector(q, "q", self.d)
+        self._check_norms(query, "q")
+        query = query - self.centre_
         components, terms = self._parts(self._checked(codes))
         (turned,) = self._rotated(query)
         norms, factors = terms[:, 0], terms[:, -1]

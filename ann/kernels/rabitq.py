@@ -75,7 +75,7 @@ EPSILON = 1.9  # of the bound: in standard deviations of a random direction's co
 _PARTS = 128  # a query's component is two signed bytes: this times the first, + second
 _LARGEST = 127 * _PARTS + 63
 _TINY = np.float32(1e-30)  # a smaller step is not inverted
-_TRIED, _REFINED, _NARROWEST = 36, 8, 0.1  # steps of the grid, of the widest that fits
+_TRIED, _REFINED, _NARROWEST = 24, 24, 0.1  # steps of the grid, of the widest that fits
 # Codewords whose inner product with −q are the sums of four components, by their bits.
 _SIGNS = np.array([[-((c >> t) & 1) for c in range(16)] for t in range(4)], np.float32)
 
@@ -561,9 +561,9 @@ def _fit(x, inverse, top):
 def _best_step(x, top):
     """Return the grid's step whose point has the smallest angle with magnitudes x.
 
-    The paper walks through every step at which a component changes. Of 36 steps between
-    a tenth of the widest and the widest, and 8 about the best of these, the best comes
-    within 1e-3 of that cosine's distance from 1.
+    The paper walks through every step at which a component changes. Here it is the best
+    of 24 between a tenth of the widest and the widest, and of 25 about that: 1 − cosine
+    is 1.001 times the paper's for 384 components and 6 bits, 1.02 times for 100.
     """
     widest = np.float32(0.0)
     for j in range(x.size):
