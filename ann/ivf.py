@@ -105,9 +105,9 @@ class IVF(Index):
 
     Memory in bytes, for n vectors of width d: ``n * (4 d + 4)`` without a codec, and
     ``n * (16 ceil(d / 16) + 16)`` for shadows; ``n * (code + 4)`` with one, where
-    4-bit PQ and RaBitQ fill each list up to a multiple of 32, and 4 n more for residuals
-    of PQ under ``l2``; ``nlist * (5 d + 40)`` for centroids with shadows. The first
-    search with a filter makes a table of 4 n more.
+    4-bit PQ and RaBitQ fill each list up to a multiple of 32, and 4 n more for
+    residuals of PQ under ``l2``; ``nlist * (5 d + 40)`` for centroids with shadows. The
+    first search with a filter makes a table of 4 n more.
 
     Examples
     --------
@@ -131,10 +131,11 @@ class IVF(Index):
         super().__init__(metric, codec, refine, norm_check, transform)
         self._nlist = None if nlist is None else validation.integer(nlist, "nlist", 1)
         self._seed = validation.integer(seed, "seed", 0)
-        self._residual = (
-            self._codec.codes_residuals(self._metric)
-            and not self._codec.is_trained  # on vectors, not on their residuals
-        )
+        self._residual = self._takes_residuals()
+
+    def _takes_residuals(self) -> bool:
+        """Whether codes are of residuals; a codec that came trained knows vectors."""
+        return self._codec.codes_residuals(self._metric) and not self._codec.is_trained
 
     @property
     def nlist(self) -> int | None:
@@ -171,9 +172,19 @@ class IVF(Index):
             "packed": held.packed,
             "cross": held.cross,
         }
+        if self._codec.codes_residuals(self._metric) and not self._residual:
+            arrays["of_vectors"] = np.ones(1, np.uint8)  # codes are, not of residuals
         return {**arrays, **shadows.saved(held.store)}
 
+    def _restore(self, stored: Stored) -> None:
+        super()._restore(stored)
+        if self._held is None:
+            self._residual = self._takes_residuals()
+
     def _restored(self, stored: Stored, n: int, d: int) -> Cells:
+        if stored.has("of_vectors"):
+            stored.within("of_vectors", np.uint8, (1,), 1, 1)
+            self._residual = False
         nlist = self._nlist or 0
         centroids = stored.finite("centroids", (nlist, d))
         offsets = stored.within("offsets", np.int64, (nlist + 1,), 0, n)
