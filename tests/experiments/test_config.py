@@ -298,7 +298,9 @@ def test_the_configs_are_valid(name):
     assert plan.make(config.load(path, config.Config)).n_points > 10
 
 
-@pytest.mark.parametrize("name", ["wordnet", "speed-wordnet", "rabitq-wordnet", "churn"])
+@pytest.mark.parametrize(
+    "name", ["wordnet", "speed-wordnet", "rabitq-wordnet", "churn"]
+)
 def test_configs_of_a_file_are_valid_where_it_is(name, tmp_path, monkeypatch):
     from importlib.resources import files
 
