@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from ann._version import __version__ as __version__
 
 if TYPE_CHECKING:
-    from ann.codecs import PQ, SQ
+    from ann.codecs import PQ, SQ, RaBitQ
     from ann.diagnosis import audit
     from ann.flat import Flat
     from ann.guard import NormWarning
@@ -44,6 +44,7 @@ __all__ = [
     "Index",
     "Monitor",
     "NormWarning",
+    "RaBitQ",
     "StorageError",
     "Truncate",
     "audit",
@@ -58,6 +59,7 @@ _HOMES = {
     "PCA": "ann.transforms",
     "PQ": "ann.codecs",
     "QG": "ann.qg",
+    "RaBitQ": "ann.codecs",
     "SQ": "ann.codecs",
     "Flat": "ann.flat",
     "Index": "ann.index",

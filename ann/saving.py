@@ -8,7 +8,7 @@ import os
 from typing import Any
 
 from ann import guard, storage, validation
-from ann.codecs import PQ, SQ, Codec
+from ann.codecs import PQ, SQ, Codec, RaBitQ
 from ann.flat import Flat
 from ann.hnsw import HNSW
 from ann.index import Index
@@ -21,7 +21,7 @@ from ann.transforms import PCA, Transform, Truncate
 
 KINDS: dict[str, type[Index]] = {"Flat": Flat, "IVF": IVF, "HNSW": HNSW, "QG": QG}
 PARTS: dict[str, dict[str, type[Codec | Transform]]] = {
-    "codec": {"PQ": PQ, "SQ": SQ},
+    "codec": {"PQ": PQ, "SQ": SQ, "RaBitQ": RaBitQ},
     "transform": {"PCA": PCA, "Truncate": Truncate},
 }
 

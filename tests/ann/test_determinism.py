@@ -29,6 +29,8 @@ INDEXES = {
     "HNSW PCA": lambda: ann.HNSW(M=6, transform=ann.PCA(8), codec=ann.SQ(4), refine=2),
     "IVF OPQ": lambda: ann.IVF(nlist=9, codec=ann.PQ(m=8, nbits=4, opq=True)),
     "QG": lambda: ann.QG("cosine", M=8, ef_construction=40, codec=ann.SQ()),
+    "IVF RaBitQ": lambda: ann.IVF(nlist=9, codec=ann.RaBitQ(3)),
+    "HNSW RaBitQ": lambda: ann.HNSW("ip", M=6, codec=ann.RaBitQ(5)),
 }
 
 def fingerprint(index, threads):
@@ -69,7 +71,7 @@ def by_index(printed):
 
 def test_threads_and_processes_change_nothing():
     first = by_index(python(BUILD, "[1, 2, 4]", PYTHONHASHSEED="1"))
-    assert len(first) == 10
+    assert len(first) == 12
     assert {name for name, values in first.items() if len(values) > 1} == set()
     second = by_index(
         python(BUILD, "[3]", PYTHONHASHSEED="2", OPENBLAS_NUM_THREADS="1")
@@ -83,8 +85,9 @@ def test_threads_and_processes_change_nothing():
         lambda seed: ann.HNSW(M=4, ef_construction=20, seed=seed),
         lambda seed: ann.IVF(nlist=10, seed=seed),
         lambda seed: ann.Flat(codec=ann.PQ(m=2, nbits=4, seed=seed)),
+        lambda seed: ann.Flat(codec=ann.RaBitQ(2, seed=seed)),
     ],
-    ids=["HNSW", "IVF", "PQ"],
+    ids=["HNSW", "IVF", "PQ", "RaBitQ"],
 )
 def test_the_seed_decides(make):
     X = gaussian(400, 6)
