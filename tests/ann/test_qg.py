@@ -51,7 +51,7 @@ def test_nodes_are_scored_once_a_step_and_more_with_a_larger_pool():
 def test_rows_have_room_for_twice_m_up_to_a_multiple_of_32():
     for M, degree in ((2, 32), (16, 32), (17, 64)):
         index = ann.QG(M=M, ef_construction=20).add(X[:200])
-        near, base = index._held.near, index._held.graph.base
+        near, base = index._held.near.nodes, index._held.graph.base
         assert near.degree == degree
         linked = base[:, 0] >= 0
         assert (near.links[linked, 0] == base[linked, 0]).all()
@@ -64,7 +64,7 @@ def test_what_is_removed_is_in_no_row():
     ids, _ = index.search(Q, ef_search=100)
     assert not np.isin(ids, gone).any()
     kept = np.setdiff1d(np.arange(N), gone)
-    links = index._held.near.links[kept, :32]
+    links = index._held.near.nodes.links[kept, :32]
     assert not np.isin(links, gone).any()
     expected = ann.Flat().add(X[kept], kept).search(Q)[0]
     assert reference.recall(ids, expected) > 0.97
@@ -118,8 +118,9 @@ def test_a_trace_tells_the_steps():
     index = made().add(X)
     [trace] = index.trace(Q[0], ef_search=50)
     np.testing.assert_array_equal(trace.ids, index.search(Q[0], ef_search=50)[0])
-    assert len(trace.steps) >= 50
-    assert trace.steps[0].id == index._held.graph.entry_point
+    assert len(trace.steps) > 40
+    roots = index._held.near.roots
+    assert trace.steps[0].id in roots.links[0, : roots.degree]
 
 
 def test_what_it_cannot_do_is_refused():
