@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from ann._version import __version__ as __version__
 
 if TYPE_CHECKING:
-    from ann.codecs import PQ, SQ
+    from ann.codecs import PQ, SQ, RaBitQ
     from ann.diagnosis import audit
     from ann.flat import Flat
     from ann.guard import NormWarning
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from ann.monitor import Monitor
     from ann.neighbors import ANNTransformer
     from ann.presets import PRESETS
+    from ann.qg import QG
     from ann.saving import load
     from ann.storage import StorageError
     from ann.transforms import PCA, Truncate
@@ -36,12 +37,14 @@ __all__ = [
     "PCA",
     "PQ",
     "PRESETS",
+    "QG",
     "SQ",
     "ANNTransformer",
     "Flat",
     "Index",
     "Monitor",
     "NormWarning",
+    "RaBitQ",
     "StorageError",
     "Truncate",
     "audit",
@@ -55,6 +58,8 @@ _HOMES = {
     "IVF": "ann.ivf",
     "PCA": "ann.transforms",
     "PQ": "ann.codecs",
+    "QG": "ann.qg",
+    "RaBitQ": "ann.codecs",
     "SQ": "ann.codecs",
     "Flat": "ann.flat",
     "Index": "ann.index",

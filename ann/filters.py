@@ -22,10 +22,9 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ann import validation
-from ann.kernels.fastscan import FastScan
 from ann.kernels.filtered import LINKS_A_SCORE, THIN, FilteredLists, FilteredWalk
 from ann.kernels.graph import Walk
-from ann.kernels.listed import Listed, ListedInLists
+from ann.kernels.listed import IN_BLOCKS, Listed, ListedInLists
 from ann.kernels.scan import Everything, Lists
 from ann.kernels.selection import ascending, owners_of, places_of
 
@@ -296,7 +295,7 @@ def filtered_walk(
 
 def listed(everything: Everything, selected: Filter) -> Listed:
     """Return the structure that scores all that passes, from any store."""
-    if isinstance(everything.store, FastScan):
+    if isinstance(everything.store, IN_BLOCKS):
         everything = everything._replace(allowed=selected.allowed)
     return Listed(everything, selected.positions)
 
@@ -331,7 +330,7 @@ def listed_in_lists(lists: Lists, selected: Filter, places: Positions) -> Listed
     ``places`` (n,) int32 tells where in the lists each position is.
     """
     rows = places[selected.positions]
-    if isinstance(lists.store, FastScan):
+    if isinstance(lists.store, IN_BLOCKS):
         lists = lists._replace(allowed=selected.allowed)
     elif not lists.residual:  # one list is like another: all at once, in any order
         return ListedInLists(lists, rows, _FIRST, np.array([0, len(rows)]))

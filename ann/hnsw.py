@@ -135,8 +135,9 @@ class HNSW(Index):
     def _arrays(self) -> list[NDArray[Any]]:
         if self._held is None:
             return []
-        *arrays, graph, same = self._held
-        return [*arrays, graph.base, graph.upper, graph.upper_row, same]
+        packed, squares, levels, graph, same, _ = self._held
+        links = [graph.base, graph.upper, graph.upper_row]
+        return [packed, squares, levels, *links, same]
 
     def _saved(self) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
         manifest, arrays = super()._saved()
@@ -369,7 +370,7 @@ class HNSW(Index):
         steps, scored, size = walked.used.tolist()
         if steps > _STEPS or scored > _SCORED:  # the same walk, with room for all of it
             walked = _walk_once(state, desk, effort, _room(steps, scored))
-        scratch = desk.scratch
+        scratch = _walk_of(desk.scratch)
         return walked, scratch.ids[:size] & ID_MASK, scratch.keys[:size].copy()
 
     def _told(self, outcome: Outcome) -> WalkTrace:
@@ -470,8 +471,7 @@ class HNSW(Index):
     def _fits(self, scratch: Working, effort: Effort) -> bool:
         if isinstance(scratch, FlatScratch):
             return True
-        own = scratch.walk if isinstance(scratch, FilteredScratch) else scratch
-        return len(own.keys) >= effort[0]
+        return len(_walk_of(scratch).keys) >= effort[0]
 
     # --- building ---------------------------------------------------------------------
 
@@ -662,6 +662,12 @@ class HNSW(Index):
         uniform = 1.0 - rng.random(n)  # in (0, 1]
         drawn = -np.log(uniform) / math.log(self._M)
         return np.minimum(drawn, HIGHEST).astype(np.uint8)
+
+
+def _walk_of(scratch: Any) -> Scratch:
+    """Return the working memory of a walk, which may be a part of a larger one."""
+    walk: Scratch = getattr(scratch, "walk", scratch)
+    return walk
 
 
 def _walk_once(state: State, desk: Desk, effort: Effort, walked: Walked) -> Walked:

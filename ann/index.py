@@ -48,8 +48,9 @@ class Index(Searching):
         ``l2`` (``euclidean``), ``ip`` (``dot``, ``inner_product``), ``cosine``
         (``angular``) or ``l1`` (``manhattan``, ``cityblock``).
     codec : Codec, optional
-        How vectors are stored and scored: ``ann.SQ``, ``ann.PQ``; float32 by default.
-        The index keeps a copy; one that is trained already stays as it is.
+        How vectors are stored and scored: ``ann.SQ``, ``ann.PQ``, ``ann.RaBitQ``;
+        float32 by default. The index keeps a copy; one that is trained already stays
+        as it is.
     refine : float, optional
         With a codec or a transform: keep the original vectors too, and score the best
         ``refine * k`` with them; at least 1. None keeps only what these make of them.
@@ -80,7 +81,8 @@ class Index(Searching):
         self._metric = metric_named(metric)
         if codec is not None and not isinstance(codec, Codec):
             raise ValueError(
-                f"codec must be an ann.PQ, an ann.SQ or None, got {codec!r}"
+                "codec must be an ann.PQ, an ann.SQ, an ann.RaBitQ or None, "
+                f"got {codec!r}"
             )
         if transform is not None:
             if not isinstance(transform, Transform):

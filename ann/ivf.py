@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ann import exact, filters, parallel, shadows, traces, validation
-from ann.codecs import PQ, Codec, Float32
+from ann.codecs import Codec, Float32
 from ann.filters import Filter
 from ann.index import Index, Kept, Progress
 from ann.kernels import scan
@@ -55,7 +55,7 @@ class Cells(NamedTuple):
     offsets: NDArray[np.int64]  #: (nlist + 1,), where lists begin among …
     row_ids: NDArray[np.int32]  #: (n,), … positions in order of arrival,
     packed: NDArray[Any]  #: the codec's stored form in list order,
-    cross: Floats  #: and what ResidualL2 adds
+    cross: Floats  #: and what residuals have beside it
     coarse: Any = None  #: store of the centroids …
     store: Any = None  #: … and of the vectors, with their shadows
 
@@ -92,20 +92,22 @@ class IVF(Index):
     - ``l1``: k-means centroids; vectors join, and queries probe, by the Manhattan
       distance.
 
-    With ``PQ`` the codes describe ``x − centroid``, except under ``l1``, where a
-    residual's table would differ from list to list, and where the codec came trained.
+    With ``PQ`` and ``RaBitQ`` the codes describe ``x − centroid``, except where the
+    codec came trained, and with ``PQ`` under ``l1``, where a residual's table would
+    differ from list to list.
+
     Each later ``add`` copies the index once, to keep its lists contiguous.
 
     Lists of float32 rows, and the centroids, have 8-bit shadows (see
     :mod:`ann.kernels.shadow`) under all metrics but ``l1`` where d >= 64: most rows are
     rejected by them, and results are those of scoring every row. Lists of 4-bit ``PQ``
-    are scanned by FastScan (see :mod:`ann.kernels.fastscan`).
+    and of ``RaBitQ`` are scanned by FastScan (see :mod:`ann.kernels.fastscan`).
 
     Memory in bytes, for n vectors of width d: ``n * (4 d + 4)`` without a codec, and
     ``n * (16 ceil(d / 16) + 16)`` for shadows; ``n * (code + 4)`` with one, where
-    4-bit PQ fills each list up to a multiple of 32, and 4 n more for residuals under
-    ``l2``; ``nlist * (5 d + 40)`` for centroids with shadows. The first search with a
-    filter makes a table of 4 n more.
+    4-bit PQ and RaBitQ fill each list up to a multiple of 32, and 4 n more for
+    residuals of PQ under ``l2``; ``nlist * (5 d + 40)`` for centroids with shadows. The
+    first search with a filter makes a table of 4 n more.
 
     Examples
     --------
@@ -129,11 +131,11 @@ class IVF(Index):
         super().__init__(metric, codec, refine, norm_check, transform)
         self._nlist = None if nlist is None else validation.integer(nlist, "nlist", 1)
         self._seed = validation.integer(seed, "seed", 0)
-        self._residual = (
-            isinstance(self._codec, PQ)
-            and not self._codec.is_trained  # on vectors, not on their residuals
-            and self._metric.name != "l1"
-        )
+        self._residual = self._takes_residuals()
+
+    def _takes_residuals(self) -> bool:
+        """Whether codes are of residuals; a codec that came trained knows vectors."""
+        return self._codec.codes_residuals(self._metric) and not self._codec.is_trained
 
     @property
     def nlist(self) -> int | None:
@@ -170,9 +172,19 @@ class IVF(Index):
             "packed": held.packed,
             "cross": held.cross,
         }
+        if self._codec.codes_residuals(self._metric) and not self._residual:
+            arrays["of_vectors"] = np.ones(1, np.uint8)  # codes are, not of residuals
         return {**arrays, **shadows.saved(held.store)}
 
+    def _restore(self, stored: Stored) -> None:
+        super()._restore(stored)
+        if self._held is None:
+            self._residual = self._takes_residuals()
+
     def _restored(self, stored: Stored, n: int, d: int) -> Cells:
+        if stored.has("of_vectors"):
+            stored.within("of_vectors", np.uint8, (1,), 1, 1)
+            self._residual = False
         nlist = self._nlist or 0
         centroids = stored.finite("centroids", (nlist, d))
         offsets = stored.within("offsets", np.int64, (nlist + 1,), 0, n)
@@ -192,7 +204,8 @@ class IVF(Index):
             packed=stored.array("packed", one.dtype, (blocks, *one.shape[1:])),
             cross=_NOTHING,
         )
-        rows = n if self._mean(cells) is not None else 0
+        beside = self._residual and self._codec.has_cross(self._metric.key)
+        rows = n if beside else 0
         cells = cells._replace(cross=stored.array("cross", np.float32, (rows,)))
         return self._stored(cells, parallel.available(), stored)
 
@@ -466,8 +479,10 @@ class IVF(Index):
         centre = cells.centroids.mean(axis=0, keepdims=True)
         numbers = np.arange(len(sizes))
         coarse = shadows.store(key, cells.centroids, numbers, centre, threads)
-        if isinstance(codec, PQ) and self._mean(cells) is not None:
-            store = codec.residual_store(cells.packed, cells.cross)
+        if self._residual:
+            store = codec.residual_store(
+                cells.packed, cells.cross, cells.centroids, key
+            )
         elif isinstance(codec, Float32):
             slots = self._slots(cells)
             if stored is not None:
@@ -495,9 +510,7 @@ class IVF(Index):
             progress(0, len(X))
         labels = self._assign(cells, X, threads)
         if self._residual:
-            own = cells.centroids[labels]
-            codes = self._codes(X - own, threads)
-            cross = self._crosses(cells, codes, own, threads)
+            codes, cross = self._residual_codes(cells, labels, X, threads)
         else:
             codes, cross = self._codes(X, threads), _NOTHING
         cells = self._merge(cells, labels, self._codec.pack(codes), cross)
@@ -505,17 +518,19 @@ class IVF(Index):
         progress(len(X), len(X))
         return cells
 
-    def _crosses(
-        self, cells: Cells, codes: NDArray[np.uint8], own: Floats, threads: int
-    ) -> Floats:
-        """Return ‖r̂‖² + 2⟨c, r̂⟩ of codes and their centroids (see ``ResidualL2``)."""
-        mean = self._mean(cells)
-        if mean is None:
-            return _NOTHING
-        residual = self._codec.decode(codes, threads=threads)
-        both = residual + 2 * (own - mean)
-        cross: Floats = np.einsum("ij,ij->i", residual, both)
-        return cross
+    def _residual_codes(
+        self, cells: Cells, labels: NDArray[np.int32], X: Floats, threads: int
+    ) -> tuple[NDArray[np.uint8], Floats]:
+        """Return codes of vectors less their centroids, and what goes beside them."""
+        codec, mean = self._codec, self._mean(cells)
+        residuals = X - cells.centroids[labels]
+        if not codec.is_trained:
+            codec.train_residuals(residuals, threads)
+        codes = codec.encode(residuals, threads=threads)
+        centroids = cells.centroids if mean is None else cells.centroids - mean
+        return codec.related(
+            codes, residuals, labels, centroids, self._metric.key, threads
+        )
 
     def _audited(self) -> Iterator[str]:
         if self._held is None:

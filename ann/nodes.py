@@ -28,6 +28,7 @@ class Nodes(NamedTuple):
     levels: Levels  #: highest layer of each vector
     graph: Graph
     same: Positions  #: see ``kernels.duplicates``; (0,) while there are none
+    near: Any = None  #: ``ann.neighborhoods.Near``, where a graph has it
 
 
 def none(M: int) -> Nodes:

@@ -8,19 +8,20 @@ import os
 from typing import Any
 
 from ann import guard, storage, validation
-from ann.codecs import PQ, SQ, Codec
+from ann.codecs import PQ, SQ, Codec, RaBitQ
 from ann.flat import Flat
 from ann.hnsw import HNSW
 from ann.index import Index
 from ann.ivf import IVF
 from ann.metrics import metric as metric_named
+from ann.qg import QG
 from ann.storage import StorageError
 from ann.stored import Stored
 from ann.transforms import PCA, Transform, Truncate
 
-KINDS: dict[str, type[Index]] = {"Flat": Flat, "IVF": IVF, "HNSW": HNSW}
+KINDS: dict[str, type[Index]] = {"Flat": Flat, "IVF": IVF, "HNSW": HNSW, "QG": QG}
 PARTS: dict[str, dict[str, type[Codec | Transform]]] = {
-    "codec": {"PQ": PQ, "SQ": SQ},
+    "codec": {"PQ": PQ, "SQ": SQ, "RaBitQ": RaBitQ},
     "transform": {"PCA": PCA, "Truncate": Truncate},
 }
 
@@ -52,7 +53,7 @@ def load(
 
     Returns
     -------
-    Flat, IVF or HNSW
+    Flat, IVF, HNSW or QG
 
     Raises
     ------

@@ -194,7 +194,8 @@ def walk(
         )
     ]
     parents = np.full(len(scored), -1, np.int64)
-    parents[1:] = np.repeat(expanded.ids, counts)
+    known = firsts[0] if firsts else len(scored)  # where the walk begins
+    parents[known:] = np.repeat(expanded.ids, counts)
     return WalkTrace(
         **shared,
         entry=tuple(step for step in steps if step.layer > 0),

@@ -51,6 +51,16 @@ class SQ(Params):
         return f"SQ{self.bits}"
 
 
+class RaBitQ(Params):
+    """Rotated codes with unbiased estimates, a codec of ours."""
+
+    kind: Literal["RaBitQ"] = "RaBitQ"
+    bits: int = Field(4, ge=1, le=8)
+
+    def __str__(self) -> str:
+        return f"RaBitQ{self.bits}"
+
+
 class PCA(Params):
     """Principal components, a transform of ours."""
 

@@ -11,7 +11,14 @@ from experiments.strict import ConfigError, unknown
 
 KINDS: dict[tuple[str, str], type[Adapter]] = {
     (adapter.library, adapter.kind): adapter
-    for adapter in (ours.Flat, ours.IVF, ours.HNSW, dummy.Nothing, *peers.ADAPTERS)
+    for adapter in (
+        ours.Flat,
+        ours.IVF,
+        ours.HNSW,
+        ours.QG,
+        dummy.Nothing,
+        *peers.ADAPTERS,
+    )
 }
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Self
 
 from pydantic import Field, model_validator
 
-from experiments.adapter import PCA, PQ, SQ, Adapter, Params, Truncate
+from experiments.adapter import PCA, PQ, SQ, Adapter, Params, RaBitQ, Truncate
 
 if TYPE_CHECKING:
     from experiments.adapter import Floats, Ids, Vectors
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 class Storage(Params):
     """How vectors are stored and re-scored, the same for every structure."""
 
-    codec: Annotated[PQ | SQ, Field(discriminator="kind")] | None = None
+    codec: Annotated[PQ | SQ | RaBitQ, Field(discriminator="kind")] | None = None
     refine: float | None = Field(None, ge=1)
     transform: Annotated[PCA | Truncate, Field(discriminator="kind")] | None = None
 
@@ -47,7 +47,7 @@ class _Ours(Adapter):
         for name in ("codec", "transform"):
             if part := params.get(name):
                 own = part.model_dump(exclude={"kind"})
-                if part.kind in ("PQ", "PCA"):
+                if part.kind in ("PQ", "RaBitQ", "PCA"):
                     own["seed"] = seed
                 params[name] = getattr(ann, part.kind)(**own)
         self._index = getattr(ann, self.kind)(metric=metric, **params)
@@ -151,3 +151,16 @@ class HNSW(_Ours):
         ef_search: int | None = Field(None, ge=1)
         epsilon: float | None = Field(None, ge=0)
         taper: bool | None = None
+
+
+class QG(HNSW):
+    """A graph whose nodes hold 1-bit codes of their neighbours."""
+
+    kind = "QG"
+    name = "ann-qg"
+    metrics = ("l2", "ip", "cosine")
+
+    @classmethod
+    def family(cls, build: Storage) -> str:
+        """Return the family of quantized graphs."""
+        return "Graph"

@@ -16,6 +16,7 @@ Codes = NDArray[np.uint8]
 Sizes = NDArray[np.int64]
 _MIDDLE, _BLOCK = 1024, 8192  # rows
 _FAR, _FEW = 10, 100  # times as far as the median row; one row in so many
+Labels = NDArray[np.int32]
 _LONGEST = 4 * LONGEST  # norm; an IVF codes differences of vectors that metrics take
 
 
@@ -90,6 +91,37 @@ class Codec(ABC):
         """Return how many float32 a prepared query of width ``d`` takes in a scan."""
         return self.query_size(d)
 
+    # --- an IVF's residuals: vectors less their list's centroid -----------------------
+
+    def codes_residuals(self, metric: Metric) -> bool:
+        """Whether an IVF gives residuals to the codec, if it comes untrained."""
+        return False
+
+    def train_residuals(self, X: Floats, threads: int) -> None:
+        """Learn from residuals (n, d)."""
+        self.train(X, threads=threads)
+
+    def related(
+        self, codes: Codes, residuals: Floats, labels: Labels, centroids: Floats,
+        key: str, threads: int,
+    ) -> tuple[Codes, Floats]:  # fmt: skip
+        """Return codes of residuals, and what scans need beside them (n,) or (0,).
+
+        ``labels`` (n,) tells the lists, whose ``centroids`` (nlist, d) are taken from
+        where queries are.
+        """
+        raise NotImplementedError
+
+    def has_cross(self, key: str) -> bool:
+        """Whether ``related`` returns something for scans under a metric's key."""
+        return False
+
+    def residual_store(
+        self, arranged: NDArray[Any], cross: Floats, centroids: Floats, key: str
+    ) -> Any:
+        """Return ``scan_store`` of residuals' codes; ``cross`` is from ``related``."""
+        raise NotImplementedError
+
     @property
     def is_trained(self) -> bool:
         """Whether ``train`` has run."""
@@ -147,6 +179,11 @@ class Codec(ABC):
             Not trained, or ``codes`` are no codes of this codec.
         """
         self._check_trained()
+        plain = self._checked(codes)
+        return self._decode(plain, validation.threads(threads, parallel.available()))
+
+    def _checked(self, codes: ArrayLike) -> Codes:
+        """Return codes as bytes; raise ValueError if they cannot be this codec's."""
         array = np.asarray(validation.unmasked(codes, "codes"))
         width = self._code_width()
         if array.dtype.kind not in "iu":
@@ -156,8 +193,7 @@ class Codec(ABC):
         if array.size and (array.min() < 0 or array.max() > self._top):
             worst = array.min() if array.min() < 0 else array.max()
             raise ValueError(f"codes must be in [0, {self._top}], got {worst}")
-        plain = np.ascontiguousarray(array, dtype=np.uint8)
-        return self._decode(plain, validation.threads(threads, parallel.available()))
+        return np.ascontiguousarray(array, dtype=np.uint8)
 
     def check_width(self, d: int) -> None:
         """Raise ValueError if vectors of width ``d`` cannot be coded."""

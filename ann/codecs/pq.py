@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ann import kmeans, parallel, validation
-from ann.codecs.base import Codec, Codes, Floats, Sizes, pack_nibbles
+from ann.codecs.base import Codec, Codes, Floats, Labels, Sizes, pack_nibbles
 from ann.kernels import cluster, fastscan, rows, stores
 from ann.kernels.tricks import on
 from ann.memory import aligned_copy
@@ -280,21 +280,46 @@ class PQ(Codec):
             return self.store(arranged, key)
         return fastscan.FastScan(arranged, self._words(), _KINDS[key], None)
 
-    def residual_store(self, arranged: NDArray[Any], cross: Floats) -> Any:
-        """Return the store of codes of ``x − centroid`` under the squared distance.
-
-        ``cross`` (n,) float32 is as :class:`ann.kernels.stores.ResidualL2` says.
-        """
-        if not self._in_blocks:
-            return stores.ResidualL2(self.store(arranged, "dot"), cross)
-        words = 2 * self._words()  # a table of −2⟨q, r̂⟩
-        return fastscan.FastScan(arranged, words, stores.TABLE_DOT, cross)
-
     def scan_query_size(self, d: int) -> int:
         """Return the size of a query's tables in a scan."""
         if not self._in_blocks:
             return self.query_size(d)
         return fastscan.query_size(self.m)
+
+    # --- residuals of an IVF ----------------------------------------------------------
+
+    def codes_residuals(self, metric: Metric) -> bool:
+        """Not under ``l1``, where a residual's table differs from list to list."""
+        return metric.name != "l1"
+
+    def has_cross(self, key: str) -> bool:
+        """Under ``l2``."""
+        return key == "l2"
+
+    def related(
+        self, codes: Codes, residuals: Floats, labels: Labels, centroids: Floats,
+        key: str, threads: int,
+    ) -> tuple[Codes, Floats]:  # fmt: skip
+        """Return the codes, and ‖r̂‖² + 2⟨c, r̂⟩ of each one's vector r̂ under ``l2``."""
+        if not self.has_cross(key):
+            return codes, np.empty(0, np.float32)
+        decoded = self.decode(codes, threads=threads)
+        cross: Floats = np.einsum("ij,ij->i", decoded, decoded + 2 * centroids[labels])
+        return codes, cross
+
+    def residual_store(
+        self, arranged: NDArray[Any], cross: Floats, centroids: Floats, key: str
+    ) -> Any:
+        """Return the store of codes of ``x − centroid``.
+
+        ``cross`` (n,) float32 is as :class:`ann.kernels.stores.ResidualL2` says.
+        """
+        if not self.has_cross(key):
+            return self.scan_store(arranged, key)
+        if not self._in_blocks:
+            return stores.ResidualL2(self.store(arranged, "dot"), cross)
+        words = 2 * self._words()  # a table of −2⟨q, r̂⟩
+        return fastscan.FastScan(arranged, words, stores.TABLE_DOT, cross)
 
 
 def _rotated(X: Floats, rotation: Floats, threads: int) -> Floats:

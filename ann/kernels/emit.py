@@ -89,6 +89,20 @@ def multiply_add_bytes(builder, total, u, v):
     return call(builder, name, total.type, [total, u, v])
 
 
+def multiply_add_words(builder, total, u, v):
+    """``multiply_add_bytes`` for 64 bytes, on any processor.
+
+    16 bits hold the products of an unsigned and a signed byte.
+    """
+    words = ir.VectorType(I16, 64)
+    products = builder.mul(builder.zext(u, words), builder.sext(v, words))
+    for part in range(4):
+        pick = ir.Constant(ir.VectorType(I32, 16), list(range(part, 64, 4)))
+        quarter = builder.shuffle_vector(products, products, pick)
+        total = builder.add(total, builder.sext(quarter, total.type))
+    return total
+
+
 class Lanes:
     """Operations on float32 vectors of ``lanes`` elements."""
 

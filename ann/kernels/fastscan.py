@@ -81,10 +81,10 @@ def pack_blocks(codes: Any, sizes: Any) -> Any:
     """
     m, each = codes.shape[1], n_blocks(sizes)
     rows, total = -(-m // 4), int(each.sum())
-    slots = np.zeros((total * BLOCK, rows * 4), np.uint8)
-    slots[_slots(sizes), :m] = codes
+    filled = np.zeros((total * BLOCK, rows * 4), np.uint8)
+    filled[slots(sizes), :m] = codes
     # Axes: block, half, row, vector, subspace.
-    parts = slots.reshape(total, 2, 16, rows, 4).transpose(0, 1, 3, 2, 4)
+    parts = filled.reshape(total, 2, 16, rows, 4).transpose(0, 1, 3, 2, 4)
     return (parts[:, 0] | (parts[:, 1] << np.uint8(4))).reshape(total, rows, ROW)
 
 
@@ -93,11 +93,11 @@ def unpack_blocks(blocks: Any, sizes: Any, m: int) -> Any:
     total, rows, _ = blocks.shape
     parts = blocks.reshape(total, 1, rows, 16, 4)
     parts = np.concatenate([parts & np.uint8(15), parts >> np.uint8(4)], axis=1)
-    slots = parts.transpose(0, 1, 3, 2, 4).reshape(total * BLOCK, rows * 4)
-    return slots[_slots(sizes), :m]
+    filled = parts.transpose(0, 1, 3, 2, 4).reshape(total * BLOCK, rows * 4)
+    return filled[slots(sizes), :m]
 
 
-def _slots(sizes):
+def slots(sizes: Any) -> Any:
     """Return where each vector of consecutive lists lies among the blocks' slots."""
     sizes = np.asarray(sizes)
     firsts = np.cumsum(n_blocks(sizes)) - n_blocks(sizes)
@@ -194,13 +194,24 @@ def _begin(store, q, buffer):
     the step and to be rounded: kept in between, they would make a query's memory four
     times as large, and in a batch that is what has to stay in the cache.
     """
-    m, dsub, _ = store.codewords.shape
-    words, kind = store.codewords, store.kind
+    m, dsub, ksub = store.codewords.shape
     tables = store.blocks.shape[1] * 4
+    write_tables(
+        store.codewords, dsub * ksub, m, dsub, store.kind, tables, q, 0, buffer
+    )
+
+
+@kernel
+def write_tables(words, stride, m, dsub, kind, tables, q, start, buffer):
+    """Write the tables of ``m`` subspaces to a query's memory, as ``_begin`` describes.
+
+    Codewords (dsub, 16) of subspace j begin at ``words.flat[j * stride]``, the query's
+    part at ``q[start + j * dsub]``.
+    """
     lows = 4 * tables + 16
     base = widest = total = np.float32(0.0)
     for j in range(m):
-        low, high = _ends(words, j * dsub * 16, q, j * dsub, dsub, kind)
+        low, high = _ends(words, j * stride, q, start + j * dsub, dsub, kind)
         buffer[lows + j] = low
         base += low
         widest = max(widest, high - low)
@@ -209,8 +220,8 @@ def _begin(store, q, buffer):
     inverse = np.float32(1.0) / step if step > np.float32(0.0) else np.float32(0.0)
     for j in range(m):
         _round(
-            words, j * dsub * 16, q, j * dsub, dsub, kind, buffer[lows + j], inverse,
-            buffer, 16 * j,
+            words, j * stride, q, start + j * dsub, dsub, kind, buffer[lows + j],
+            inverse, buffer, 16 * j,
         )  # fmt: skip
     for j in range(4 * m, 4 * tables):
         buffer[j] = np.float32(0.0)
@@ -396,7 +407,7 @@ def sums(level: str) -> Any:
     return _plain_sums if level == "portable" else _shuffled_sums
 
 
-_sums = sums(SIMD_LEVEL)
+block_sums = sums(SIMD_LEVEL)
 
 
 # --- the scan -------------------------------------------------------------------------
@@ -450,7 +461,7 @@ def scan_blocks(
     step, base = query[scratch], query[scratch + 1] + bias
     at = (slot // BLOCK) * rows * ROW
     for offset in range(0, count, BLOCK):
-        _sums(store.blocks, at, rows, query, query, scratch + 16)
+        block_sums(store.blocks, at, rows, query, query, scratch + 16)
         bits = _keys(
             query, scratch + 16, step, base, store.cross, first + offset,
             count - offset, keys[k - 1], query, scratch + 16 + BLOCK,

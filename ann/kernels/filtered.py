@@ -26,6 +26,7 @@ from ann.kernels.listed import ListedInLists, score_listed
 from ann.kernels.pool import EXPANDED, INFINITY, clear, insert, package
 from ann.kernels.rows import project
 from ann.kernels.scan import Lists, choose_lists, scan_lists
+from ann.kernels.scan import enter as enter_list
 from ann.kernels.stores import begin, fetch, score
 
 # So many links that are looked at are taken to cost as much as one vector scored.
@@ -296,6 +297,8 @@ def score_lists(filtered, q, nprobe, scratch, keys, ids):
     for p in range(nprobe):
         which = scratch.probes[p]
         first, end = lists.offsets[which], lists.offsets[which + 1]
+        if lists.residual:
+            enter_list(lists.store, query, which)
         score_listed(
             lists.store, query, rows[starts[which] : starts[which + 1]], first, end,
             lists.slots[which] - first,

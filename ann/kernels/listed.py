@@ -11,8 +11,9 @@ from ann.kernels._jit import by_type
 from ann.kernels.answer import nearest_of
 from ann.kernels.fastscan import BLOCK, FastScan
 from ann.kernels.pool import clear, insert, name_of
+from ann.kernels.rabitq import Blocks, Planes
 from ann.kernels.rows import project
-from ann.kernels.scan import Everything, Lists, scan_range
+from ann.kernels.scan import Everything, Lists, enter, scan_range
 from ann.kernels.shadow import ListShadow, Shadow
 from ann.kernels.sq import STORES
 from ann.kernels.stores import PQ4, PQ8, ROWS, ResidualL2, begin, fetch, score
@@ -83,9 +84,11 @@ def _by_rows(
     score_listed(store.exact, query, rows, first, end, 0, bias, row_ids, keys, ids)
 
 
-for _store in (*ROWS.values(), *STORES.values(), PQ8, PQ4, ResidualL2):
+for _store in (*ROWS.values(), *STORES.values(), PQ8, PQ4, ResidualL2, Planes):
     _score_listed(_store)(_one_by_one)
-_score_listed(FastScan)(_in_blocks)
+IN_BLOCKS = FastScan, Blocks
+for _store in IN_BLOCKS:
+    _score_listed(_store)(_in_blocks)
 for _store in (Shadow, ListShadow):
     _score_listed(_store)(_by_rows)
 
@@ -134,6 +137,7 @@ def _nearest_listed_in_lists(listed, q, effort, scratch, keys, ids):
         which, bias = listed.owners[u], np.float32(0.0)
         if lists.residual:
             bias = score(lists.centroids, near, which)
+            enter(lists.store, query, which)
         first, end = lists.offsets[which], lists.offsets[which + 1]
         score_listed(
             lists.store, query, listed.rows[listed.starts[u] : listed.starts[u + 1]],

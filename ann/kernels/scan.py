@@ -8,6 +8,7 @@ from ann.kernels._jit import by_type, kernel
 from ann.kernels.answer import nearest_of
 from ann.kernels.fastscan import FastScan, scan_blocks
 from ann.kernels.pool import clear, insert, name_of, passes
+from ann.kernels.rabitq import Blocks, enter_residuals, scan_codes
 from ann.kernels.record import note_list
 from ann.kernels.rows import project
 from ann.kernels.shadow import (
@@ -70,6 +71,7 @@ def _scan_one_by_one(
 for _store in (*ROWS.values(), *STORES.values(), PQ8, PQ4, ResidualL2):
     _scan_range(_store)(_scan_one_by_one)
 _scan_range(FastScan)(scan_blocks)
+_scan_range(Blocks)(scan_codes)
 for _store in (Shadow, ListShadow):
     _scan_range(_store)(scan_shadows)
 
@@ -91,6 +93,7 @@ for _store in (
 ):  # fmt: skip
     _enter(_store)(_enter_any)
 _enter(ListShadow)(enter_list)
+_enter(Blocks)(enter_residuals)
 
 
 def nearest_rows(store, query, n, bounds, keys, ids):

@@ -34,7 +34,6 @@ from ann.kernels import simd
 from ann.kernels._jit import SIMD_LEVEL, kernel, reduction
 from ann.kernels.emit import (
     I8,
-    I16,
     I32,
     I64,
     Lanes,
@@ -42,6 +41,7 @@ from ann.kernels.emit import (
     call,
     loop,
     multiply_add_bytes,
+    multiply_add_words,
     pointer,
     splat,
 )  # fmt: skip
@@ -249,17 +249,6 @@ def _encode(store, buffer, which):
 # --- blocks ---------------------------------------------------------------------------
 
 
-def _generic(builder, acc, codes, query):
-    """Multiply in 16 bits, which hold 255 · 127, and add four of them up in 32."""
-    words = ir.VectorType(I16, 64)
-    products = builder.mul(builder.zext(codes, words), builder.sext(query, words))
-    for part in range(4):
-        pick = ir.Constant(ir.VectorType(I32, 16), list(range(part, 64, 4)))
-        quarter = builder.shuffle_vector(products, products, pick)
-        acc = builder.add(acc, builder.sext(quarter, acc.type))
-    return acc
-
-
 def estimates(level: str) -> Any:
     """Return the intrinsic that bounds the keys of a block, for a vector level.
 
@@ -268,7 +257,7 @@ def estimates(level: str) -> Any:
     the query come 16 lower bounds, then 16 keys without what the codes lost. ``groups``
     is a multiple of 4.
     """
-    multiply = multiply_add_bytes if level == "avx512" else _generic
+    multiply = multiply_add_bytes if level == "avx512" else multiply_add_words
 
     @intrinsic
     def estimate(typingctx, codes, block, groups, query, query_at, head, terms, out):

@@ -11,6 +11,8 @@ from ann.kernels.stores import (
     begin,
     begin_of,
     between_of,
+    decode,
+    decode_of,
     fetch_codes,
     fetch_of,
     lines_of,
@@ -185,17 +187,22 @@ def _begin_absolute(store, q, buffer):
     buffer[0], buffer[1] = outside, store.grid
 
 
-def _decoded_by(point):
-    def as_query(store, i, buffer):
-        """Prepare a stored vector, decoded behind where its integers will be."""
-        d, width = store.low.size, store.codes.shape[1]
-        first = HEAD + width  # 16 bits a component, two components a byte
-        for j in range(d):
-            u = point(store.codes, i * width, j, store.half)
-            buffer[first + j] = store.low[j] + store.grid * np.float32(u)
-        begin(store, buffer[first : first + d], buffer)
+def _as_query(store, i, buffer):
+    """Prepare a stored vector, decoded behind where its integers will be."""
+    d, width = store.low.size, store.codes.shape[1]
+    first = HEAD + width  # 16 bits a component, two components a byte
+    decode(store, i, buffer[first : first + d])
+    begin(store, buffer[first : first + d], buffer)
 
-    return as_query
+
+def _decoded_by(point):
+    def decoded(store, i, out):
+        width = store.codes.shape[1]
+        for j in range(store.low.size):
+            u = point(store.codes, i * width, j, store.half)
+            out[j] = store.low[j] + store.grid * np.float32(u)
+
+    return decoded
 
 
 @kernel
@@ -256,4 +263,5 @@ for (_bits, _), _sq in STORES.items():
     fetch_of(_sq)(fetch_codes)
     lines_of(_sq)(lines_of_codes)
     between_of(_sq)(_apart)
-    as_query_of(_sq)(_decoded_by(_point8 if _bits == 8 else _point4))
+    as_query_of(_sq)(_as_query)
+    decode_of(_sq)(_decoded_by(_point8 if _bits == 8 else _point4))

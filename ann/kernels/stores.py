@@ -55,8 +55,14 @@ def as_query(store, i, buffer):
     raise NotImplementedError
 
 
+def decode(store, i, out):
+    """Write what stored vector ``i`` stands for to ``out`` (>= d,) float32."""
+    raise NotImplementedError
+
+
 begin_of, score_of, fetch_of = by_type(begin), by_type(score), by_type(fetch)
 lines_of, between_of, as_query_of = by_type(lines), by_type(between), by_type(as_query)
+decode_of = by_type(decode)
 
 
 # --- float32 rows ---------------------------------------------------------------------
@@ -109,6 +115,7 @@ for _rows in ROWS.values():
     fetch_of(_rows)(_fetch_row)
     lines_of(_rows)(_lines_of_row)
     as_query_of(_rows)(_copy_row)
+    decode_of(_rows)(_copy_row)
 
 
 @score_of(L2Rows)

@@ -116,7 +116,7 @@ def _stored_bytes(codec: Mapping[str, Any] | None, d: int) -> float:
     match codec:
         case None:
             return 4.0 * d
-        case {"kind": "SQ", "bits": bits}:
+        case {"kind": "SQ" | "RaBitQ", "bits": bits}:
             return d * float(bits) / 8
         case {"kind": "PQ", "m": m, "nbits": nbits}:
             return float(m) * float(nbits) / 8

@@ -333,7 +333,7 @@ def _family(base: str, index: str, build: Mapping[str, Any]) -> str:
     compressed = (
         build.get("codec") not in (None, "", "float32")
         or build.get("transform") is not None
-        or any(part in index.upper() for part in ("PQ", "SQ"))
+        or any(part in index.upper() for part in ("PQ", "SQ", "RABITQ"))
     )
     structure = base.split("-")[0].split("+")[0]
     return f"{structure}+codec" if compressed else structure

@@ -28,6 +28,9 @@ INDEXES = {
     "IVF PQ": lambda: ann.IVF("cosine", nlist=20, codec=ann.PQ(m=4), refine=2),
     "HNSW PCA": lambda: ann.HNSW(M=6, transform=ann.PCA(8), codec=ann.SQ(4), refine=2),
     "IVF OPQ": lambda: ann.IVF(nlist=9, codec=ann.PQ(m=8, nbits=4, opq=True)),
+    "QG": lambda: ann.QG("cosine", M=8, ef_construction=40, codec=ann.SQ()),
+    "IVF RaBitQ": lambda: ann.IVF(nlist=9, codec=ann.RaBitQ(3)),
+    "HNSW RaBitQ": lambda: ann.HNSW("ip", M=6, codec=ann.RaBitQ(5)),
 }
 
 def fingerprint(index, threads):
@@ -40,6 +43,9 @@ def fingerprint(index, threads):
         arrays += [index._held.squares[:n]]
         arrays += [graph.upper[:rows], graph.upper_row[:n], *index._codec.arrays()]
         digest.update(f"{graph.entry_point} {graph.top}".encode())
+    if isinstance(index, ann.QG):
+        near, roots = index._held.near
+        arrays += [near.rows[:n], roots.rows, near.rotation.signs]
     arrays += index._transform.arrays() if index._transform else []
     for array in [*arrays, *index.search(Q, k=10, threads=threads)]:
         digest.update(np.ascontiguousarray(array))
@@ -65,7 +71,7 @@ def by_index(printed):
 
 def test_threads_and_processes_change_nothing():
     first = by_index(python(BUILD, "[1, 2, 4]", PYTHONHASHSEED="1"))
-    assert len(first) == 9
+    assert len(first) == 12
     assert {name for name, values in first.items() if len(values) > 1} == set()
     second = by_index(
         python(BUILD, "[3]", PYTHONHASHSEED="2", OPENBLAS_NUM_THREADS="1")
@@ -79,8 +85,9 @@ def test_threads_and_processes_change_nothing():
         lambda seed: ann.HNSW(M=4, ef_construction=20, seed=seed),
         lambda seed: ann.IVF(nlist=10, seed=seed),
         lambda seed: ann.Flat(codec=ann.PQ(m=2, nbits=4, seed=seed)),
+        lambda seed: ann.Flat(codec=ann.RaBitQ(2, seed=seed)),
     ],
-    ids=["HNSW", "IVF", "PQ"],
+    ids=["HNSW", "IVF", "PQ", "RaBitQ"],
 )
 def test_the_seed_decides(make):
     X = gaussian(400, 6)

@@ -191,7 +191,7 @@ def test_levels_scan_alike(monkeypatch):
     store = fastscan.FastScan(blocks, words, 1, cross)
     q, found = gaussian(1, 3 * m)[0], []
     for level in LEVELS:
-        monkeypatch.setattr(fastscan, "_sums", fastscan.sums(level))
+        monkeypatch.setattr(fastscan, "block_sums", fastscan.sums(level))
         scan, begin = (numba.njit(f) for f in (fastscan.scan_blocks, fastscan._begin))
         buffer = aligned((fastscan.query_size(m),), np.float32)
         keys, ids = np.empty(20, np.float32), np.empty(20, np.int32)

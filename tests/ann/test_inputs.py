@@ -37,6 +37,7 @@ CODECS = {
     "PQ": lambda: ann.PQ(m=3),
     "PQ4": lambda: ann.PQ(m=2, nbits=4),
     "OPQ": lambda: ann.PQ(m=3, opq=True),
+    "RaBitQ": lambda: ann.RaBitQ(bits=4),
 }
 PQS = ("PQ", "PQ4", "OPQ")
 METRICS = ("l2", "ip", "cosine", "l1")
@@ -458,8 +459,10 @@ def test_vectors_under_each_metric(value, column, cell):
     check(UNDER, column, value, as_plain(value), cell)
 
 
+SOME_CODES = TRAINED["RaBitQ"].encode(GOOD[:3])
 ONE = {
     **per(PQS, ".adc_table(q)", lambda name, q: TRAINED[name].adc_table(q)),
+    "RaBitQ.estimate(q)": lambda q: TRAINED["RaBitQ"].estimate(q, SOME_CODES),
     **per(STRUCTURES, ".search(Q)", search),
     **per(STRUCTURES, ".exact(Q)", exact),
     **per(STRUCTURES, ".trace(Q)", trace),
@@ -467,8 +470,9 @@ ONE = {
 
 
 def one_shaped(shape):
-    """The table of a query is of one; a search may be of many."""
-    return (ValueError, rf"q must have shape \(d,\), got \({shape}\)")
+    """What is of one query; a search may be of many."""
+    refused = (ValueError, rf"q must have shape \(d,\), got \({shape}\)")
+    return {"adc_table": refused, "estimate": refused}
 
 
 ONE_ROWS = {
@@ -492,16 +496,16 @@ ONE_ROWS = {
     "norm of 1e25": (
         with_value(1e25)[3].astype(np.float32),
         too_long(r"1e\+25")[0],
-        {"adc_table": too_long(r"1e\+25")[1][".train"]},
+        dict.fromkeys(("adc_table", "estimate"), too_long(r"1e\+25")[1][".train"]),
     ),
     "objects": (MORE[0].astype(object), "must hold real numbers, got dtype object"),
     "strings": (MORE[0].astype(str), "must hold real numbers, got dtype <U"),
     "None": (None, "must hold real numbers, got NoneType"),
-    "many": (MORE, SAME, {"adc_table": one_shaped("12, 6")}),
+    "many": (MORE, SAME, one_shaped("12, 6")),
     "a number": (
         3.0,
         r"must have shape \(n, d\), got \(\)",
-        {"adc_table": one_shaped("")},
+        one_shaped(""),
     ),
     "nothing": ([], NO_COLUMN.format("1, 0")),
     "too narrow": (MORE[0, :5], "must have d=6 columns, got 5"),
@@ -526,11 +530,14 @@ def test_what_is_not_trained_does_nothing():
 
 # --- codes ----------------------------------------------------------------------------
 
-CODES = per(CODECS, ".decode(codes)", lambda name, codes: TRAINED[name].decode(codes))
+CODES = {
+    **per(CODECS, ".decode(codes)", lambda name, codes: TRAINED[name].decode(codes)),
+    "RaBitQ.estimate(codes)": lambda codes: TRAINED["RaBitQ"].estimate(GOOD[0], codes),
+}
 
 
-def code_rows(width, top):
-    good = np.random.default_rng(0).integers(top + 1, size=(9, width))
+def code_rows(good, top):
+    width = good.shape[1]
 
     def spoilt(value):
         codes = good.astype(np.int64)
@@ -567,17 +574,19 @@ def code_rows(width, top):
     }
 
 
-@pytest.mark.parametrize("name", CODECS)
-@pytest.mark.parametrize("row", code_rows(2, 15))
-def test_codes(name, row):
-    codec = TRAINED[name]
-    width = codec.m if name in PQS else 6
+@pytest.mark.parametrize("column", CODES)
+@pytest.mark.parametrize("row", code_rows(np.zeros((9, 2), int), 15))
+def test_codes(column, row):
+    name = column.partition(".")[0]
+    good = TRAINED[name].encode(GOOD[:9])
     top = 15 if name in ("SQ4", "PQ4") else 255
-    value, cell = code_rows(width, top)[row]
+    value, cell = code_rows(good, top)[row]
     plain = None
     if cell is SAME:
-        plain = np.array(np.asarray(value).tolist(), np.uint8).reshape(-1, width)
-    check(CODES, f"{name}.decode(codes)", value, plain, cell)
+        plain = np.array(np.asarray(value).tolist(), np.uint8).reshape(
+            -1, good.shape[1]
+        )
+    check(CODES, column, value, plain, cell)
 
 
 # --- how many neighbours --------------------------------------------------------------
@@ -919,6 +928,8 @@ INTEGERS = {
     "PQ(m)": (1, None, False, lambda v: ann.PQ(v)),
     "PQ4(m)": (1, 32_768, False, lambda v: ann.PQ(v, nbits=4)),
     "PQ(seed)": (0, None, False, lambda v: ann.PQ(2, seed=v)),
+    "RaBitQ(bits)": (1, 8, False, ann.RaBitQ),
+    "RaBitQ(seed)": (0, None, False, lambda v: ann.RaBitQ(seed=v)),
     "PCA(d_out)": (1, None, False, ann.PCA),
     "PCA(seed)": (0, None, False, lambda v: ann.PCA(2, seed=v)),
     "Truncate(d_out)": (1, None, False, ann.Truncate),
@@ -1146,9 +1157,9 @@ CHOICES = {
     ),
     **{
         f"{name}(codec)": (
-            [None, ann.SQ(), ann.PQ(m=3), TRAINED["PQ4"]],
+            [None, ann.SQ(), ann.PQ(m=3), ann.RaBitQ(), TRAINED["PQ4"]],
             ["PQ", 3, ann.PQ, [ann.SQ()], {"kind": "SQ"}],
-            "codec must be an ann.PQ, an ann.SQ or None",
+            "codec must be an ann.PQ, an ann.SQ, an ann.RaBitQ or None",
             lambda v, make=make: make(codec=v).add(GOOD),
         )
         for name, make in STRUCTURES.items()
@@ -1165,7 +1176,7 @@ CHOICES = {
     "ANNTransformer(codec)": (
         [None, ann.SQ(), ann.PQ(m=3)],
         ["PQ", 3, ann.PQ],
-        "codec must be an ann.PQ, an ann.SQ or None",
+        "codec must be an ann.PQ, an ann.SQ, an ann.RaBitQ or None",
         build()("codec"),
     ),
     "ANNTransformer(n_jobs)": (
@@ -1337,11 +1348,12 @@ def test_progress(name, wrong):
 
 TABLES = [VECTORS, ONE, CODES, KS, IDS, INTEGERS, REALS, CHOICES, COUNTS, DISTANCES]
 TABLES += [KNOWN_IDS, FILTERS, RADII]
-PUBLIC = [ann.Flat, ann.IVF, ann.HNSW, ann.SQ, ann.PQ, ann.PCA, ann.Truncate]
-PUBLIC += [ANNTransformer]
+PUBLIC = [ann.Flat, ann.IVF, ann.HNSW, ann.SQ, ann.PQ, ann.RaBitQ, ann.PCA]
+PUBLIC += [ann.Truncate, ANNTransformer]
 FOR_STRUCTURES = {  # of codecs and transforms
     *("pack", "unpack", "store", "query_size", "arrange", "disarrange", "scan_store"),
     *("scan_query_size", "residual_store", "square_norms", "project", "check_width"),
+    *("codes_residuals", "train_residuals", "related", "has_cross"),
     *("check_metric", "arrays", "copy", "saved", "restore", "row"),
     *("learn", "reduction"),
 }

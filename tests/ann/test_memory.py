@@ -9,12 +9,14 @@ from tests.ann.data import gaussian
 
 N, D, NLIST = 6000, 96, 20
 X = gaussian(N, D)
-ROW = {"SQ8": 96, "SQ4": 48, "PQ8": 24, "PQ4": 12}
+ROW = {"SQ8": 96, "SQ4": 48, "PQ8": 24, "PQ4": 12, "RaBitQ1": 28, "RaBitQ4": 88}
 CODECS = {
     "SQ8": lambda: ann.SQ(8),
     "SQ4": lambda: ann.SQ(4),
     "PQ8": lambda: ann.PQ(m=24),
     "PQ4": lambda: ann.PQ(m=24, nbits=4),
+    "RaBitQ1": lambda: ann.RaBitQ(1),
+    "RaBitQ4": lambda: ann.RaBitQ(4),
 }
 
 
@@ -33,7 +35,7 @@ def hnsw(name, metric, M=16):
 
 def ivf(name, metric):
     shadow = D + 16 if metric != "l1" else 0
-    filled = {"PQ4": 32, None: 16}.get(name, 1)
+    filled = {"PQ4": 32, "RaBitQ1": 32, "RaBitQ4": 32, None: 16}.get(name, 1)
     slots = NLIST * math.ceil(N / NLIST / filled + 0.5) * filled / N
     own = 4 + (4 * D + shadow) * NLIST / N
     own += 4 if name in ("PQ8", "PQ4") and metric == "l2" else 0
@@ -53,6 +55,8 @@ CASES = [
 @pytest.mark.parametrize(("structure", "options", "formula"), CASES)
 def test_memory_is_what_the_formula_says(structure, options, formula, name, metric):
     codec = CODECS[name]() if name else None
+    if name in ("RaBitQ1", "RaBitQ4") and metric == "l1":
+        pytest.skip("it does not serve l1")
     index = structure(metric, codec=codec, **options).add(X)
     learned = sum(array.nbytes for array in index._codec.arrays())
     measured = (index.nbytes - learned) / N
@@ -60,3 +64,13 @@ def test_memory_is_what_the_formula_says(structure, options, formula, name, metr
     if name == "SQ8":
         refined = structure(metric, codec=CODECS[name](), refine=2, **options).add(X)
         assert refined.nbytes == index.nbytes + X.nbytes
+
+
+@pytest.mark.parametrize("metric", ["l2", "cosine"])
+def test_rows_of_neighbours_are_what_the_formula_says(metric):
+    options = {"ef_construction": 20, "codec": ann.SQ(8)}
+    plain, index = ann.HNSW(metric, **options).add(X), ann.QG(metric, **options).add(X)
+    degree, roots = 32, 256
+    once = roots * (8 + 2 * math.ceil(D / 16)) + 5 * 4 * D  # signs, centre
+    rows = N * degree * (8 + 2 * math.ceil(D / 16))
+    assert index.nbytes == plain.nbytes + rows + once

@@ -274,7 +274,7 @@ def test_our_parameters_are_those_of_the_library(kind):
     assert set(adapter.Search.model_fields) == set(search)
 
 
-@pytest.mark.parametrize("name", ["PQ", "SQ", "PCA", "Truncate"])
+@pytest.mark.parametrize("name", ["PQ", "SQ", "RaBitQ", "PCA", "Truncate"])
 def test_our_codecs_and_transforms_are_those_of_the_library(name):
     import inspect
 
@@ -298,7 +298,9 @@ def test_the_configs_are_valid(name):
     assert plan.make(config.load(path, config.Config)).n_points > 10
 
 
-@pytest.mark.parametrize("name", ["wordnet", "speed-wordnet", "churn"])
+@pytest.mark.parametrize(
+    "name", ["wordnet", "speed-wordnet", "rabitq-wordnet", "churn"]
+)
 def test_configs_of_a_file_are_valid_where_it_is(name, tmp_path, monkeypatch):
     from importlib.resources import files
 

@@ -1,0 +1,206 @@
+"""A quantized graph: nodes know by 1-bit codes what their neighbours are like.
+
+Gou, Gao, Xu & Long, "SymphonyQG: towards symphonious integration of quantization and
+graph for approximate nearest neighbor search", SIGMOD 2025.
+"""
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from ann import adaptive, filters, neighborhoods, parallel, validation
+from ann.codecs import SQ, Codec, Float32
+from ann.filters import Filter
+from ann.hnsw import HNSW, Effort
+from ann.kernels.fastscan import BLOCK
+from ann.kernels.graph import Walk
+from ann.kernels.neighborhood import padded
+from ann.kernels.quantized import QuantizedScratch, QuantizedWalk, places
+from ann.memory import aligned
+from ann.names import Names
+from ann.neighborhoods import Stores
+from ann.nodes import Nodes
+from ann.searching import MOST
+from ann.state import Floats, State
+from ann.stored import Stored
+from ann.transforms import Transform
+
+_SAMPLE = 65_536  # rows whose mean is the centre
+_RELAXED = 0.2  # how much farther a filling link may be than a link to one near it
+
+
+class QG(HNSW):
+    """A graph whose nodes hold 1-bit codes of their neighbours, relative to them.
+
+    Parameters
+    ----------
+    metric
+        ``l2``, ``ip`` or ``cosine``.
+    codec : SQ, optional
+        How a node that a walk comes to is scored; float32 by default.
+    refine, norm_check, transform
+        See :class:`ann.Index`.
+    M, ef_construction, seed
+        See :class:`ann.HNSW`, whose graph this walks on. Rows hold ``2 M`` neighbours,
+        up to a multiple of 32; places that the graph leaves empty are filled with
+        neighbours' neighbours.
+
+    Notes
+    -----
+    A walk scores one node a step and estimates all its neighbours at once, from 1-bit
+    codes (see :mod:`ann.kernels.neighborhood`); the answer is what has been scored. It
+    begins at the entry point, on layer 0. A filtered search walks the graph as ``HNSW``
+    does.
+
+    Memory in bytes beyond that of ``HNSW``, for n vectors of width d: with R = 2 M up
+    to a multiple of 32, ``n * R * (8 + 2 ceil(d / 16))``.
+
+    Examples
+    --------
+    >>> index = QG("cosine", codec=ann.SQ(8), refine=1.5).add(X)
+    >>> ids, distances = index.search(Q, k=10, ef_search=64)
+    """
+
+    _kind = "QG"
+
+    def __init__(
+        self,
+        metric: str = "l2",
+        *,
+        M: int = 16,
+        ef_construction: int = 200,
+        codec: Codec | None = None,
+        refine: float | None = None,
+        seed: int = 0,
+        norm_check: str = "warn",
+        transform: Transform | None = None,
+    ) -> None:
+        super().__init__(
+            metric,
+            M=M,
+            ef_construction=ef_construction,
+            codec=codec,
+            refine=refine,
+            seed=seed,
+            norm_check=norm_check,
+            transform=transform,
+        )
+        if self._metric.name == "l1":
+            raise ValueError("QG must have metric l2, ip or cosine, got 'l1'")
+        if not isinstance(self._codec, SQ | Float32):
+            raise ValueError(f"QG must have an ann.SQ or no codec, got {codec!r}")
+
+    def search(
+        self,
+        Q: ArrayLike,
+        k: int = 10,
+        *,
+        ef_search: int | None = None,
+        epsilon: float | None = None,
+        taper: bool = False,
+        target_recall: float | None = None,
+        filter: filters.Wanted | None = None,
+        threads: int | None = None,
+        distance_computations: NDArray[np.int64] | None = None,
+    ) -> tuple[NDArray[np.int64], Floats]:
+        """Return about the ``k`` nearest neighbours of each query.
+
+        Everything is as of :meth:`HNSW.search`, but that ``ef_search`` is the size of a
+        pool of estimates, ``distance_computations`` counts the nodes scored, not the
+        neighbours that are estimated, and ``taper`` has no effect: rows are read whole.
+        """
+        k = validation.integer(k, "k", 1, MOST)
+        effort = self._effort(k, ef_search, epsilon, taper, target_recall)
+        return self._search(Q, k, threads, distance_computations, filter, effort)
+
+    def _effort(self, *args: Any) -> Effort:
+        ef, stretch, shift, _ = super()._effort(*args)
+        return ef, stretch, shift, None
+
+    @property
+    def _degree(self) -> int:
+        """How many neighbours rows have room for."""
+        return -(-2 * self._M // BLOCK) * BLOCK
+
+    def _arrays(self) -> list[NDArray[Any]]:
+        arrays = super()._arrays()
+        if self._held is not None:
+            near, roots = self._held.near
+            arrays += [near.rows, near.rotation.signs, near.centre, roots.rows]
+        return arrays
+
+    def _structure(self, held: Nodes, n: int, originals: Any) -> Any:
+        return QuantizedWalk(*super()._structure(held, n, originals), *held.near)
+
+    def _filtered(
+        self, state: State, selected: Filter, effort: Effort, nq: int
+    ) -> tuple[State, Effort]:
+        *walk, _, _ = state.structure
+        plain = state.among(selected, Walk(*walk))
+        return super()._filtered(plain, selected, effort, nq)
+
+    def _scratch(self, state: State, effort: Effort) -> Any:
+        own: Any = super()._scratch(state, effort)
+        if not isinstance(state.structure, QuantizedWalk):
+            return own
+        d = padded(self._width(state))
+        return QuantizedScratch(
+            walk=own,
+            rotated=aligned((d,), np.float32),
+            tables=aligned((4 * d,), np.uint8),
+            met=aligned((places(effort[0]),), np.int32),
+            sums=aligned((BLOCK,), np.int32),
+            estimates=aligned((16,), np.float32),
+        )
+
+    def _publish(
+        self, names: Names, originals: Floats, held: Any, capacity: int
+    ) -> None:
+        if held is not None:
+            held = self._informed(names, originals, held, capacity)
+        super()._publish(names, originals, held, capacity)
+
+    def _informed(
+        self, names: Names, originals: Floats, held: Nodes, capacity: int
+    ) -> Nodes:
+        """Return the nodes with rows that tell of the links as they are now."""
+        n, threads = names.n, parallel.available()
+        d = held.packed.shape[1] if self._codec.d is None else self._codec.d
+        nothing = np.empty((0, d), np.float32)
+        held, store = self._store_to_build_on(held, n, nothing, originals, threads)
+        near = held.near
+        if near is None:
+            near = neighborhoods.none(
+                self._degree, self._centre(held, n, d), self._seed, self._metric.key
+            )
+        stored = self._codec.store(held.packed, self._metric.key)
+        lead = self._lead(names, held.same)
+        near = neighborhoods.informed(
+            near, held.levels, held.graph.base, Stores(store, stored), lead, capacity,
+            self._relaxed(), threads,
+        )  # fmt: skip
+        return held._replace(near=near)
+
+    def _relaxed(self) -> tuple[float, float]:
+        if self._metric.name == "ip":
+            return 1.0, 0.0
+        stretch, shift = adaptive.stop(_RELAXED, self._metric.name)
+        return 1 + stretch, shift
+
+    def _centre(self, held: Nodes, n: int, d: int) -> Floats:
+        """Return what codes are taken from: the mean, where distances allow it."""
+        if self._metric.key != "l2":
+            return np.zeros(d, np.float32)
+        some = held.packed[: n : -(-n // _SAMPLE)]
+        if not isinstance(self._codec, Float32):
+            some = self._codec.decode(self._codec.unpack(some))
+        centre: Floats = some.mean(axis=0, dtype=np.float64).astype(np.float32)
+        return centre
+
+    def _saved_held(self, held: Nodes, n: int) -> dict[str, NDArray[Any]]:
+        return super()._saved_held(held, n) | neighborhoods.saved(held.near, n)
+
+    def _restored(self, stored: Stored, n: int, d: int) -> Nodes:
+        near = neighborhoods.restored(stored, n, self._degree, d, self._metric.key)
+        return super()._restored(stored, n, d)._replace(near=near)
