@@ -164,7 +164,7 @@ def _take_in(
     """
     (base, step), degree = table, near.degree
     keys, ids, met = scratch.walk.keys, scratch.walk.ids, scratch.met
-    found, found_keys = scratch.walk.found, scratch.walk.found_keys
+    found, found_keys = scratch.walk.found, scratch.walk.found_keys  # of 16
     row = np.int64(node) * near.links.shape[1]
     terms = 2 * row + 2 * degree
     for first in range(0, degree, 16):
