@@ -13,6 +13,7 @@ from ann import adaptive, filters, neighborhoods, parallel, validation
 from ann.codecs import SQ, Codec, Float32
 from ann.filters import Filter
 from ann.hnsw import HNSW, Effort
+from ann.insertion import new_scratch
 from ann.kernels.fastscan import BLOCK
 from ann.kernels.graph import Walk
 from ann.kernels.neighborhood import padded
@@ -141,14 +142,14 @@ class QG(HNSW):
         return super()._filtered(plain, selected, effort, nq)
 
     def _scratch(self, state: State, effort: Effort) -> Any:
-        own: Any = super()._scratch(state, effort)
         if not isinstance(state.structure, QuantizedWalk):
-            return own
-        d = padded(self._width(state))
+            return super()._scratch(state, effort)
+        d = self._width(state)
+        wide = padded(d)
         return QuantizedScratch(
-            walk=own,
-            rotated=aligned((d,), np.float32),
-            tables=aligned((4 * d,), np.uint8),
+            walk=new_scratch(state.capacity, effort[0], 16, self._query_size(d), d),
+            rotated=aligned((wide,), np.float32),
+            tables=aligned((4 * wide,), np.uint8),
             met=aligned((places(effort[0]),), np.int32),
             sums=aligned((BLOCK,), np.int32),
             estimates=aligned((16,), np.float32),

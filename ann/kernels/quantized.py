@@ -70,8 +70,9 @@ def places(ef):
 def _nearest(structure, q, effort, scratch, keys, ids, recorder=None):
     """Walk best first by estimates; ``effort`` is as of ``graph``'s, without a taper.
 
-    Where to go on is asked for before the present node's neighbours are estimated, and
-    again if one of them is better.
+    It is one step behind: the node after the present one is chosen, and asked for,
+    before the present one's neighbours are known, so that its row is there in time. To
+    wait for a better one took 13 % longer at equal recall (1,000,000 x 128).
     """
     ef, stretch, shift, _ = effort
     near, store, query = structure.near, structure.store, scratch.walk.buffer
@@ -88,16 +89,17 @@ def _nearest(structure, q, effort, scratch, keys, ids, recorder=None):
         structure.roots, 0, key_of_centre(near, scratch.rotated), table, INFINITY,
         min(ef, STARTS), np.int64(0), np.int64(0), last, scratch, recorder,
     )  # fmt: skip
-    while cursor < size:
-        if pool_keys[cursor] > bound(keys, found, wanted, stretch, shift):
+    following, estimate = NO_ID, INFINITY
+    while True:
+        if following == NO_ID or (size == ef and estimate > pool_keys[size - 1]):
+            if cursor == size:
+                break
+            following, estimate, cursor = _choose(near, store, scratch, cursor, size)
+        if estimate > bound(keys, found, wanted, stretch, shift):
             break
-        node = pool_ids[cursor]
-        pool_ids[cursor] = node | EXPANDED
-        cursor = _next(pool_ids, cursor, size)
-        likely = NO_ID
+        node, following = following, NO_ID
         if cursor < size:
-            likely = pool_ids[cursor]
-            fetch_row(near, store, likely)
+            following, estimate, cursor = _choose(near, store, scratch, cursor, size)
         if np.uint32(node) >= np.uint32(visited.size) or visited[node] == epoch:
             continue
         visited[node] = epoch
@@ -113,8 +115,6 @@ def _nearest(structure, q, effort, scratch, keys, ids, recorder=None):
         if recorder is not None:
             end_step(recorder, pool_keys[size - 1] if size == ef else most)
         cursor = _next(pool_ids, cursor, size)
-        if cursor < size and pool_ids[cursor] != likely:
-            fetch_row(near, store, pool_ids[cursor])
     if recorder is not None:
         recorder.used[POOL] = size
     if structure.same.size == 0:
@@ -124,6 +124,16 @@ def _nearest(structure, q, effort, scratch, keys, ids, recorder=None):
             pool_keys[j], pool_ids[j] = keys[j], ids[j]
         package_groups(pool_keys, pool_ids, found, structure.same, keys, ids)
     return scored
+
+
+@kernel
+def _choose(near, store, scratch, cursor, size):
+    """Take the next node from the pool, and ask for it; return its key, a cursor."""
+    ids = scratch.walk.ids
+    node, estimate = ids[cursor], scratch.walk.keys[cursor]
+    ids[cursor] = node | EXPANDED
+    fetch_row(near, store, node)
+    return node, estimate, _next(ids, cursor, size)
 
 
 @kernel
@@ -154,7 +164,7 @@ def _take_in(
     """
     (base, step), degree = table, near.degree
     keys, ids, met = scratch.walk.keys, scratch.walk.ids, scratch.met
-    found, found_keys = scratch.walk.found, scratch.walk.found_keys
+    found, found_keys = scratch.walk.found, scratch.walk.found_keys  # of 16
     row = np.int64(node) * near.links.shape[1]
     terms = 2 * row + 2 * degree
     for first in range(0, degree, 16):
