@@ -607,7 +607,7 @@ class HNSW(Index):
         state = self._state
         held, upkeep = self._under_upkeep(state, threads)
         held = held._replace(graph=upkeep.remove())
-        self._publish(state.names, state.originals, held, state.capacity)
+        self._publish(state.names, state.originals, held, state.capacity, threads)
 
     def _under_upkeep(self, state: State, threads: int) -> tuple[Nodes, Upkeep]:
         d = self._width(state)
@@ -646,7 +646,7 @@ class HNSW(Index):
         held = Nodes(
             held.packed[:n], held.squares[:n], levels[:n], graph, held.same[:n]
         )
-        self._publish(state.names, state.originals[:n], held, n)
+        self._publish(state.names, state.originals[:n], held, n, threads)
 
     def _select(self, held: Nodes, kept: Kept, threads: int) -> Nodes:
         graph, levels, now = compact(

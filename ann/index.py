@@ -597,13 +597,13 @@ class Index(Searching):
         except Stopped as stopped:
             self._d = whole.shape[1]
             names = names.without(stopped.absent)
-            self._publish(names, originals, stopped.held, capacity)
+            self._publish(names, originals, stopped.held, capacity, threads)
             raise stopped.cause from None
         except BaseException:
             self._codec = codec
             raise
         self._d = whole.shape[1]
-        self._publish(names, originals, held, capacity)
+        self._publish(names, originals, held, capacity, threads)
 
     def _take_out(self, positions: NDArray[np.int64], threads: int) -> None:
         kept = np.ones(self._state.names.n, bool)
@@ -617,11 +617,17 @@ class Index(Searching):
         names = state.names.kept(kept)
         if self._refine is not None:
             originals = taken(originals, np.flatnonzero(kept))
-        self._publish(names, originals, held, names.n)
+        self._publish(names, originals, held, names.n, threads)
 
     def _publish(
-        self, names: Names, originals: Floats, held: Any, capacity: int
+        self,
+        names: Names,
+        originals: Floats,
+        held: Any,
+        capacity: int,
+        threads: int | None = None,
     ) -> None:
+        """Let searches see a new state; no ``threads`` where ``held`` is as it was."""
         self._state = self._make_state(names, originals, held, capacity)
         self._canary = None
 

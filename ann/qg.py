@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ann import adaptive, filters, neighborhoods, parallel, validation
+from ann import adaptive, filters, neighborhoods, validation
 from ann.codecs import SQ, Codec, Float32
 from ann.filters import Filter
 from ann.hnsw import HNSW, Effort
@@ -156,22 +156,27 @@ class QG(HNSW):
         )
 
     def _publish(
-        self, names: Names, originals: Floats, held: Any, capacity: int
+        self,
+        names: Names,
+        originals: Floats,
+        held: Any,
+        capacity: int,
+        threads: int | None = None,
     ) -> None:
-        if held is not None:
-            held = self._informed(names, originals, held, capacity)
-        super()._publish(names, originals, held, capacity)
+        if threads is not None:
+            held = self._informed(names, originals, held, capacity, threads)
+        super()._publish(names, originals, held, capacity, threads)
 
     def _informed(
-        self, names: Names, originals: Floats, held: Nodes, capacity: int
+        self, names: Names, originals: Floats, held: Nodes, capacity: int, threads: int
     ) -> Nodes:
         """Return the nodes with rows that tell of the links as they are now."""
-        n, threads = names.n, parallel.available()
+        n = names.n
         d = held.packed.shape[1] if self._codec.d is None else self._codec.d
         nothing = np.empty((0, d), np.float32)
         held, store = self._store_to_build_on(held, n, nothing, originals, threads)
         near = held.near
-        if near is None:
+        if near is None or not len(near.nodes.rows):
             near = neighborhoods.none(
                 self._degree, self._centre(held, n, d), self._seed, self._metric.key
             )
@@ -191,7 +196,7 @@ class QG(HNSW):
 
     def _centre(self, held: Nodes, n: int, d: int) -> Floats:
         """Return what codes are taken from: the mean, where distances allow it."""
-        if self._metric.key != "l2":
+        if self._metric.key != "l2" or not n:
             return np.zeros(d, np.float32)
         some = held.packed[: n : -(-n // _SAMPLE)]
         if not isinstance(self._codec, Float32):

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 import ann
+from ann import parallel
 from tests.ann import reference
 from tests.ann.data import clustered, gaussian
 
@@ -71,6 +72,27 @@ def test_what_is_removed_is_in_no_row():
     index.add(X[gone], gone).compact()
     assert reference.recall(index.search(Q, ef_search=100)[0], truth("l2")) > 0.97
     assert index.check().ok
+
+
+def test_an_index_that_was_emptied_begins_anew():
+    index = made(codec="float32").add(X[:300] + 50).remove(np.arange(300)).compact()
+    assert (index.search(Q[:3])[0] == -1).all()
+    index.add(X)
+    np.testing.assert_allclose(index._held.near.nodes.centre, X.mean(axis=0), atol=0.1)
+    ids, _ = index.search(Q, ef_search=100)
+    assert reference.recall(ids - 300, truth("l2")) > 0.97
+
+
+def test_threads_are_kept_to(monkeypatch):
+    seen, run = [], parallel.run
+
+    def spy(work, n, chunk, threads):
+        seen.append(threads)
+        run(work, n, chunk, threads)
+
+    monkeypatch.setattr(parallel, "run", spy)
+    made().add(X[:200], threads=1).remove([3], threads=1).compact(threads=1)
+    assert set(seen) == {1}
 
 
 def test_what_comes_later_is_found():
