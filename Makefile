@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: quick test thorough check counters compare-check peers rabitq-wordnet ablation churn filters hostile \
+.PHONY: quick test thorough check counters compare-check peers ablation churn filters hostile \
   metrics dimension reduce adaptive tune uses clean
 
 quick: .venv/ready ## the first look: 50,000 real vectors, every index, figures in results/quick
@@ -34,13 +34,7 @@ compare-check: .venv/ready ## whether ann compare is right about code that is kn
 peers: .venv/ready ## the other libraries to compare with
 	$(BIN)/pip install --quiet -e '.[peers]'
 
-speed-%: peers ## a speed study beside the peers: speed-wordnet, speed-patches, speed-synthetic
-	$(BIN)/ann run experiments/configs/$@.toml
-
-front-%: peers ## quantized graphs beside SymphonyQG and hnswlib: front-wordnet, …
-	$(BIN)/ann run experiments/configs/$@.toml
-
-rabitq-wordnet: peers ## lists of RaBitQ codes beside the peers'
+speed-% front-% rabitq-%: peers ## beside the peers: all, quantized graphs, lists of RaBitQ codes
 	$(BIN)/ann run experiments/configs/$@.toml
 
 ablation: .venv/ready ## what each trick pays

@@ -102,6 +102,7 @@ class Index(Searching):
             refine = int(refine) if refine.is_integer() else refine
         self._codec = Float32() if codec is None else codec.copy()
         self._codec.check_metric(self._metric)
+        self._check()
         self._transform, self._refine = transform, refine
         self._norm_check, self._norms = guard.checked(norm_check), Norms()
         self._probes: Floats | None = None  # queries of the next canary
@@ -114,6 +115,9 @@ class Index(Searching):
         _indexes.add(self)
 
     # --- what a structure supplies ----------------------------------------------------
+
+    def _check(self) -> None:
+        """Raise ValueError where it cannot take the metric or the codec."""
 
     @abstractmethod
     def _insert(

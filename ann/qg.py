@@ -7,10 +7,10 @@ graph for approximate nearest neighbor search", SIGMOD 2025.
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
-from ann import adaptive, filters, neighborhoods, validation
-from ann.codecs import SQ, Codec, Float32
+from ann import adaptive, neighborhoods
+from ann.codecs import SQ, Float32
 from ann.filters import Filter
 from ann.hnsw import HNSW, Effort
 from ann.insertion import new_scratch
@@ -22,10 +22,8 @@ from ann.memory import aligned
 from ann.names import Names
 from ann.neighborhoods import Stores
 from ann.nodes import Nodes
-from ann.searching import MOST
 from ann.state import Floats, State
 from ann.stored import Stored
-from ann.transforms import Transform
 
 _SAMPLE = 65_536  # rows whose mean is the centre
 _RELAXED = 0.2  # how much farther a filling link may be than a link to one near it
@@ -51,8 +49,11 @@ class QG(HNSW):
     -----
     A walk scores one node a step and estimates all its neighbours at once, from 1-bit
     codes (see :mod:`ann.kernels.neighborhood`); the answer is what has been scored. It
-    begins at the entry point, on layer 0. A filtered search walks the graph as ``HNSW``
-    does.
+    begins at the best of 256 roots. A filtered search walks the graph as ``HNSW`` does.
+
+    ``search`` is as of ``HNSW``, but that ``ef_search`` is the size of a pool of
+    estimates, ``distance_computations`` counts the nodes scored, not the neighbours
+    that are estimated, and ``taper`` has no effect: rows are read whole.
 
     Memory in bytes beyond that of ``HNSW``, for n vectors of width d: with R = 2 M up
     to a multiple of 32, ``n * R * (8 + 2 ceil(d / 16))``.
@@ -65,55 +66,11 @@ class QG(HNSW):
 
     _kind = "QG"
 
-    def __init__(
-        self,
-        metric: str = "l2",
-        *,
-        M: int = 16,
-        ef_construction: int = 200,
-        codec: Codec | None = None,
-        refine: float | None = None,
-        seed: int = 0,
-        norm_check: str = "warn",
-        transform: Transform | None = None,
-    ) -> None:
-        super().__init__(
-            metric,
-            M=M,
-            ef_construction=ef_construction,
-            codec=codec,
-            refine=refine,
-            seed=seed,
-            norm_check=norm_check,
-            transform=transform,
-        )
+    def _check(self) -> None:
         if self._metric.name == "l1":
             raise ValueError("QG must have metric l2, ip or cosine, got 'l1'")
         if not isinstance(self._codec, SQ | Float32):
-            raise ValueError(f"QG must have an ann.SQ or no codec, got {codec!r}")
-
-    def search(
-        self,
-        Q: ArrayLike,
-        k: int = 10,
-        *,
-        ef_search: int | None = None,
-        epsilon: float | None = None,
-        taper: bool = False,
-        target_recall: float | None = None,
-        filter: filters.Wanted | None = None,
-        threads: int | None = None,
-        distance_computations: NDArray[np.int64] | None = None,
-    ) -> tuple[NDArray[np.int64], Floats]:
-        """Return about the ``k`` nearest neighbours of each query.
-
-        Everything is as of :meth:`HNSW.search`, but that ``ef_search`` is the size of a
-        pool of estimates, ``distance_computations`` counts the nodes scored, not the
-        neighbours that are estimated, and ``taper`` has no effect: rows are read whole.
-        """
-        k = validation.integer(k, "k", 1, MOST)
-        effort = self._effort(k, ef_search, epsilon, taper, target_recall)
-        return self._search(Q, k, threads, distance_computations, filter, effort)
+            raise ValueError(f"QG must have an ann.SQ or no codec, got {self._codec!r}")
 
     def _effort(self, *args: Any) -> Effort:
         ef, stretch, shift, _ = super()._effort(*args)

@@ -14,9 +14,9 @@ from ann.stored import Stored
 Floats = NDArray[np.float32]
 Codes = NDArray[np.uint8]
 Sizes = NDArray[np.int64]
+Labels = NDArray[np.int32]
 _MIDDLE, _BLOCK = 1024, 8192  # rows
 _FAR, _FEW = 10, 100  # times as far as the median row; one row in so many
-Labels = NDArray[np.int32]
 _LONGEST = 4 * LONGEST  # norm; an IVF codes differences of vectors that metrics take
 
 
