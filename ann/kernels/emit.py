@@ -64,6 +64,19 @@ def broadcast(builder, value, lanes):
     return builder.shuffle_vector(one, one, splat(I32, lanes, 0))
 
 
+def prefetch_line(builder, where):
+    """Ask for the cache line at an address, into L2."""
+    where = builder.bitcast(where, I8.as_pointer())
+    hint = [I32(0), I32(2), I32(1)]  # to read; into L2; data
+    call(builder, "llvm.prefetch.p0", ir.VoidType(), [where, *hint])
+
+
+def first_lanes(builder, count):
+    """Return a mask of the first ``count`` of 16 lanes, 0 to 16."""
+    bits = builder.sub(builder.shl(I64(1), count), I64(1))
+    return builder.bitcast(builder.trunc(bits, I16), ir.VectorType(I1, 16))
+
+
 def move_masked(builder, source, target, mask):
     """Copy the elements in a mask from one address to another."""
     element, lanes = source.type.pointee, mask.type.count

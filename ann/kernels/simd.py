@@ -28,16 +28,17 @@ from ann.kernels._jit import SIMD_LEVEL, reduction
 from ann.kernels.emit import (
     F32,
     I1,
-    I8,
     I16,
     I32,
     I64,
     Lanes,
     broadcast,
     call,
+    first_lanes,
     loop,
     move_masked,
     pointer,
+    prefetch_line,
     splat,
 )  # fmt: skip
 from ann.kernels.tricks import on
@@ -177,10 +178,7 @@ def prefetch(typingctx, array, index):
     def generate(context, builder, signature, args):
         if not on("prefetch"):
             return context.get_dummy_value()
-        where = pointer(context, builder, signature.args[0], *args)
-        hint = [I32(0), I32(2), I32(1)]  # to read; into L2; data
-        where = builder.bitcast(where, I8.as_pointer())
-        call(builder, "llvm.prefetch.p0", ir.VoidType(), [where, *hint])
+        prefetch_line(builder, pointer(context, builder, signature.args[0], *args))
         return context.get_dummy_value()
 
     return types.void(array, types.int64), generate
@@ -196,13 +194,13 @@ def shift_right(typingctx, x, y, start, stop):
 
     def generate(context, builder, signature, args):
         first, last = args[2], args[3]
-        iota = ir.Constant(ir.VectorType(I64, 16), list(range(16)))
-        first_lane = broadcast(builder, first, 16)
 
         def move(t, _):
             at = builder.sub(last, builder.add(t, I64(16)))
-            lanes = builder.add(broadcast(builder, at, 16), iota)
-            mask = builder.icmp_signed(">=", lanes, first_lane)
+            before = builder.sub(first, at)
+            some = builder.icmp_signed(">", before, I64(0))
+            before = builder.select(some, before, I64(0))
+            mask = builder.not_(first_lanes(builder, before))
             for array, kind in zip(args[:2], signature.args[:2], strict=True):
                 source = pointer(context, builder, kind, array, at)
                 move_masked(builder, source, builder.gep(source, [I64(1)]), mask)
@@ -221,23 +219,21 @@ def count_below(typingctx, x, start, count, limit):
     """Return how many of ``x.flat[start:start+count]``, float32, are below a limit."""
 
     def generate(context, builder, signature, args):
-        v, bits = Lanes(builder, 16), ir.VectorType(I32, 16)
+        v = Lanes(builder, 16)
         x = pointer(context, builder, signature.args[0], args[0], args[1])
         limit = broadcast(builder, args[3], 16)
 
         def below(i, total, mask=None):
             less = builder.fcmp_ordered("<", v.load(x, i, mask), limit)
             less = less if mask is None else builder.and_(less, mask)
-            return builder.sub(total, builder.sext(less, bits))
+            less = builder.zext(builder.bitcast(less, I16), I64)
+            return builder.add(total, call(builder, "llvm.ctpop.i64", I64, [less]))
 
         whole = builder.and_(args[2], I64(-16))
-        zero = [splat(I32, 16, 0)]
         (total,) = loop(
-            builder, I64(0), whole, 16, zero, lambda i, sums: [below(i, *sums)]
+            builder, I64(0), whole, 16, [I64(0)], lambda i, sums: [below(i, *sums)]
         )
-        total = below(whole, total, v.mask(builder.sub(args[2], whole)))
-        total = call(builder, "llvm.vector.reduce.add.v16i32", I32, [total])
-        return builder.zext(total, I64)
+        return below(whole, total, first_lanes(builder, builder.sub(args[2], whole)))
 
     i64 = types.int64
     return i64(x, i64, i64, types.float32), generate
