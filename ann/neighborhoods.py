@@ -5,10 +5,10 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from ann import parallel
+from ann import parallel, sketches
 from ann.kernels import neighborhood as kernels
 from ann.kernels.neighborhood import Around, Neighborhoods
-from ann.kernels.rotation import Rotation, drawn
+from ann.kernels.sketch import Sketch, bits
 from ann.memory import aligned
 from ann.stored import Stored
 
@@ -34,21 +34,27 @@ class Near(NamedTuple):
     roots: Neighborhoods  #: one row: where walks begin
 
 
-def none(degree: int, centre: Floats, seed: int, key: str) -> Near:
+def none(degree: int, sketch: Sketch, centre: Floats, metric: str) -> Near:
     """Return neighbourhoods of no nodes."""
-    rotation = drawn(len(centre), np.random.default_rng([seed, len(centre)]))
+    wide = bits(sketch)
     nodes, roots = (
         kernels.of_rows(
-            _empty_rows(n, of, len(centre)), of, rotation, centre, key == "l2"
+            _empty_rows(n, of, wide),
+            of,
+            wide,
+            sketch,
+            centre,
+            metric == "l2",
+            metric == "cosine",
         )
         for n, of in ((0, degree), (1, ROOTS))
     )
     return Near(nodes, roots)
 
 
-def _empty_rows(n: int, degree: int, d: int) -> NDArray[np.uint8]:
+def _empty_rows(n: int, degree: int, bits: int) -> NDArray[np.uint8]:
     """Return rows without links, which are near to nothing."""
-    rows = aligned((n, kernels.width(degree, d)), np.uint8)
+    rows = aligned((n, kernels.width(degree, bits)), np.uint8)
     rows[:] = 255
     return rows
 
@@ -93,16 +99,51 @@ def informed(
     nodes = nodes[stale]
     stretch, shift = np.float32(growth[0]), np.float32(growth[1])
 
-    def write(ranges: parallel.Ranges) -> None:
+    def link(ranges: parallel.Ranges) -> None:
         around = _around(rows, len(lead))
         for a, b in ranges:
             kernels.choose(
                 rows, base, stores.compared, leading, nodes[a:b], stretch, shift, around
             )
-            kernels.encode(rows, stores.told, nodes[a:b], around)
+
+    parallel.run(link, len(nodes), _CHUNK, threads)
+    linked = rows.links[nodes, : rows.degree]
+    told, place = _told(rows, stores.told, np.append(linked, nodes), len(lead), threads)
+
+    def write(ranges: parallel.Ranges) -> None:
+        around = _around(rows, 0)
+        for a, b in ranges:
+            kernels.encode(rows, stores.told, nodes[a:b], told, place, around)
 
     parallel.run(write, len(nodes), _CHUNK, threads)
     return Near(rows, roots)
+
+
+def _told(
+    near: Neighborhoods, store: Any, some: NDArray[np.int32], n: int, threads: int
+) -> tuple[Floats, NDArray[np.int32]]:
+    """Return what some of ``n`` vectors are along the axes, and where each is in it.
+
+    Missing ones (−1) may be among ``some``. The last row is that of the centre, zeros.
+    """
+    wanted = np.zeros(n + 1, bool)
+    wanted[some] = True
+    wanted[n] = False  # where −1 leads
+    those = np.flatnonzero(wanted).astype(np.int32)
+    place = np.full(n, -1, np.int32)
+    place[those] = np.arange(len(those), dtype=np.int32)
+    sketch = near.sketch
+    told = aligned((len(those) + 1, len(sketch.units)), np.float32)
+    told[-1] = 0
+    axes = sketches.axes_of(sketch, len(near.centre))
+
+    def work(ranges: parallel.Ranges) -> None:
+        vector = aligned((len(near.centre),), np.float32)
+        for a, b in ranges:
+            kernels.tell(near, store, those[a:b], axes, vector, told[a:b])
+
+    parallel.run(work, len(those), _CHUNK, threads)
+    return told, place
 
 
 def _rooted(
@@ -112,12 +153,11 @@ def _rooted(
     stores: Stores,
 ) -> Neighborhoods:
     """Return the roots that a graph with these nodes has, in a row of its own."""
-    d = len(roots.centre)
-    rows = _empty_rows(1, ROOTS, d)
-    roots = kernels.of_rows(rows, ROOTS, roots.rotation, roots.centre, roots.euclidean)
+    roots = _of_rows(_empty_rows(1, ROOTS, roots.bits), roots)
     highest = np.argsort(-levels[nodes].astype(np.int64), kind="stable")[:ROOTS]
     roots.links[0, : len(highest)] = nodes[highest]
-    kernels.encode_roots(roots, stores.told, _around(roots, 0))
+    told, place = _told(roots, stores.told, nodes[highest], len(levels), 1)
+    kernels.encode_roots(roots, stores.told, told, place, _around(roots, 0))
     return roots
 
 
@@ -125,23 +165,27 @@ def _with_room(near: Neighborhoods, capacity: int) -> Neighborhoods:
     n = len(near.rows)
     if n == capacity:
         return near
-    rows = _empty_rows(capacity, near.degree, len(near.centre))
+    rows = _empty_rows(capacity, near.degree, near.bits)
     rows[:n] = near.rows[:capacity]
-    return kernels.of_rows(
-        rows, near.degree, near.rotation, near.centre, near.euclidean
-    )
+    return _of_rows(rows, near)
+
+
+def _of_rows(rows: NDArray[np.uint8], near: Neighborhoods) -> Neighborhoods:
+    """Return neighbourhoods that are as others, but of these rows."""
+    return kernels.of_rows(rows, *near[3:])
 
 
 def _around(near: Neighborhoods, n: int) -> Around:
-    d = len(near.centre)
-    wide, candidates = kernels.padded(d), _CANDIDATES * near.degree
+    m, d = len(near.sketch.units), len(near.centre)
+    candidates = _CANDIDATES * near.degree
     return Around(
         seen=np.full(n, -1, np.int32),
         keys=np.empty(candidates, np.float32),
         ids=np.empty(candidates, np.int32),
-        node=aligned((wide,), np.float32),
-        apart=aligned((wide,), np.float32),
+        apart=aligned((m,), np.float32),
+        odd=aligned((m,), np.float32),
         vector=aligned((d,), np.float32),
+        other=aligned((d,), np.float32),
     )
 
 
@@ -153,23 +197,24 @@ def saved(near: Near, n: int) -> dict[str, NDArray[Any]]:
     return {
         "near_rows": near.nodes.rows[:n],
         "near_roots": near.roots.rows,
-        "near_signs": near.nodes.rotation.signs,
         "near_centre": near.nodes.centre,
+        **sketches.saved(near.nodes.sketch),
     }
 
 
-def restored(stored: Stored, n: int, degree: int, d: int, key: str) -> Near:
+def restored(stored: Stored, n: int, degree: int, d: int, metric: str) -> Near:
     """Return the neighbourhoods of a file.
 
     Rows need not be looked at: where they lead out of the arrays a search does not go,
     and what they tell of neighbours are estimates.
     """
-    signs = stored.finite("near_signs", (4, d))
+    sketch = sketches.restored(stored, d)
+    wide = bits(sketch)
     centre = stored.finite("near_centre", (d,))
     nodes, roots = (
         kernels.of_rows(
-            stored.array(name, np.uint8, (count, kernels.width(of, d))),
-            of, Rotation(signs), centre, key == "l2",
+            stored.array(name, np.uint8, (count, kernels.width(of, wide))),
+            of, wide, sketch, centre, metric == "l2", metric == "cosine",
         )
         for name, count, of in (("near_rows", n, degree), ("near_roots", 1, ROOTS))
     )  # fmt: skip

@@ -9,28 +9,31 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ann import adaptive, neighborhoods
-from ann.codecs import SQ, Float32
+from ann import adaptive, neighborhoods, sketches, validation
+from ann.codecs import SQ, Codec, Float32
 from ann.filters import Filter
 from ann.hnsw import HNSW, Effort
 from ann.insertion import new_scratch
 from ann.kernels.fastscan import BLOCK
 from ann.kernels.graph import Walk
-from ann.kernels.neighborhood import padded
 from ann.kernels.quantized import QuantizedScratch, QuantizedWalk, places
+from ann.kernels.sketch import bits
 from ann.memory import aligned
 from ann.names import Names
 from ann.neighborhoods import Stores
 from ann.nodes import Nodes
 from ann.state import Floats, State
 from ann.stored import Stored
+from ann.transforms import Transform
 
 _SAMPLE = 65_536  # rows whose mean is the centre
+_LINKED, _EACH = 8192, 8  # nodes, and their first links: what is learned from
+_MOST_BITS = 2**15  # whose sums are of 16 bits
 _RELAXED = 0.2  # how much farther a filling link may be than a link to one near it
 
 
 class QG(HNSW):
-    """A graph whose nodes hold 1-bit codes of their neighbours, relative to them.
+    """A graph whose nodes hold codes of a few bits of their neighbours.
 
     Parameters
     ----------
@@ -44,19 +47,26 @@ class QG(HNSW):
         See :class:`ann.HNSW`, whose graph this walks on. Rows hold ``2 M`` neighbours,
         up to a multiple of 32; places that the graph leaves empty are filled with
         neighbours' neighbours.
+    code_bits : int, optional
+        Bits of a neighbour's code, a multiple of 16. By default as many as make
+        estimates right to 3.3 % (of ‖r‖ ‖v‖, see docs/qg.md), or one for each component
+        (at least 64) where that is not enough.
 
     Notes
     -----
-    A walk scores one node a step and estimates all its neighbours at once, from 1-bit
-    codes (see :mod:`ann.kernels.neighborhood`); the answer is what has been scored. It
-    begins at the best of 256 roots. A filtered search walks the graph as ``HNSW`` does.
+    A walk scores one node a step and estimates all its neighbours at once, from codes
+    that tell how they differ from the node (see :mod:`ann.kernels.neighborhood`); the
+    answer is what has been scored. It begins at the best of 256 roots. A filtered
+    search walks the graph as ``HNSW`` does.
+
+    What differences of neighbours are like is learned when the first vectors come.
 
     ``search`` is as of ``HNSW``, but that ``ef_search`` is the size of a pool of
     estimates, ``distance_computations`` counts the nodes scored, not the neighbours
     that are estimated, and ``taper`` has no effect: rows are read whole.
 
-    Memory in bytes beyond that of ``HNSW``, for n vectors of width d: with R = 2 M up
-    to a multiple of 32, ``n * R * (8 + 2 ceil(d / 16))``.
+    Memory in bytes beyond that of ``HNSW``, for n vectors and codes of b bits: with R =
+    2 M up to a multiple of 32, ``n * R * (8 + b / 8)``.
 
     Examples
     --------
@@ -65,6 +75,39 @@ class QG(HNSW):
     """
 
     _kind = "QG"
+
+    def __init__(
+        self,
+        metric: str = "l2",
+        *,
+        M: int = 16,
+        ef_construction: int = 200,
+        code_bits: int | None = None,
+        codec: Codec | None = None,
+        refine: float | None = None,
+        seed: int = 0,
+        norm_check: str = "warn",
+        transform: Transform | None = None,
+    ) -> None:
+        super().__init__(
+            metric,
+            M=M,
+            ef_construction=ef_construction,
+            codec=codec,
+            refine=refine,
+            seed=seed,
+            norm_check=norm_check,
+            transform=transform,
+        )
+        if code_bits is not None:
+            code_bits = validation.integer(code_bits, "code_bits", 16, _MOST_BITS)
+            if code_bits % 16:
+                raise ValueError(f"code_bits must be a multiple of 16, got {code_bits}")
+        self._code_bits = code_bits
+
+    @property
+    def _build_params(self) -> dict[str, Any]:
+        return {**super()._build_params, "code_bits": self._code_bits}
 
     def _check(self) -> None:
         if self._metric.name == "l1":
@@ -85,7 +128,7 @@ class QG(HNSW):
         arrays = super()._arrays()
         if self._held is not None:
             near, roots = self._held.near
-            arrays += [near.rows, near.rotation.signs, near.centre, roots.rows]
+            arrays += [near.rows, *near.sketch[:4], near.centre, roots.rows]
         return arrays
 
     def _structure(self, held: Nodes, n: int, originals: Any) -> Any:
@@ -102,13 +145,15 @@ class QG(HNSW):
         if not isinstance(state.structure, QuantizedWalk):
             return super()._scratch(state, effort)
         d = self._width(state)
-        wide = padded(d)
+        sketch = state.structure.near.sketch
+        wide = bits(sketch) + len(sketch.units) + sketch.codes.shape[1] // 4
         return QuantizedScratch(
             walk=new_scratch(state.capacity, effort[0], 16, self._query_size(d), d),
-            rotated=aligned((wide,), np.float32),
-            tables=aligned((4 * wide,), np.uint8),
+            centred=aligned((d,), np.float32),
+            told=aligned((wide,), np.float32),
+            tables=aligned((8 * bits(sketch),), np.uint8),
             met=aligned((places(effort[0]),), np.int32),
-            sums=aligned((BLOCK,), np.int32),
+            sums=aligned((2 * BLOCK,), np.int32),
             estimates=aligned((16,), np.float32),
         )
 
@@ -134,9 +179,11 @@ class QG(HNSW):
         held, store = self._store_to_build_on(held, n, nothing, originals, threads)
         near = held.near
         if near is None or not len(near.nodes.rows):
-            near = neighborhoods.none(
-                self._degree, self._centre(held, n, d), self._seed, self._metric.key
+            centre, far = self._centre(held, n, d)
+            sketch = sketches.learned(
+                self._differences(held, n), far, self._code_bits, self._seed
             )
+            near = neighborhoods.none(self._degree, sketch, centre, self._metric.name)
         stored = self._codec.store(held.packed, self._metric.key)
         lead = self._lead(names, held.same)
         near = neighborhoods.informed(
@@ -151,19 +198,36 @@ class QG(HNSW):
         stretch, shift = adaptive.stop(_RELAXED, self._metric.name)
         return 1 + stretch, shift
 
-    def _centre(self, held: Nodes, n: int, d: int) -> Floats:
-        """Return what codes are taken from: the mean, where distances allow it."""
-        if self._metric.key != "l2" or not n:
-            return np.zeros(d, np.float32)
-        some = held.packed[: n : -(-n // _SAMPLE)]
-        if not isinstance(self._codec, Float32):
-            some = self._codec.decode(self._codec.unpack(some))
+    def _centre(self, held: Nodes, n: int, d: int) -> tuple[Floats, float]:
+        """Return what vectors are told from, and how far from it they are.
+
+        It is the mean, but under ``ip``, where queries are nowhere in particular.
+        """
+        if self._metric.name == "ip" or not n:
+            return np.zeros(d, np.float32), 0.0
+        some = self._decoded(held.packed[: n : -(-n // _SAMPLE)])
         centre: Floats = some.mean(axis=0, dtype=np.float64).astype(np.float32)
-        return centre
+        squares = np.einsum("ij,ij->i", some - centre, some - centre, dtype=np.float64)
+        return centre, float(np.sqrt(squares.mean()))
+
+    def _differences(self, held: Nodes, n: int) -> Floats:
+        """Return some nodes' differences from those they link to."""
+        nodes = np.arange(0, n, max(1, -(-n // _LINKED)))
+        links = held.graph.base[nodes, :_EACH]
+        ends, starts = np.where(links >= 0, links, nodes[:, None]), nodes[:, None]
+        starts = np.broadcast_to(starts, links.shape)
+        return self._decoded(held.packed[ends.ravel()]) - self._decoded(
+            held.packed[starts.ravel()]
+        )
+
+    def _decoded(self, packed: NDArray[Any]) -> Floats:
+        if isinstance(self._codec, Float32):
+            return packed
+        return self._codec.decode(self._codec.unpack(packed))
 
     def _saved_held(self, held: Nodes, n: int) -> dict[str, NDArray[Any]]:
         return super()._saved_held(held, n) | neighborhoods.saved(held.near, n)
 
     def _restored(self, stored: Stored, n: int, d: int) -> Nodes:
-        near = neighborhoods.restored(stored, n, self._degree, d, self._metric.key)
+        near = neighborhoods.restored(stored, n, self._degree, d, self._metric.name)
         return super()._restored(stored, n, d)._replace(near=near)

@@ -154,11 +154,16 @@ class HNSW(_Ours):
 
 
 class QG(HNSW):
-    """A graph whose nodes hold 1-bit codes of their neighbours."""
+    """A graph whose nodes hold codes of a few bits of their neighbours."""
 
     kind = "QG"
     name = "ann-qg"
     metrics = ("l2", "ip", "cosine")
+
+    class Build(HNSW.Build):
+        """Constructor parameters."""
+
+        code_bits: int | None = Field(None, ge=16, multiple_of=16)
 
     @classmethod
     def family(cls, build: Storage) -> str:

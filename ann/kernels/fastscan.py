@@ -31,10 +31,12 @@ from ann.kernels.emit import (
     loop,
     multiply_add_bytes,
     pointer,
+    prefetch_line,
     splat,
 )  # fmt: skip
 from ann.kernels.pool import insert, name_of, passes
 from ann.kernels.stores import TABLE_DOT, TABLE_L1, begin_of
+from ann.kernels.tricks import on
 
 BLOCK = 32  # codes; a block of 64 would leave more of an IVF's short lists empty
 ROW = 64  # bytes of a block's row: four subspaces
@@ -242,7 +244,12 @@ def _row_loop(context, builder, kinds, args, zeros, add):
         return builder.load(builder.bitcast(where, wide), align=1)
 
     def row(i, sums):
-        return add(load(0, builder.add(args[1], i)), load(3, i), sums)
+        at = builder.add(args[1], i)
+        if not isinstance(kinds[6], types.NoneType) and on("prefetch"):
+            later = builder.add(at, args[6])
+            where = pointer(context, builder, kinds[0], args[0], later)
+            prefetch_line(builder, where)
+        return add(load(0, at), load(3, i), sums)
 
     return loop(builder, I64(0), builder.mul(args[2], I64(ROW)), ROW, zeros, row)
 
@@ -254,7 +261,7 @@ def _store_sums(context, builder, kinds, args, sums):
 
 
 @intrinsic
-def _permuted_sums(typingctx, blocks, start, rows, tables, out, at):
+def _permuted_sums(typingctx, blocks, start, rows, tables, out, at, ahead):
     """Look up a whole row in 64 entries, then add four subspaces a lane (VBMI, VNNI).
 
     A row takes 7 instructions; by shuffles of 16 bytes, which leave the sums of
@@ -290,11 +297,11 @@ def _permuted_sums(typingctx, blocks, start, rows, tables, out, at):
         return _store_sums(context, builder, kinds, args, sums)
 
     i64 = types.int64
-    return types.void(blocks, i64, i64, tables, out, i64), generate
+    return types.void(blocks, i64, i64, tables, out, i64, ahead), generate
 
 
 @intrinsic
-def _shuffled_sums(typingctx, blocks, start, rows, tables, out, at):
+def _shuffled_sums(typingctx, blocks, start, rows, tables, out, at, ahead):
     """Look up 16 codes of two subspaces at a time, in sums of 16 bits (AVX2)."""
 
     def generate(context, builder, signature, args):
@@ -349,7 +356,7 @@ def _shuffled_sums(typingctx, blocks, start, rows, tables, out, at):
         return _store_sums(context, builder, kinds, args, sums)
 
     i64 = types.int64
-    return types.void(blocks, i64, i64, tables, out, i64), generate
+    return types.void(blocks, i64, i64, tables, out, i64, ahead), generate
 
 
 def _part(builder, a, b, first, count):
@@ -383,7 +390,7 @@ def _put32(typingctx, array, at, value):
 
 
 @kernel
-def _plain_sums(blocks, start, rows, tables, out, at):
+def _plain_sums(blocks, start, rows, tables, out, at, ahead):
     for i in range(16):
         low = high = 0
         for row in range(rows):
@@ -396,11 +403,12 @@ def _plain_sums(blocks, start, rows, tables, out, at):
 
 
 def sums(level: str) -> Any:
-    """Return ``f(blocks, start, rows, tables, out, at)`` of a vector level.
+    """Return ``f(blocks, start, rows, tables, out, at, ahead)`` of a vector level.
 
     It sums up the table entries of a block's 32 codes. The block begins at byte
     ``start`` and has ``rows`` of 64 bytes; the tables are the bytes of ``tables``, 64 a
-    row. 32 int32, in order of vectors, are written to ``out[at:]``.
+    row. 32 int32, in order of vectors, are written to ``out[at:]``. Unless ``ahead`` is
+    None, the line so many bytes behind each row that is read is asked for.
     """
     if level == "avx512" and VBMI:
         return _permuted_sums
@@ -461,7 +469,7 @@ def scan_blocks(
     step, base = query[scratch], query[scratch + 1] + bias
     at = (slot // BLOCK) * rows * ROW
     for offset in range(0, count, BLOCK):
-        block_sums(store.blocks, at, rows, query, query, scratch + 16)
+        block_sums(store.blocks, at, rows, query, query, scratch + 16, None)
         bits = _keys(
             query, scratch + 16, step, base, store.cross, first + offset,
             count - offset, keys[k - 1], query, scratch + 16 + BLOCK,

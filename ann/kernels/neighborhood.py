@@ -1,28 +1,25 @@
-"""Quantized neighbourhoods: 1-bit codes of a node's neighbours, seen from the node.
+"""Quantized neighbourhoods: codes of a node's neighbours, seen from the node.
 
-Gou et al., "SymphonyQG", SIGMOD 2025, on the estimator of Gao & Long, "RaBitQ", SIGMOD
-2024. For a node c, its neighbour y and a random rotation, let r = y − c and s the signs
-of its components. Then s points nearly where r does, and what it misses is random:
+Gou et al., "SymphonyQG", SIGMOD 2025. For a node c and its neighbour y let r = y − c,
+told as odd numbers o with ⟨r, v⟩ ≈ f ⟨o, v⟩ (see ``sketch``). Then all keys of c's
+neighbours follow from the key of c and the ⟨o, q⟩, which FastScan finds for 32
+neighbours at once:
 
-    ⟨r, v⟩ ≈ f ⟨s, v⟩   with f = ‖r‖² / ‖r‖₁, exact for v = r and unbiased for others.
+    ‖q − y‖² = ‖q − c‖² + ‖r‖² − 2⟨r, q − c⟩ ≈ ‖q − c‖² + (‖r‖² + 2f⟨o, c⟩) − 2f⟨o, q⟩
+    −⟨q, y⟩ = −⟨q, c⟩ − ⟨r, c⟩ − ⟨r, q − c⟩ ≈ −⟨q, c⟩ + (f⟨o, c⟩ − ⟨r, c⟩) − f⟨o, q⟩
 
-So all keys of c's neighbours follow from the key of c and the ⟨s, q⟩, which FastScan
-finds for 32 neighbours at once, by one table for each four components of q:
+What is in brackets, and the factor of ⟨o, q⟩, belong to the pair of nodes. So only what
+is left of q at c is estimated. Under ``ip``, where q may be nowhere near, all of it is,
+and nothing is in brackets. A row has
 
-    ‖q − y‖² = ‖q − c‖² + ‖r‖² − 2⟨r, q − c⟩ ≈ ‖q − c‖² + (‖r‖² + 2f⟨s, c⟩) − 2f⟨s, q⟩
-    −⟨q, y⟩ = −⟨q, c⟩ − ⟨r, q⟩ ≈ −⟨q, c⟩ − f⟨s, q⟩
+===============  ======================================================================
+``4 degree``     neighbours, int32, −1 for none
+``2 degree``     what is added, bfloat16: NaN for none, which is never near
+``2 degree``     the factor, bfloat16
+``degree * b/8``  codes of b bits, in blocks of FastScan
+===============  ======================================================================
 
-What is in brackets, and the factor of ⟨s, q⟩, belong to the pair of nodes. A row has
-
-=============  ========================================================================
-``4 degree``   neighbours, int32, −1 for none
-``2 degree``   what is added, bfloat16: NaN for none, which is never near
-``2 degree``   the factor, bfloat16
-``degree * D/8``  the signs, in blocks of FastScan, D being d up to a multiple of 16
-=============  ========================================================================
-
-bytes. Components are those of vectors less a centre, so that for ``l2`` neither ⟨s, c⟩
-nor ⟨s, q⟩ are large.
+bytes. Components are those of vectors less a centre, so that ⟨o, q⟩ is not large.
 """
 
 from typing import Any, NamedTuple
@@ -33,31 +30,17 @@ from numba import types
 from numba.extending import intrinsic
 
 from ann.kernels import simd
-from ann.kernels._jit import kernel, reduction
-from ann.kernels.emit import (
-    I1,
-    I8,
-    I16,
-    I32,
-    I64,
-    Lanes,
-    broadcast,
-    call,
-    loop,
-    pointer,
-    splat,
-)
+from ann.kernels._jit import kernel
+from ann.kernels.emit import I16, I32, I64, Lanes, broadcast, pointer, splat
 from ann.kernels.fastscan import BLOCK, ROW
 from ann.kernels.fastscan import block_sums as sums
 from ann.kernels.pool import NO_ID, insert
-from ann.kernels.rotation import Rotation, rotate
+from ann.kernels.rows import rotate_row
+from ann.kernels.sketch import FINER, PER_ROW, Sketch, begin_tables, put
 from ann.kernels.stores import LINE, between, decode, fetch
 
-PER_ROW = 16  # components that a row of a block tells the signs of
 _NONE = np.uint16(0x7FC0)  # NaN in bfloat16
 _ZERO, _ONE, _TWO = np.float32(0.0), np.float32(1.0), np.float32(2.0)
-_TOP = 63.0  # of a rounded component: an entry, the sum of four, fits into 8 bits …
-_LARGEST_SUM = 2.0**15  # … and a sum of entries into 16
 
 
 class Neighborhoods(NamedTuple):
@@ -67,9 +50,11 @@ class Neighborhoods(NamedTuple):
     links: np.ndarray  #: (n, width / 4) int32
     terms: np.ndarray  #: (n, width / 2) uint16
     degree: int  #: a multiple of 32
-    rotation: Rotation
+    bits: int  #: of a neighbour's code, a multiple of 16
+    sketch: Sketch
     centre: np.ndarray  #: (d,) float32; zeros but for l2
-    euclidean: bool  #: whether keys are squared distances, or negated products
+    euclidean: bool  #: whether keys are squared distances, or negated products …
+    anchored: bool  #: … and products are told from the node on, not from 0
 
 
 class Around(NamedTuple):
@@ -78,27 +63,31 @@ class Around(NamedTuple):
     seen: np.ndarray  #: (n,) int32, the node that met a vector last; −1 at first
     keys: np.ndarray  #: (>= candidates,) float32, a pool
     ids: np.ndarray  #: (>= candidates,) int32
-    node: np.ndarray  #: (D,) float32, a node, rotated
-    apart: np.ndarray  #: (D,) float32, a neighbour's difference from it, rotated
-    vector: np.ndarray  #: (d,) float32
+    apart: np.ndarray  #: (m,) float32, a neighbour's difference from a node, told
+    odd: np.ndarray  #: (m,) float32
+    vector: np.ndarray  #: (d,) float32, a node
+    other: np.ndarray  #: (d,) float32, a neighbour
 
 
-def padded(d: int) -> int:
-    """Return how many components codes have."""
-    return -(-d // PER_ROW) * PER_ROW
-
-
-def width(degree: int, d: int) -> int:
+def width(degree: int, bits: int) -> int:
     """Return the bytes of a row."""
-    return 8 * degree + degree * padded(d) // 8
+    return 8 * degree + degree * bits // 8
 
 
 def of_rows(
-    rows: Any, degree: int, rotation: Rotation, centre: Any, euclidean: bool
+    rows: Any,
+    degree: int,
+    bits: int,
+    sketch: Sketch,
+    centre: Any,
+    euclidean: bool,
+    anchored: bool,
 ) -> Neighborhoods:
     """Return neighbourhoods from rows (n, width) uint8."""
     links, terms = rows.view(np.int32), rows.view(np.uint16)
-    return Neighborhoods(rows, links, terms, degree, rotation, centre, euclidean)
+    return Neighborhoods(
+        rows, links, terms, degree, bits, sketch, centre, euclidean, anchored
+    )
 
 
 # --- who is in a row ------------------------------------------------------------------
@@ -204,173 +193,110 @@ def _rounded(value):
 
 
 @kernel
-def encode(near, store, nodes, around):
+def tell(near, store, nodes, axes, vector, out):
+    """Write what nodes are along the axes, less the centre, to ``out`` (k, m) float32.
+
+    ``store`` can tell what its vectors are; ``axes`` (m, d) float32 are those of the
+    sketch; ``vector`` (d,) float32 is overwritten.
+    """
+    for t in range(nodes.size):
+        decode(store, nodes[t], vector)
+        for j in range(vector.size):
+            vector[j] -= near.centre[j]
+        rotate_row(vector, axes, out[t])
+
+
+@kernel
+def encode(near, store, nodes, told, place, around):
     """Write codes and terms of those who are in the rows of ``nodes``.
 
-    ``store`` can tell what its vectors are; ``around`` is overwritten.
+    Parameters
+    ----------
+    near : Neighborhoods        codes and terms of ``nodes`` are overwritten
+    store : NamedTuple          can tell what its vectors are
+    nodes : (m,) int32
+    told : (k, m) float32       what ``tell`` wrote of the nodes and their neighbours
+    place : (n,) int32          where a vector is in ``told``
+    around : Around             overwritten
     """
     for node in nodes:
         decode(store, node, around.vector)
-        _encode_row(near, store, node, around)
+        _encode_row(near, store, node, told[place[node]], told, place, around)
 
 
 @kernel
-def encode_roots(roots, store, around):
-    """``encode`` for the one row of ``roots``, who are seen from the centre."""
+def encode_roots(roots, store, told, place, around):
+    """``encode`` for the one row of ``roots``, who are seen from the centre.
+
+    ``told[-1]`` must be zeros: the centre itself.
+    """
     for t in range(roots.centre.size):
         around.vector[t] = roots.centre[t]
-    _encode_row(roots, store, 0, around)
+    _encode_row(roots, store, 0, told[told.shape[0] - 1], told, place, around)
 
 
 @kernel
-def _encode_row(near, store, node, around):
-    d, degree = near.centre.size, near.degree
-    node_at, apart, vector = around.node, around.apart, around.vector
+def _encode_row(near, store, node, own, told, place, around):
+    d, degree, sketch = near.centre.size, near.degree, near.sketch
+    apart, vector, other = around.apart, around.vector, around.other
     links, terms, row = near.links[node], near.terms[node], near.rows[node]
-    codes, wide = 8 * degree, apart.size
-    for j in range(codes, row.size):
+    for j in range(8 * degree, row.size):
         row[j] = 0
-    for t in range(d):
-        node_at[t] = vector[t] - near.centre[t]
-    rotate(near.rotation, node_at[:d])
-    for t in range(d, wide):
-        node_at[t] = apart[t] = _ZERO
     for j in range(degree):
         if links[j] < 0:
             terms[2 * degree + j], terms[3 * degree + j] = _NONE, _NONE
             continue
-        decode(store, links[j], apart)
-        for t in range(d):
-            apart[t] -= vector[t]
-        rotate(near.rotation, apart[:d])
-        at = codes + (j // BLOCK) * (BLOCK * wide // 8) + 4 * (j % 16)
-        _put_signs(apart, row, at, 4 * ((j % BLOCK) // 16))
-        square, length, along = _measure(apart, node_at, wide)
+        decode(store, links[j], other)
+        square = simd.l2sq(other, 0, vector, 0, d)
+        theirs = told[place[links[j]]]
+        for t in range(apart.size):
+            apart[t] = theirs[t] - own[t]
+        scale = _ONE / np.sqrt(square) if square > _ZERO else _ZERO
+        at = 8 * degree + (j // BLOCK) * (BLOCK * near.bits // 8) + 4 * (j % 16)
+        put(sketch, apart, scale, at, 4 * ((j % BLOCK) // 16), around.odd, row)
+        length = simd.dot(around.odd, 0, apart, 0, apart.size)
         factor = square / length if length > _ZERO else _ZERO
+        along = simd.dot(around.odd, 0, own, 0, apart.size)
         added = _ZERO
         if near.euclidean:
             factor *= _TWO
             added = square + factor * along
+        elif near.anchored:
+            product = simd.dot(other, 0, vector, 0, d)
+            added = factor * along + simd.dot(vector, 0, vector, 0, d) - product
         terms[2 * degree + j] = _rounded(added)
         terms[3 * degree + j] = _rounded(-factor)
-
-
-@reduction
-def _measure(apart, node, wide):
-    """Return ‖apart‖², ‖apart‖₁ and ⟨signs of apart, node⟩."""
-    square = length = along = _ZERO
-    for t in range(wide):
-        r, c = simd.at(apart, t), simd.at(node, t)
-        square += r * r
-        length += abs(r)
-        along += c if r > _ZERO else -c
-    return square, length, along
-
-
-@kernel
-def _put_signs(apart, row, at, shift):
-    """Write the signs of ``apart``: four in a byte, shifted, four bytes in 64."""
-    for first in range(0, apart.size, PER_ROW):
-        bits = ~simd.not_above16(apart, first, PER_ROW, _ZERO)
-        for group in range(4):
-            row[at + group] |= np.uint8((bits >> (4 * group) & 15) << shift)
-        at += ROW
 
 
 # --- a query --------------------------------------------------------------------------
 
 
 @kernel
-def begin_tables(near, q, rotated, tables):
-    """Write the tables of ⟨signs, q⟩, of 16 bytes for each four components.
-
-    Components are rounded to whole numbers of one step for all, so that entries, sums
-    of four, need no rounding of their own.
+def begin_query(near, q, centred, told, tables):
+    """Prepare a query: write its difference from the centre, and the tables of it.
 
     Parameters
     ----------
     near : Neighborhoods
     q : (d,) float32
-    rotated : (D,) float32      overwritten
-    tables : (4 D,) uint8       overwritten
+    centred : (d,) float32      overwritten
+    told, tables                as ``sketch.begin_tables`` has it; overwritten
 
     Returns
     -------
-    base, step : float32        ⟨signs, q⟩ ≈ base + step * sum of entries
+    base, step : float32
     """
-    d, wide = q.size, rotated.size
-    for t in range(d):
-        rotated[t] = q[t] - near.centre[t]
-    rotate(near.rotation, rotated[:d])
-    for t in range(d, wide):
-        rotated[t] = _ZERO
-    low, high = simd.ends(rotated, 0, wide)
-    largest = max(-low, high)
-    half = largest * max(np.float32(1.0 / _TOP), np.float32(wide / _LARGEST_SUM))
-    inverse = _ONE / half if half > np.float32(1e-30) else _ZERO
-    total, lowest = _write_tables(rotated, wide, inverse, tables)
-    return -half * np.float32(total + 2 * lowest), _TWO * half
-
-
-@intrinsic
-def _write_tables(typingctx, rotated, count, inverse, tables):
-    """Write 16 sums of subsets for each four of ``count`` numbers, less the least sum.
-
-    Numbers are ``round(rotated * inverse)``, which must be within ±63. Returns their
-    sum, and the sum of what those below 0 lack.
-    """
-
-    def generate(context, builder, signature, args):
-        v, kinds = Lanes(builder, 16), signature.args
-        whole, small = ir.VectorType(I32, 16), ir.VectorType(I8, 16)
-        source = pointer(context, builder, kinds[0], args[0], I64(0))
-        target = pointer(context, builder, kinds[3], args[3], I64(0))
-        inverse, zeros = broadcast(builder, args[2], 16), ir.Constant(small, None)
-
-        def spread(bytes_, which):
-            """Return component ``which`` of each four, 16 times."""
-            lanes = [4 * (lane // 16) + which for lane in range(ROW)]
-            lanes = ir.Constant(ir.VectorType(I32, ROW), lanes)
-            return builder.shuffle_vector(bytes_, bytes_, lanes)
-
-        def write(i, sums):
-            values = builder.fmul(v.load(source, i), inverse)
-            values = call(builder, "llvm.rint.v16f32", v.vector, [values])
-            values = builder.fptosi(values, whole)
-            numbers = builder.trunc(values, small)
-            negative = builder.icmp_signed("<", numbers, zeros)
-            least = builder.select(negative, builder.neg(numbers), zeros)
-            above = builder.select(negative, zeros, numbers)
-            entries = None
-            for which in range(4):
-                taken = [lane >> which & 1 for lane in range(16)] * 4
-                taken = ir.Constant(ir.VectorType(I1, ROW), taken)
-                part = builder.select(taken, spread(above, which), spread(least, which))
-                entries = part if entries is None else builder.add(entries, part)
-            where = builder.gep(target, [builder.mul(i, I64(4))])
-            where = builder.bitcast(where, entries.type.as_pointer())
-            builder.store(entries, where, align=1)
-            lacking = builder.zext(least, whole)
-            return [builder.add(sums[0], values), builder.add(sums[1], lacking)]
-
-        sums = loop(builder, I64(0), args[1], 16, [splat(I32, 16, 0)] * 2, write)
-        totals = [
-            builder.sext(call(builder, "llvm.vector.reduce.add.v16i32", I32, [a]), I64)
-            for a in sums
-        ]
-        return context.make_tuple(builder, signature.return_type, totals)
-
-    i64 = types.int64
-    returned = types.UniTuple(i64, 2)
-    return returned(rotated, i64, types.float32, tables), generate
+    for t in range(q.size):
+        centred[t] = q[t] - near.centre[t]
+    return begin_tables(near.sketch, centred, told, tables)
 
 
 @kernel
-def key_of_centre(near, rotated):
-    """Return the key of the centre for a query that ``begin_tables`` has rotated."""
+def key_of_centre(near, q, centred):
+    """Return the key of the centre for a query that ``begin_query`` has prepared."""
     if near.euclidean:
-        return simd.dot(rotated, 0, rotated, 0, rotated.size)
-    return _ZERO
+        return simd.dot(centred, 0, centred, 0, centred.size)
+    return -simd.dot(q, 0, near.centre, 0, q.size)
 
 
 @kernel
@@ -383,11 +309,31 @@ def fetch_row(near, store, node):
 
 
 @kernel
-def sum_signs(near, node, block, tables, out):
-    """Write the sums of entries for 32 neighbours of ``node``: (32,) int32."""
-    rows = (near.centre.size + PER_ROW - 1) // PER_ROW
-    at = np.int64(node) * near.rows.shape[1] + 8 * near.degree + block * rows * ROW
-    sums(near.rows, at, rows, tables, out, 0)
+def fetch_head(near, store, node):
+    """``fetch_row`` without the codes, which ``sum_bits`` asks for."""
+    row = np.int64(node) * near.rows.shape[1]
+    for t in range(0, 8 * near.degree, LINE):
+        simd.prefetch(near.rows, row + t)
+    fetch(store, node)
+
+
+@kernel
+def sum_bits(near, node, block, tables, out, following):
+    """Write the sums of entries for 32 neighbours of ``node`` to ``out[:32]``.
+
+    Meanwhile the codes of ``following``, if it is not −1, are asked for, a line for
+    each that is read: all at once they would wait for each other, which took 10 % of a
+    search of 115,647 x 384. ``out`` (64,) int32 is overwritten.
+    """
+    wide = near.bits
+    rows, stride = wide // PER_ROW, near.rows.shape[1]
+    at = np.int64(node) * stride + 8 * near.degree + block * rows * ROW
+    ahead = (np.int64(following) - node) * stride if following >= 0 else 0
+    sums(near.rows, at, rows, tables, out, 0, ahead)
+    if near.sketch.fine:
+        sums(near.rows, at, rows, tables[4 * wide :], out, BLOCK, None)
+        for t in range(BLOCK):
+            out[t] = FINER * out[t] + out[BLOCK + t]
 
 
 @intrinsic

@@ -16,11 +16,12 @@ from ann.kernels.fastscan import BLOCK
 from ann.kernels.graph import Graph, Scratch, bound, new_search
 from ann.kernels.neighborhood import (
     Neighborhoods,
-    begin_tables,
+    begin_query,
     estimate16,
+    fetch_head,
     fetch_row,
     key_of_centre,
-    sum_signs,
+    sum_bits,
 )
 from ann.kernels.pool import EXPANDED, ID_MASK, INFINITY, NO_ID, insert, package
 from ann.kernels.record import POOL, begin_step, end_step, note_scored
@@ -45,10 +46,11 @@ class QuantizedScratch(NamedTuple):
     """Working memory of one thread."""
 
     walk: Scratch  #: its pool holds estimates
-    rotated: np.ndarray  #: (D,) float32
-    tables: np.ndarray  #: (4 D,) uint8
+    centred: np.ndarray  #: (d,) float32
+    told: np.ndarray  #: (>= m + bits,) float32
+    tables: np.ndarray  #: (8 bits,) uint8
     met: np.ndarray  #: (>= places(ef),) int32, who is in the pool, by last bits
-    sums: np.ndarray  #: (32,) int32
+    sums: np.ndarray  #: (64,) int32
     estimates: np.ndarray  #: (16,) float32
 
 
@@ -78,7 +80,7 @@ def _nearest(structure, q, effort, scratch, keys, ids, recorder=None):
     near, store, query = structure.near, structure.store, scratch.walk.buffer
     stretch, shift = np.float32(stretch), np.float32(shift)
     begin(store, q, query)
-    table = begin_tables(near, q, scratch.rotated, scratch.tables)
+    table = begin_query(near, q, scratch.centred, scratch.told, scratch.tables)
     pool_keys, pool_ids = scratch.walk.keys, scratch.walk.ids
     epoch, wanted = new_search(scratch.walk), min(ids.size, ef)
     visited, last = scratch.walk.visited, places(ef) - 1
@@ -86,20 +88,23 @@ def _nearest(structure, q, effort, scratch, keys, ids, recorder=None):
         scratch.met[j] = NO_ID
     found, scored = np.int64(0), np.int64(0)
     size, cursor = _take_in(
-        structure.roots, 0, key_of_centre(near, scratch.rotated), table, INFINITY,
-        min(ef, STARTS), np.int64(0), np.int64(0), last, scratch, recorder,
+        structure.roots, 0, NO_ID, key_of_centre(near, q, scratch.centred),
+        table, INFINITY, min(ef, STARTS), np.int64(0), np.int64(0), last, scratch,
+        recorder,
     )  # fmt: skip
     following, estimate = NO_ID, INFINITY
     while True:
         if following == NO_ID or (size == ef and estimate > pool_keys[size - 1]):
             if cursor == size:
                 break
-            following, estimate, cursor = _choose(near, store, scratch, cursor, size)
+            following, estimate, cursor = _choose(scratch, cursor, size)
+            fetch_row(near, store, following)
         if estimate > bound(keys, found, wanted, stretch, shift):
             break
         node, following = following, NO_ID
         if cursor < size:
-            following, estimate, cursor = _choose(near, store, scratch, cursor, size)
+            following, estimate, cursor = _choose(scratch, cursor, size)
+            fetch_head(near, store, following)
         if np.uint32(node) >= np.uint32(visited.size) or visited[node] == epoch:
             continue
         visited[node] = epoch
@@ -110,8 +115,9 @@ def _nearest(structure, q, effort, scratch, keys, ids, recorder=None):
             begin_step(recorder, 0, node)
         most = bound(keys, found, wanted, stretch, shift)
         size, cursor = _take_in(
-            near, node, key, table, most, ef, size, cursor, last, scratch, recorder
-        )
+            near, node, following, key, table, most, ef, size, cursor, last, scratch,
+            recorder,
+        )  # fmt: skip
         if recorder is not None:
             end_step(recorder, pool_keys[size - 1] if size == ef else most)
         cursor = _next(pool_ids, cursor, size)
@@ -127,12 +133,11 @@ def _nearest(structure, q, effort, scratch, keys, ids, recorder=None):
 
 
 @kernel
-def _choose(near, store, scratch, cursor, size):
-    """Take the next node from the pool, and ask for it; return its key, a cursor."""
+def _choose(scratch, cursor, size):
+    """Take the next node from the pool; return it, its key, and a cursor."""
     ids = scratch.walk.ids
     node, estimate = ids[cursor], scratch.walk.keys[cursor]
     ids[cursor] = node | EXPANDED
-    fetch_row(near, store, node)
     return node, estimate, _next(ids, cursor, size)
 
 
@@ -146,8 +151,9 @@ def _next(ids, cursor, size):
 
 @kernel
 def _take_in(
-    near, node, key, table, most, capacity, size, cursor, last, scratch, recorder
-):
+    near, node, following, key, table, most, capacity, size, cursor, last, scratch,
+    recorder,
+):  # fmt: skip
     """Take the neighbours of a node into the pool, by their estimates.
 
     One that is in the pool keeps the first estimate that it had. Who falls out of it
@@ -156,6 +162,7 @@ def _take_in(
 
     Parameters
     ----------
+    following : int             whose codes are asked for meanwhile, or −1
     key : float32               of the node
     table : base, step          what ``begin_tables`` returned
     most : float32              what is above is left out
@@ -169,7 +176,9 @@ def _take_in(
     terms = 2 * row + 2 * degree
     for first in range(0, degree, 16):
         if first % BLOCK == 0:
-            sum_signs(near, node, first // BLOCK, scratch.tables, scratch.sums)
+            sum_bits(
+                near, node, first // BLOCK, scratch.tables, scratch.sums, following
+            )
         worst = min(most, keys[size - 1]) if size == capacity else most
         bits = estimate16(
             scratch.sums, first % BLOCK, near.terms, terms + first,

@@ -486,7 +486,7 @@ def scan_codes(
         if store.bits > 1:  # the hardware does not expect a scan to skip
             for t in range(0, ahead, LINE):
                 simd.prefetch(store.blocks, following + t)
-        block_sums(store.blocks, block, rows, query, query, sums)
+        block_sums(store.blocks, block, rows, query, query, sums, None)
         bits = _bounds(
             store.blocks, block + terms, sums, head, query, base, reach, block + error,
             count - offset, keys[k - 1],

@@ -70,9 +70,9 @@ def test_sums_are_whole_and_never_wrap(level, m):
     sums = fastscan.sums(level)
 
     @numba.njit
-    def run(blocks, block, tables, out):
+    def run(blocks, block, tables, out, ahead):
         rows = blocks.shape[1]
-        sums(blocks, block * rows * 64, rows, tables, out, 3)
+        sums(blocks, block * rows * 64, rows, tables, out, 3, ahead)
 
     rng = np.random.default_rng(m)
     tables = np.zeros((-(-m // 4) * 4, 16), np.uint8)
@@ -83,9 +83,9 @@ def test_sums_are_whole_and_never_wrap(level, m):
     blocks = fastscan.pack_blocks(codes, [90])
     expected = tables[np.arange(m), codes].sum(axis=1, dtype=np.int64)
     assert expected.max() < 2**16
-    for block in range(3):
+    for block, ahead in ((0, None), (1, None), (2, None), (1, 640)):
         out = np.zeros(3 + 32, np.float32)
-        run(blocks, block, tables.reshape(-1).view(np.float32), out)
+        run(blocks, block, tables.reshape(-1).view(np.float32), out, ahead)
         part = expected[32 * block : 32 * block + 32]
         np.testing.assert_array_equal(out[3:].view(np.int32)[: len(part)], part)
 

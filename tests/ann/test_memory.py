@@ -5,6 +5,7 @@ import math
 import pytest
 
 import ann
+from ann.kernels.sketch import bits
 from tests.ann.data import gaussian
 
 N, D, NLIST = 6000, 96, 20
@@ -70,7 +71,8 @@ def test_memory_is_what_the_formula_says(structure, options, formula, name, metr
 def test_rows_of_neighbours_are_what_the_formula_says(metric):
     options = {"ef_construction": 20, "codec": ann.SQ(8)}
     plain, index = ann.HNSW(metric, **options).add(X), ann.QG(metric, **options).add(X)
-    degree, roots = 32, 256
-    once = roots * (8 + 2 * math.ceil(D / 16)) + 5 * 4 * D  # signs, centre
-    rows = N * degree * (8 + 2 * math.ceil(D / 16))
+    degree, roots, sketch = 32, 256, index._held.near.nodes.sketch
+    one = 8 + bits(sketch) / 8
+    once = roots * one + sum(a.nbytes for a in sketch[:4]) + 4 * D  # axes, centre
+    rows = N * degree * one
     assert index.nbytes == plain.nbytes + rows + once
