@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: quick test thorough check counters compare-check peers ablation churn filters hostile \
+.PHONY: quick test thorough check counters compare-check peers churn filters hostile \
   metrics dimension reduce adaptive tune uses clean
 
 quick: .venv/ready ## the first look: 50,000 real vectors, every index, figures in results/quick
@@ -37,8 +37,8 @@ peers: .venv/ready ## the other libraries to compare with
 speed-% front-% rabitq-%: peers ## beside the peers: all, quantized graphs, lists of RaBitQ codes
 	$(BIN)/ann run experiments/configs/$@.toml
 
-ablation: .venv/ready ## what each trick pays
-	$(BIN)/ann ablation experiments/configs/ablation-wordnet.toml
+ablation-%: .venv/ready ## what each trick pays: ablation-wordnet, ablation-front
+	$(BIN)/ann ablation experiments/configs/$@.toml
 
 bulk-%: peers ## exact search of a batch, and k-means: bulk-wordnet, bulk-patches, bulk-synthetic
 	$(BIN)/ann bulk experiments/configs/$@.toml

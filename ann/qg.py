@@ -1,4 +1,4 @@
-"""A quantized graph: nodes know by 1-bit codes what their neighbours are like.
+"""A quantized graph: nodes know in a few bits how their neighbours differ from them.
 
 Gou, Gao, Xu & Long, "SymphonyQG: towards symphonious integration of quantization and
 graph for approximate nearest neighbor search", SIGMOD 2025.

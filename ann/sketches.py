@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from ann import parallel
 from ann.kernels import int8
 from ann.kernels.sketch import Sketch
+from ann.kernels.tricks import on
 from ann.memory import aligned_copy
 from ann.storage import StorageError
 from ann.stored import Stored
@@ -55,6 +56,9 @@ def learned(differences: Floats, far: float, wanted: int | None, seed: int) -> S
     with parallel.serial_blas():  # or the threads would show in the sums
         moments, square = _moments(differences)
         spread, axes = np.linalg.eigh(moments)
+        if not on("learned-axes"):
+            drawn = np.random.default_rng(seed).standard_normal((d, d))
+            spread, axes = np.full(d, 1 / d), np.linalg.qr(drawn)[0]
     padding = -d % GROUP
     spread = np.append(np.maximum(spread[::-1], 0), np.zeros(padding))
     axes = np.vstack([axes[:, ::-1].T, np.zeros((padding, d))])

@@ -38,7 +38,9 @@ from ann.kernels.pool import NO_ID, insert
 from ann.kernels.rows import rotate_row
 from ann.kernels.sketch import FINER, PER_ROW, Sketch, begin_tables, put
 from ann.kernels.stores import LINE, between, decode, fetch
+from ann.kernels.tricks import on
 
+FILLED = on("filled-rows")
 _NONE = np.uint16(0x7FC0)  # NaN in bfloat16
 _ZERO, _ONE, _TWO = np.float32(0.0), np.float32(1.0), np.float32(2.0)
 
@@ -150,7 +152,7 @@ def choose(near, base, store, lead, nodes, stretch, shift, around):
             row[taken] = link
             seen[link] = node
             taken += 1
-        size, links = np.int64(0), taken
+        size, links = np.int64(0), taken if FILLED else 0
         for j in range(links):
             for t in range(base.shape[1]):
                 other = base[row[j], t]

@@ -26,8 +26,10 @@ from ann.kernels.neighborhood import (
 from ann.kernels.pool import EXPANDED, ID_MASK, INFINITY, NO_ID, insert, package
 from ann.kernels.record import POOL, begin_step, end_step, note_scored
 from ann.kernels.stores import begin, score
+from ann.kernels.tricks import on
 
 STARTS = 8  # roots that a walk begins with
+ONE_BEHIND, SECOND_CHANCES = on("one-behind"), on("second-chances")
 
 
 class QuantizedWalk(NamedTuple):
@@ -102,7 +104,7 @@ def _nearest(structure, q, effort, scratch, keys, ids, recorder=None):
         if estimate > bound(keys, found, wanted, stretch, shift):
             break
         node, following = following, NO_ID
-        if cursor < size:
+        if ONE_BEHIND and cursor < size:
             following, estimate, cursor = _choose(scratch, cursor, size)
             fetch_head(near, store, following)
         if np.uint32(node) >= np.uint32(visited.size) or visited[node] == epoch:
@@ -193,7 +195,7 @@ def _take_in(
             count += np.int64(met[other & last] != other)
         for j in range(count):
             other = found[j]
-            if size == capacity:  # whoever falls out may come again
+            if SECOND_CHANCES and size == capacity:  # whoever falls out may come again
                 gone = ids[size - 1]
                 if gone >= 0 and met[gone & last] == gone:
                     met[gone & last] = NO_ID

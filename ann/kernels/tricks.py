@@ -3,7 +3,8 @@
 ``ANN_WITHOUT=prefetch,huge-pages`` in the environment of a process turns tricks off in
 it. Kernels read a switch while they are compiled, so one that is on costs nothing; the
 disk cache keeps each choice apart. Results stay right whatever is off: time, memory and
-work counters change, and by a little what "build-on-codes" and "fast-scan" find.
+work counters change, and by a little what "build-on-codes", "fast-scan" and those of a
+quantized graph find.
 """
 
 import os
@@ -22,6 +23,11 @@ TRICKS = {
     "fast-scan": "4-bit PQ is looked up in registers, 32 codes at a time",
     "counting": "a place in a sorted pool is counted, not searched by halves",
     "direct-calls": "a lone query runs through three kernels, by their machine code",
+    # a quantized graph
+    "learned-axes": "bits of neighbours' codes go to the axes along which these differ",
+    "filled-rows": "rows of a quantized graph are filled with neighbours' neighbours",
+    "second-chances": "who fell out of a pool of estimates may come again",
+    "one-behind": "a walk takes its next step before it knows what this one finds",
 }
 
 
@@ -35,7 +41,14 @@ def _switched_off() -> frozenset[str]:
 
 
 OFF = _switched_off()
-COMPILED = {"prefetch", "look-ahead", "counting"}  # tricks inside of kernels
+COMPILED = {  # tricks inside of kernels
+    "prefetch",
+    "look-ahead",
+    "counting",
+    "filled-rows",
+    "second-chances",
+    "one-behind",
+}
 
 
 def on(name: str) -> bool:
