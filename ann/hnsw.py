@@ -403,7 +403,8 @@ class HNSW(Index):
                 )  # fmt: skip
             state.spare.append(desk)
 
-        parallel.run(work, len(Q), _SEARCH_CHUNK, threads)
+        chunk = parallel.chunk(len(Q), _SEARCH_CHUNK, threads)
+        parallel.run(work, len(Q), chunk, threads)
         return keys, ids
 
     def _score_all(

@@ -364,7 +364,8 @@ class IVF(Index):
                 search(state.structure, Q[a:b], effort, desk.scratch, *part)
             state.spare.append(desk)
 
-        parallel.run(work, len(Q), _SEARCH_CHUNK, threads)
+        chunk = parallel.chunk(len(Q), _SEARCH_CHUNK, threads)
+        parallel.run(work, len(Q), chunk, threads)
 
     def _search_together(
         self, state: State, Q: Floats, nprobe: int, threads: int, results: Results

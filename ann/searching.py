@@ -136,7 +136,8 @@ class Searching(ABC):
                         distances[a:b], ids[a:b], scored[a:b],
                     )  # fmt: skip
 
-            parallel.run(work, len(queries), _FINISH_CHUNK, workers)
+            chunk = parallel.chunk(len(queries), _FINISH_CHUNK, workers)
+            parallel.run(work, len(queries), chunk, workers)
         else:
             scored[:] = 0
         return (ids[0], distances[0]) if single else (ids, distances)
