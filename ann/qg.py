@@ -146,7 +146,7 @@ class QG(HNSW):
             return super()._scratch(state, effort)
         d = self._width(state)
         sketch = state.structure.near.sketch
-        wide = bits(sketch) + len(sketch.units) + sketch.codes.shape[1] // 4
+        wide = bits(sketch) + 2 * len(sketch.units) + sketch.codes.shape[1]
         return QuantizedScratch(
             walk=new_scratch(state.capacity, effort[0], 16, self._query_size(d), d),
             centred=aligned((d,), np.float32),

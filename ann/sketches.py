@@ -134,17 +134,19 @@ def width(d: int) -> int:
 
 
 def _coded(axes: Doubles) -> tuple[NDArray[np.uint8], Floats]:
-    """Return axes (m, d) as bytes, 128 for 0, and what a step of each comes to."""
+    """Return axes (m, d) as a sketch has them, and what a step of each comes to."""
     m, d = axes.shape
     units = np.maximum(np.abs(axes).max(axis=1), _LEAST) / 127
     codes = np.full((m, width(d)), 128, np.uint8)
     codes[:, :d] = np.rint(axes / units[:, None]) + 128
-    return aligned_copy(codes), units.astype(np.float32)
+    by_groups = codes.reshape(m // GROUP, GROUP, -1, 4).transpose(0, 2, 1, 3)
+    return aligned_copy(by_groups), units.astype(np.float32)
 
 
 def axes_of(sketch: Sketch, d: int) -> Floats:
     """Return the axes (m, d), as they are after rounding."""
-    axes: Floats = sketch.codes[:, :d].astype(np.float32) - 128
+    codes = sketch.codes.transpose(0, 2, 1, 3).reshape(len(sketch.units), -1)
+    axes: Floats = codes[:, :d].astype(np.float32) - 128
     axes *= sketch.units[:, None]
     return axes
 
@@ -171,7 +173,8 @@ def restored(stored: Stored, d: int) -> Sketch:
     units = stored.finite("sketch_units", (None,))
     m = len(units)
     inverse = stored.finite("sketch_inverse", (m,))
-    codes = stored.array("sketch_codes", np.uint8, (m, width(d)))
+    shape = -(-m // GROUP), width(d) // 4, GROUP, 4
+    codes = stored.array("sketch_codes", np.uint8, shape)
     about = stored.within("sketch_about", np.int64, (3,), 0, m)
     fours, twos, fine = about.tolist()
     if m % GROUP or fours % GROUP or twos % GROUP or fours + twos > m or fine > 1:

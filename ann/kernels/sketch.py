@@ -20,7 +20,7 @@ from numba import types
 from numba.extending import intrinsic
 
 from ann.kernels import int8, simd
-from ann.kernels._jit import kernel
+from ann.kernels._jit import SIMD_LEVEL, kernel
 from ann.kernels.emit import (
     I1,
     I8,
@@ -30,6 +30,8 @@ from ann.kernels.emit import (
     broadcast,
     call,
     loop,
+    multiply_add_bytes,
+    multiply_add_words,
     pointer,
     splat,
 )
@@ -46,7 +48,7 @@ FINER = 126  # as many of the finer steps are one of the coarser
 class Sketch(NamedTuple):
     """Axes, those of 4 bits first, then those of 2, then those of 1."""
 
-    codes: np.ndarray  #: (m, w) uint8, axes: 128 for 0; w >= d a multiple of 16
+    codes: np.ndarray  #: (m / 16, w / 4, 16, 4) uint8, axes: 128 for 0; w >= d
     units: np.ndarray  #: (m,) float32, what a step of each code comes to
     inverse: np.ndarray  #: (m,) float32, from ⟨axis, r⟩ to the numbers that are rounded
     tops: np.ndarray  #: (m,) float32, 2^bits − 1
@@ -119,7 +121,7 @@ def begin_tables(sketch, q, told, tables):
     ----------
     sketch : Sketch
     q : (d,) float32
-    told : (>= m + bits + w / 4,) float32   overwritten
+    told : (>= 2 m + bits + w / 4,) float32     overwritten
     tables : (>= 8 bits,) uint8     overwritten; the second half where ``fine``
 
     Returns
@@ -146,28 +148,92 @@ def begin_tables(sketch, q, told, tables):
 
 
 @kernel
-def _tell_query(sketch, q, told, integers, to):
+def _tell_query(sketch, q, told, room, to):
     """Write the products of a query and the axes to ``told[to:]``.
 
-    The query is written as signed bytes first, from element ``integers`` on.
+    From element ``room`` on the query is written as signed bytes, and before that the
+    products of these.
     """
-    d, wide, m = q.size, sketch.codes.shape[1], sketch.units.size
+    d, m, quads = q.size, sketch.units.size, sketch.codes.shape[1]
     low, high = simd.ends(q, 0, d)
     step = max(-low, high) / np.float32(127.0)
     inverse = _ONE / step if step > np.float32(1e-30) else _ZERO
-    for t in range(wide // 4):
+    integers = room + m
+    for t in range(quads):
         told[integers + t] = _ZERO
     total = _put_bytes(q, inverse, _ONE, _ZERO, told, integers)
+    _multiply(sketch.codes, told, integers, room)
     for j in range(m):
-        product = int8.dot_u8(sketch.codes, j * wide, told, integers, wide)
-        told[to + j] = sketch.units[j] * step * np.float32(product - 128 * total)
+        product = np.float32(_whole(told, room + j) - 128 * total)
+        told[to + j] = sketch.units[j] * step * product
     if sketch.fine:
         finer = np.float32(254.0)
         total = _put_bytes(q, inverse, finer, _ONE, told, integers)
-        step /= finer
+        _multiply(sketch.codes, told, integers, room)
         for j in range(m):
-            product = int8.dot_u8(sketch.codes, j * wide, told, integers, wide)
-            told[to + j] += sketch.units[j] * step * np.float32(product - 128 * total)
+            product = np.float32(_whole(told, room + j) - 128 * total)
+            told[to + j] += sketch.units[j] * (step / finer) * product
+
+
+@intrinsic
+def _multiply(typingctx, codes, array, integers, to):
+    """Write the products of all axes and the signed bytes at ``array[integers:]``.
+
+    As whole numbers, where ``array[to:]`` has float32. Four components of 16 axes are
+    multiplied at a time, so nothing is summed across lanes: for 256 axes of 384
+    components that takes 0.6 instead of 1.4 us.
+    """
+
+    def generate(context, builder, signature, args):
+        kinds, whole = signature.args, ir.VectorType(I32, 16)
+        shape = context.make_array(kinds[0])(context, builder, args[0]).shape
+        groups, quads = (builder.extract_value(shape, axis) for axis in (0, 1))
+        source = pointer(context, builder, kinds[0], args[0], I64(0))
+        query = pointer(context, builder, kinds[1], args[1], args[2])
+        query = builder.bitcast(query, I32.as_pointer())
+        target = pointer(context, builder, kinds[1], args[1], args[3])
+        bytes_ = ir.VectorType(I8, ROW)
+        vnni = SIMD_LEVEL == "avx512"
+        add = multiply_add_bytes if vnni else multiply_add_words
+
+        def group(g, _):
+            first = builder.mul(g, builder.mul(quads, I64(ROW)))
+
+            def some(t, sums):
+                out = []
+                for part, total in enumerate(sums):  # in turns, to hide the latency
+                    at = builder.add(t, I64(part))
+                    where = builder.add(first, builder.mul(at, I64(ROW)))
+                    where = builder.gep(source, [where])
+                    where = builder.bitcast(where, bytes_.as_pointer())
+                    four = builder.load(builder.gep(query, [at]), align=4)
+                    four = builder.bitcast(broadcast(builder, four, 16), bytes_)
+                    axes = builder.load(where, align=1)
+                    out.append(add(builder, total, axes, four))
+                return out
+
+            a, b, c, d = loop(builder, I64(0), quads, 4, [splat(I32, 16, 0)] * 4, some)
+            total = builder.add(builder.add(a, b), builder.add(c, d))
+            where = builder.gep(target, [builder.mul(g, I64(16))])
+            builder.store(total, builder.bitcast(where, whole.as_pointer()), align=4)
+            return []
+
+        loop(builder, I64(0), groups, 1, [], group)
+        return context.get_dummy_value()
+
+    i64 = types.int64
+    return types.void(codes, array, i64, i64), generate
+
+
+@intrinsic
+def _whole(typingctx, array, index):
+    """Return the whole number where ``array.flat[index]`` has a float32."""
+
+    def generate(context, builder, signature, args):
+        where = pointer(context, builder, signature.args[0], *args)
+        return builder.load(builder.bitcast(where, I32.as_pointer()))
+
+    return types.int32(array, types.int64), generate
 
 
 @kernel

@@ -77,7 +77,7 @@ def odd_numbers(near, node):
 def prepared(near, q):
     """Return (centred, tables, base, step) of a query."""
     sketch, wide = near.sketch, near.bits
-    room = np.empty(wide + len(sketch.units) + sketch.codes.shape[1] // 4, np.float32)
+    room = np.empty(wide + 2 * len(sketch.units) + sketch.codes.shape[1], np.float32)
     centred, tables = np.empty(D, np.float32), np.empty(8 * wide, np.uint8)
     return centred, tables, *kernels.begin_query(near, q, centred, room, tables)
 

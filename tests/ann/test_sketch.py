@@ -70,7 +70,7 @@ def test_tables_give_the_products_of_a_query(bits, fine, error):
     sketch = learned(bits, far=100.0 if fine else 0.0, narrow=12)
     assert sketch.fine == fine
     m, wide = len(sketch.units), kernels.bits(sketch)
-    room = np.empty(wide + m + sketch.codes.shape[1] // 4, np.float32)
+    room = np.empty(wide + 2 * m + sketch.codes.shape[1], np.float32)
     tables = np.empty(8 * wide, np.uint8)
     odd = odd_numbers(sketch, differences(200, seed=3, narrow=12))
     codes = np.zeros((200, wide), int)
