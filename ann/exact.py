@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ann import parallel
+from ann import halves, parallel
 from ann.kernels import answer, products, scan
 from ann.kernels.listed import Listed
 from ann.kernels.scan import Everything, FlatScratch
@@ -117,15 +117,15 @@ def search_among(
     """
     d = Q.shape[1]
     if names is None and (len(Q) < FEWEST_FOR_BYTES or key == "l1"):
-        everything = Everything(ROWS[key](rows), len(rows), None)
+        everything = Everything(ROWS[key](halves.packed(rows)), len(rows), None)
         return search_listed(Listed(everything, positions), Q, k, threads, d)
     keys, ids = _empty_pools(len(Q), k)
     step = max(1, GATHERED // d)
     for a in range(0, len(positions), step):
         part = positions[a : a + step]
-        own = aligned((len(part), d), np.float32)
+        own = aligned((len(part), d), rows.dtype)
         np.take(rows, part, axis=0, out=own, mode="clip")
-        best, found = search(key, own, Q, min(k, len(part)), threads)
+        best, found = search(key, halves.floats(own), Q, min(k, len(part)), threads)
         some_keys, some_ids = _empty_pools(len(Q), k)
         some_keys[:, : best.shape[1]] = best
         called = part if names is None else names[a : a + step]

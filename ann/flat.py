@@ -38,7 +38,7 @@ class Flat(Index):
 
     Parameters
     ----------
-    metric, codec, refine, norm_check, transform
+    metric, codec, refine, refine_dtype, norm_check, transform
         See :class:`ann.Index`.
 
     Examples
@@ -56,8 +56,9 @@ class Flat(Index):
         refine: float | None = None,
         norm_check: str = "warn",
         transform: Transform | None = None,
+        refine_dtype: str | None = None,
     ) -> None:
-        super().__init__(metric, codec, refine, norm_check, transform)
+        super().__init__(metric, codec, refine, norm_check, transform, refine_dtype)
 
     @property
     def _build_params(self) -> dict[str, Any]:

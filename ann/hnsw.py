@@ -16,6 +16,7 @@ from ann import (
     duplicates,
     exact,
     filters,
+    halves,
     nodes,
     parallel,
     traces,
@@ -63,7 +64,7 @@ class HNSW(Index):
 
     Parameters
     ----------
-    metric, codec, refine, norm_check, transform
+    metric, codec, refine, refine_dtype, norm_check, transform
         See :class:`ann.Index`. With a codec the walk scores codes; the graph is built
         on the vectors themselves (on what the codes decode to, for vectors of an
         earlier ``add`` whose originals were not kept).
@@ -114,8 +115,9 @@ class HNSW(Index):
         seed: int = 0,
         norm_check: str = "warn",
         transform: Transform | None = None,
+        refine_dtype: str | None = None,
     ) -> None:
-        super().__init__(metric, codec, refine, norm_check, transform)
+        super().__init__(metric, codec, refine, norm_check, transform, refine_dtype)
         self._calibration: Calibration | None = None
         self._seen: Seen | None = None  # all equal vectors, while they keep coming
         self._M = validation.integer(M, "M", 2, 1024)
@@ -563,7 +565,8 @@ class HNSW(Index):
         elif known == 0:
             rows = X
         elif self._refine is not None:
-            rows = reduced(self._state.reduction, originals[:n], "X", threads)
+            whole = halves.floats(originals[:n])
+            rows = reduced(self._state.reduction, whole, "X", threads)
         else:
             before = self._codec.unpack(held.packed[:known])
             decoded = self._codec.decode(before, threads=threads)

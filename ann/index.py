@@ -16,7 +16,7 @@ from typing import Any, ClassVar, Self
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ann import canary, guard, parallel, storage, validation
+from ann import canary, guard, halves, parallel, storage, validation
 from ann._version import __version__
 from ann.canary import Canary
 from ann.codecs import Codec, Float32
@@ -61,6 +61,9 @@ class Index(Searching):
         norms outside of [0.98, 1.02], else norms above ten times the longest. Queries
         under ``ip`` are looked at in the first case only; under ``cosine``, which sees
         directions, nothing is.
+    refine_dtype : str, optional
+        What ``refine`` keeps vectors as: "float32" by default, or "float16", of half
+        the memory, and right to a part in 2,000; components must be within ±65,504.
     transform : Transform, optional
         What makes vectors narrower before they are indexed, and queries likewise:
         ``ann.PCA`` or ``ann.Truncate``; nothing by default. Distances are then those
@@ -77,6 +80,7 @@ class Index(Searching):
         refine: float | None,
         norm_check: str = "warn",
         transform: Transform | None = None,
+        refine_dtype: str | None = None,
     ) -> None:
         self._metric = metric_named(metric)
         if codec is not None and not isinstance(codec, Codec):
@@ -104,6 +108,7 @@ class Index(Searching):
         self._codec.check_metric(self._metric)
         self._check()
         self._transform, self._refine = transform, refine
+        self._refine_dtype = halves.checked(refine_dtype, refine)
         self._norm_check, self._norms = guard.checked(norm_check), Norms()
         self._probes: Floats | None = None  # queries of the next canary
         self._canary: Canary | None = None  # of what is inside now, once it was saved
@@ -220,6 +225,8 @@ class Index(Searching):
         codec = None if isinstance(self._codec, Float32) else self._codec.params
         transform = None if self._transform is None else self._transform.params
         shared = {"metric": self.metric, "codec": codec, "refine": self._refine}
+        if self._refine_dtype != "float32":
+            shared["refine_dtype"] = self._refine_dtype
         return {**shared, "transform": transform, **self._build_params}
 
     def __getstate__(self) -> dict[str, Any]:
@@ -537,7 +544,7 @@ class Index(Searching):
             if d < 1 or not self._codec.is_trained:
                 raise StorageError(f"d and the codec must be known of vectors, got {d}")
             if self._refine is not None:
-                originals = stored.array("originals", np.float32, (n, d))
+                originals = stored.array("originals", self._refine_dtype, (n, d))
             held = self._restored(stored, n, width)
             self._d = d
         elif n:
@@ -592,7 +599,8 @@ class Index(Searching):
         names = state.names.extended(new, more)
         originals = state.originals
         if self._refine is not None:
-            originals = grown(originals, state.names.n, whole, capacity)
+            kept = halves.kept(whole, self._refine_dtype)
+            originals = grown(originals, state.names.n, kept, capacity)
         codec = self._codec
         if not codec.is_trained:
             self._codec = codec.copy()
@@ -657,7 +665,7 @@ class Index(Searching):
     ) -> State:
         refined = None
         if self._refine is not None:
-            refined = ROWS[self._metric.key](originals)
+            refined = ROWS[self._metric.key](halves.packed(originals))
         structure = reduction = None
         if held is not None:
             structure = self._structure(held, names.n, refined)

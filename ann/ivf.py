@@ -70,7 +70,7 @@ class IVF(Index):
 
     Parameters
     ----------
-    metric, codec, refine, norm_check, transform
+    metric, codec, refine, refine_dtype, norm_check, transform
         See :class:`ann.Index`.
     nlist : int, optional
         Lists. By default ``4 sqrt(n)`` of the first ``add``, but at least 39 vectors a
@@ -127,8 +127,9 @@ class IVF(Index):
         seed: int = 0,
         norm_check: str = "warn",
         transform: Transform | None = None,
+        refine_dtype: str | None = None,
     ) -> None:
-        super().__init__(metric, codec, refine, norm_check, transform)
+        super().__init__(metric, codec, refine, norm_check, transform, refine_dtype)
         self._nlist = None if nlist is None else validation.integer(nlist, "nlist", 1)
         self._seed = validation.integer(seed, "seed", 0)
         self._residual = self._takes_residuals()

@@ -41,7 +41,7 @@ class QG(HNSW):
         ``l2``, ``ip`` or ``cosine``.
     codec : SQ, optional
         How a node that a walk comes to is scored; float32 by default.
-    refine, norm_check, transform
+    refine, refine_dtype, norm_check, transform
         See :class:`ann.Index`.
     M, ef_construction, seed
         See :class:`ann.HNSW`, whose graph this walks on. Rows hold ``2 M`` neighbours,
@@ -88,6 +88,7 @@ class QG(HNSW):
         seed: int = 0,
         norm_check: str = "warn",
         transform: Transform | None = None,
+        refine_dtype: str | None = None,
     ) -> None:
         super().__init__(
             metric,
@@ -98,6 +99,7 @@ class QG(HNSW):
             seed=seed,
             norm_check=norm_check,
             transform=transform,
+            refine_dtype=refine_dtype,
         )
         if code_bits is not None:
             code_bits = validation.integer(code_bits, "code_bits", 16, _MOST_BITS)

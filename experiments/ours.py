@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Self
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -18,6 +18,7 @@ class Storage(Params):
 
     codec: Annotated[PQ | SQ | RaBitQ, Field(discriminator="kind")] | None = None
     refine: float | None = Field(None, ge=1)
+    refine_dtype: Literal["float32", "float16"] | None = None
     transform: Annotated[PCA | Truncate, Field(discriminator="kind")] | None = None
 
     @property
@@ -41,7 +42,8 @@ class _Ours(Adapter):
     def __init__(self, metric: str, build: Storage, seed: int) -> None:
         import ann
 
-        self._exact = build.whole or build.refine is not None
+        half = build.refine_dtype == "float16"
+        self._exact = build.whole or (build.refine is not None and not half)
         params: dict[str, Any] = {"seed": seed} if self.seeded else {}
         params |= {name: getattr(build, name) for name in type(build).model_fields}
         for name in ("codec", "transform"):

@@ -132,6 +132,18 @@ class Lanes:
         name = f"llvm.masked.load.v{self.lanes}f32.p0"
         return call(b, name, wide, [where, I32(4), mask, ir.Constant(wide, None)])
 
+    def load_half(self, pointer, index, mask=None):
+        """``load`` of float16, whose bits are in an array of uint16."""
+        b, wide = self.builder, ir.VectorType(I16, self.lanes)
+        where = b.bitcast(b.gep(pointer, [index]), wide.as_pointer())
+        if mask is None:
+            bits = b.load(where, align=2)
+        else:
+            name = f"llvm.masked.load.v{self.lanes}i16.p0"
+            bits = call(b, name, wide, [where, I32(2), mask, ir.Constant(wide, None)])
+        halves = b.bitcast(bits, ir.VectorType(ir.HalfType(), self.lanes))
+        return b.fpext(halves, self.vector)
+
     def mask(self, count):
         """Lanes below ``count``."""
         iota = ir.Constant(ir.VectorType(I64, self.lanes), list(range(self.lanes)))

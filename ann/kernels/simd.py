@@ -53,16 +53,20 @@ def _summation(lanes: int, term: Callable[..., Any]) -> Any:
     """Return an intrinsic ``f(a, a_start, b, b_start, length) -> float32``.
 
     It is the sum over ``i < length`` of what ``term(v, a, b, acc)`` adds to ``acc``,
-    ``a`` and ``b`` being ``lanes`` elements of each.
+    ``a`` and ``b`` being ``lanes`` elements of each: float32, or float16 as uint16.
     """
 
     def generate(context, builder, signature, values):
         v, length, kinds = Lanes(builder, lanes), values[4], signature.args
         x = pointer(context, builder, kinds[0], values[0], values[1])
         y = pointer(context, builder, kinds[2], values[2], values[3])
+        load_x, load_y = (
+            v.load_half if kinds[which].dtype == types.uint16 else v.load
+            for which in (0, 2)
+        )
 
         def add(i, acc, mask=None):
-            return term(v, v.load(x, i, mask), v.load(y, i, mask), acc)
+            return term(v, load_x(x, i, mask), load_y(y, i, mask), acc)
 
         def four(i, accs):  # four accumulators hide the adder's latency
             at = [builder.add(i, I64(lanes * step)) for step in range(4)]
@@ -117,11 +121,34 @@ def at(typingctx, array, index):
     return array.dtype(array, types.int64), generate
 
 
+@intrinsic
+def _number(typingctx, array, index):
+    """``array.flat[index]`` as float32; uint16 are the bits of float16.
+
+    Those are moved to where float32 has its exponent and fraction, and scaled by what
+    the exponents' biases differ: right for all that is finite.
+    """
+
+    def generate(context, builder, signature, args):
+        value = builder.load(pointer(context, builder, signature.args[0], *args))
+        if signature.args[0].dtype != types.uint16:
+            return value
+        bits = builder.zext(value, I32)
+        size = builder.shl(builder.and_(bits, I32(0x7FFF)), I32(13))
+        size = builder.fmul(builder.bitcast(size, F32), F32(2.0**112))
+        sign = builder.shl(builder.and_(bits, I32(0x8000)), I32(16))
+        return builder.bitcast(builder.or_(builder.bitcast(size, I32), sign), F32)
+
+    half = array.dtype == types.uint16
+    kind = types.float32 if half else array.dtype
+    return kind(array, types.int64), generate
+
+
 @reduction
 def _plain_l2sq(a, i, b, j, length):
     total = np.float32(0.0)
     for t in range(length):
-        difference = at(a, i + t) - at(b, j + t)
+        difference = _number(a, i + t) - _number(b, j + t)
         total += difference * difference
     return total
 
@@ -130,7 +157,7 @@ def _plain_l2sq(a, i, b, j, length):
 def _plain_dot(a, i, b, j, length):
     total = np.float32(0.0)
     for t in range(length):
-        total += np.float32(at(a, i + t)) * at(b, j + t)
+        total += np.float32(_number(a, i + t)) * _number(b, j + t)
     return total
 
 
@@ -138,7 +165,7 @@ def _plain_dot(a, i, b, j, length):
 def _plain_l1(a, i, b, j, length):
     total = np.float32(0.0)
     for t in range(length):
-        total += abs(at(a, i + t) - at(b, j + t))
+        total += abs(_number(a, i + t) - _number(b, j + t))
     return total
 
 

@@ -65,25 +65,25 @@ lines_of, between_of, as_query_of = by_type(lines), by_type(between), by_type(as
 decode_of = by_type(decode)
 
 
-# --- float32 rows ---------------------------------------------------------------------
+# --- rows of float32, or of float16 as uint16 -----------------------------------------
 
 
 class L2Rows(NamedTuple):
-    """Float32 vectors under the squared Euclidean distance."""
+    """Vectors under the squared Euclidean distance."""
 
-    rows: np.ndarray  #: (n, d) float32
+    rows: np.ndarray  #: (n, d) float32, uint16
 
 
 class DotRows(NamedTuple):
-    """Float32 vectors under the negated dot product."""
+    """Vectors under the negated dot product."""
 
-    rows: np.ndarray  #: (n, d) float32
+    rows: np.ndarray  #: (n, d) float32, uint16
 
 
 class L1Rows(NamedTuple):
-    """Float32 vectors under the Manhattan distance."""
+    """Vectors under the Manhattan distance."""
 
-    rows: np.ndarray  #: (n, d) float32
+    rows: np.ndarray  #: (n, d) float32, uint16
 
 
 ROWS = {"l2": L2Rows, "dot": DotRows, "l1": L1Rows}  # by the metric's key
@@ -96,12 +96,12 @@ def _copy_query(store, q, buffer):
 
 def _fetch_row(store, i):
     d = store.rows.shape[1]
-    for t in range(0, d, LINE // 4):
+    for t in range(0, d, LINE // store.rows.itemsize):
         simd.prefetch(store.rows, i * d + t)
 
 
 def _lines_of_row(store):
-    return (store.rows.shape[1] * 4 + LINE - 1) // LINE
+    return (store.rows.shape[1] * store.rows.itemsize + LINE - 1) // LINE
 
 
 def _copy_row(store, i, buffer):

@@ -23,7 +23,7 @@ VERSION = 1
 HEADER = struct.Struct("<8sQQQ32s")
 SUMMED = 32  # bytes of the header that the checksum covers
 PAGE = 4096  # arrays begin at a multiple, so that mapped ones begin at a page
-DTYPES = ("|i1", "|u1", "<i4", "<i8", "<u8", "<f4", "<f8")
+DTYPES = ("|i1", "|u1", "<i4", "<i8", "<u8", "<f2", "<f4", "<f8")
 
 MANIFEST_LIMIT = 1 << 18  # bytes; parsed they take some 25 times as much at the worst
 DEPTH_LIMIT = 32  # of lists and objects: the parser would recurse as deep as it goes

@@ -14,7 +14,7 @@ from typing import NamedTuple
 import numpy as np
 
 PAGE, CHUNK = 4096, 1 << 20
-DTYPES = ("|i1", "|u1", "<i4", "<i8", "<u8", "<f4", "<f8")
+DTYPES = ("|i1", "|u1", "<i4", "<i8", "<u8", "<f2", "<f4", "<f8")
 
 
 class Saved(NamedTuple):

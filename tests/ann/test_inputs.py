@@ -1125,6 +1125,15 @@ CHOICES = {
         )
         for name, make in STRUCTURES.items()
     },
+    **{
+        f"{name}(refine_dtype)": (
+            [None, "float32", "float16"],
+            ["", "float64", "f2", 16, True],
+            "refine_dtype must be one of 'float32', 'float16'",
+            lambda v, make=make: make(codec=ann.SQ(), refine=2, refine_dtype=v),
+        )
+        for name, make in STRUCTURES.items()
+    },
     "similarity(metric_name)": (
         SPELLINGS,
         NO_NAMES,
@@ -1242,6 +1251,18 @@ def test_choices_that_no_codec_serves():
     for make in STRUCTURES.values():
         with pytest.raises(ValueError, match=r"refine needs a codec or .* got 2$"):
             make(refine=2)
+        with pytest.raises(ValueError, match=r"'float32' without .* got 'float16'$"):
+            make(codec=ann.SQ(), refine_dtype="float16")
+
+
+def test_what_float16_cannot_hold_is_refused_and_nothing_is_lost():
+    for make in STRUCTURES.values():
+        index = make("l2", codec=ann.SQ(), refine=2, refine_dtype="float16").add(GOOD)
+        before = index.search(MORE)
+        with pytest.raises(ValueError, match=r"within 65504 for .* got 70000$"):
+            index.add(np.full_like(GOOD[:1], 7e4))
+        for old, new in zip(before, index.search(MORE), strict=True):
+            np.testing.assert_array_equal(old, new)
 
 
 # --- what is written into -------------------------------------------------------------

@@ -65,6 +65,9 @@ def test_memory_is_what_the_formula_says(structure, options, formula, name, metr
     if name == "SQ8":
         refined = structure(metric, codec=CODECS[name](), refine=2, **options).add(X)
         assert refined.nbytes == index.nbytes + X.nbytes
+        how = {"refine": 2, "refine_dtype": "float16"}
+        half = structure(metric, codec=CODECS[name](), **how, **options).add(X)
+        assert half.nbytes == index.nbytes + X.nbytes // 2
 
 
 @pytest.mark.parametrize("metric", ["l2", "cosine"])

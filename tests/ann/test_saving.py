@@ -29,7 +29,9 @@ KINDS = {
     "IVF RaBitQ4": lambda m: ann.IVF(m, nlist=9, codec=ann.RaBitQ(4)),
     "HNSW": lambda m: ann.HNSW(m, M=5, ef_construction=40),
     "HNSW SQ8": lambda m: ann.HNSW(m, M=5, codec=ann.SQ(8), refine=2, seed=3),
-    "HNSW SQ4": lambda m: ann.HNSW(m, M=5, codec=ann.SQ(4)),
+    "HNSW SQ4": lambda m: ann.HNSW(
+        m, M=5, codec=ann.SQ(4), refine=3, refine_dtype="float16"
+    ),
     "HNSW PQ8": lambda m: ann.HNSW(m, M=5, codec=ann.PQ(16), refine=5),
     "HNSW RaBitQ1": lambda m: ann.HNSW(m, M=5, codec=ann.RaBitQ(1), refine=5),
     "Flat narrow": lambda m: ann.Flat(m, transform=narrow(m), refine=3),

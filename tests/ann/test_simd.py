@@ -72,6 +72,27 @@ def test_sums_of_real_numbers_are_within_rounding(sums, starts):
     assert (np.abs(sums(parts, starts) - expected) <= bound).all()
 
 
+@pytest.mark.parametrize("level", LEVELS)
+def test_float16_counts_as_the_float32_that_it_is(level):
+    l2sq, dot, l1 = simd.primitives(level)
+
+    @numba.njit
+    def run(a, b, d):
+        return l2sq(a, 1, b, 0, d), dot(a, 1, b, 0, d), l1(a, 1, b, 0, d)
+
+    finite = np.arange(2**16, dtype=np.uint16).view(np.float16)
+    finite = finite[np.isfinite(finite)]
+    zeros = np.zeros(1, np.float32)
+    for half in finite[:: 1 if level == "portable" else 97]:  # all, tiny ones too
+        pair = np.array([0, half], np.float16)
+        assert run(pair.view(np.uint16), zeros, 1)[2] == abs(np.float32(half))
+    for d in (1, 15, 16, 40, 131):
+        a = gaussian(1, d + 1, seed=d)[0].astype(np.float16)
+        b = gaussian(1, d, seed=d + 1)[0]
+        whole = np.array(run(a.astype(np.float32), b, d))
+        np.testing.assert_array_equal(run(a.view(np.uint16), b, d), whole)
+
+
 def test_library_uses_the_level_in_force():
     from ann.kernels._jit import SIMD_LEVEL
 
