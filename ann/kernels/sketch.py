@@ -181,7 +181,7 @@ def _multiply(typingctx, codes, array, integers, to):
 
     As whole numbers, where ``array[to:]`` has float32. Four components of 16 axes are
     multiplied at a time, so nothing is summed across lanes: for 256 axes of 384
-    components that takes 0.6 instead of 1.4 us.
+    components, what is around it included, that takes 1.0 instead of 1.4 us.
     """
 
     def generate(context, builder, signature, args):

@@ -3,7 +3,8 @@
 Colour tells the family of an index, marker and dashes tell its implementation; marks
 are hollow where vectors are compressed. Fill and tone tell apart the curves that share
 all of these, so that nothing rests on colour alone. The colours are those of Okabe and
-Ito that keep a contrast of 3:1 on white; families beyond the registry are grey.
+Ito that keep a contrast of 3:1 on white, and a violet for quantized graphs; families
+beyond the registry are grey.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ FAMILY_COLOURS = {
     "IVF+codec": "#CC79A7",
     "HNSW": "#0072B2",
     "HNSW+codec": "#009E73",
+    "Graph+codec": "#7A52B3",
 }
 OTHER_COLOUR = "#767676"
 
