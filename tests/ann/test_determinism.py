@@ -45,7 +45,7 @@ def fingerprint(index, threads):
         digest.update(f"{graph.entry_point} {graph.top}".encode())
     if isinstance(index, ann.QG):
         near, roots = index._held.near
-        arrays += [near.rows[:n], roots.rows, near.rotation.signs]
+        arrays += [near.rows[:n], roots.rows, *near.sketch[:4]]
     arrays += index._transform.arrays() if index._transform else []
     for array in [*arrays, *index.search(Q, k=10, threads=threads)]:
         digest.update(np.ascontiguousarray(array))

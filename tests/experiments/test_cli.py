@@ -69,7 +69,7 @@ def test_a_config_s_error_is_one_clear_line(ann, tmp_path):
     assert done.exit_code == 2
     assert done.stderr == (
         "index[0].build: unknown key 'codek', did you mean 'codec'? "
-        "(known: codec, refine, transform)\n"
+        "(known: codec, refine, refine_dtype, transform)\n"
     )
 
 

@@ -10,7 +10,7 @@ from experiments.recall import distances_of, recall
 PARAMS = {
     "Flat": ({}, {}),
     "HNSW": ({"M": 16, "ef_construction": 100}, {"ef_search": 100}),
-    "QG": ({"ef_construction": 100}, {"ef_search": 100}),
+    "QG": ({"ef_construction": 100}, {"ef_search": 200}),
     "IVF": ({"nlist": 8}, {"nprobe": 8}),
     "IVFFlat": ({"nlist": 8}, {"nprobe": 8}),
     "Vamana": ({}, {"window_size": 100}),
