@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from ann import validation
 from ann.metrics import LONGEST, UNIT, row_norms
 from ann.storage import StorageError
 
@@ -131,10 +132,7 @@ class Norms:
 
 def checked(how: Any) -> str:
     """Return a ``norm_check``, or raise ValueError."""
-    if not isinstance(how, str) or how not in CHECKS:
-        listed = ", ".join(map(repr, CHECKS))
-        raise ValueError(f"norm_check must be one of {listed}, got {how!r}")
-    return how
+    return validation.named(how, "norm_check", CHECKS)
 
 
 def absorb(norms: Norms, lengths: NDArray[np.float64], metric: str, how: str) -> Norms:

@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ann import validation
+
 KINDS = ("float32", "float16")
 LARGEST = 65504.0
 
@@ -16,13 +18,12 @@ Floats = NDArray[np.float32]
 
 def checked(kind: Any, refine: float | None) -> str:
     """Return a ``refine_dtype``, or raise ValueError."""
-    kind = KINDS[0] if kind is None else kind
-    if not isinstance(kind, str) or kind not in KINDS:
-        listed = ", ".join(map(repr, KINDS))
-        raise ValueError(f"refine_dtype must be one of {listed}, got {kind!r}")
-    if refine is None and kind != KINDS[0]:
-        raise ValueError(f"refine_dtype must be 'float32' without refine, got {kind!r}")
-    return kind
+    chosen = validation.named(KINDS[0] if kind is None else kind, "refine_dtype", KINDS)
+    if refine is None and chosen != KINDS[0]:
+        raise ValueError(
+            f"refine_dtype must be 'float32' without refine, got {chosen!r}"
+        )
+    return chosen
 
 
 def kept(X: Floats, kind: str) -> NDArray[Any]:

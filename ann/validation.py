@@ -138,6 +138,14 @@ def one_of(value: Any, name: str, choices: tuple[int, ...]) -> int:
     return number
 
 
+def named(value: Any, name: str, choices: tuple[str, ...]) -> str:
+    """Return one of some names; raise ValueError for anything else."""
+    if not isinstance(value, str) or value not in choices:
+        listed = ", ".join(map(repr, choices))
+        raise ValueError(f"{name} must be one of {listed}, got {value!r}")
+    return value
+
+
 def real(value: Any, name: str, low: float, high: float = math.inf) -> float:
     """Return ``value`` as a finite float in ``[low, high]``.
 
