@@ -19,6 +19,7 @@ from ann.kernels.graph import Walk
 from ann.kernels.quantized import QuantizedScratch, QuantizedWalk, places
 from ann.kernels.sketch import bits
 from ann.memory import aligned
+from ann.metrics import row_norms
 from ann.names import Names
 from ann.neighborhoods import Stores
 from ann.nodes import Nodes
@@ -209,8 +210,7 @@ class QG(HNSW):
             return np.zeros(d, np.float32), 0.0
         some = self._decoded(held.packed[: n : -(-n // _SAMPLE)])
         centre: Floats = some.mean(axis=0, dtype=np.float64).astype(np.float32)
-        squares = np.einsum("ij,ij->i", some - centre, some - centre, dtype=np.float64)
-        return centre, float(np.sqrt(squares.mean()))
+        return centre, float(np.sqrt(np.square(row_norms(some - centre)).mean()))
 
     def _differences(self, held: Nodes, n: int) -> Floats:
         """Return some nodes' differences from those they link to."""

@@ -2,6 +2,8 @@
 
 from llvmlite import binding, ir
 
+from ann.kernels.tricks import on
+
 F32 = ir.FloatType()
 I1, I8, I16, I32, I64 = (ir.IntType(bits) for bits in (1, 8, 16, 32, 64))
 
@@ -65,7 +67,9 @@ def broadcast(builder, value, lanes):
 
 
 def prefetch_line(builder, where):
-    """Ask for the cache line at an address, into L2."""
+    """Ask for the cache line at an address, into L2, unless that trick is off."""
+    if not on("prefetch"):
+        return
     where = builder.bitcast(where, I8.as_pointer())
     hint = [I32(0), I32(2), I32(1)]  # to read; into L2; data
     call(builder, "llvm.prefetch.p0", ir.VoidType(), [where, *hint])

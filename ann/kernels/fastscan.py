@@ -36,7 +36,6 @@ from ann.kernels.emit import (
 )  # fmt: skip
 from ann.kernels.pool import insert, name_of, passes
 from ann.kernels.stores import TABLE_DOT, TABLE_L1, begin_of
-from ann.kernels.tricks import on
 
 BLOCK = 32  # codes; a block of 64 would leave more of an IVF's short lists empty
 ROW = 64  # bytes of a block's row: four subspaces
@@ -245,7 +244,7 @@ def _row_loop(context, builder, kinds, args, zeros, add):
 
     def row(i, sums):
         at = builder.add(args[1], i)
-        if not isinstance(kinds[6], types.NoneType) and on("prefetch"):
+        if not isinstance(kinds[6], types.NoneType):
             later = builder.add(at, args[6])
             where = pointer(context, builder, kinds[0], args[0], later)
             prefetch_line(builder, where)

@@ -54,7 +54,7 @@ class Neighborhoods(NamedTuple):
     degree: int  #: a multiple of 32
     bits: int  #: of a neighbour's code, a multiple of 16
     sketch: Sketch
-    centre: np.ndarray  #: (d,) float32; zeros but for l2
+    centre: np.ndarray  #: (d,) float32; zeros under ip
     euclidean: bool  #: whether keys are squared distances, or negated products …
     anchored: bool  #: … and products are told from the node on, not from 0
 
@@ -304,17 +304,20 @@ def key_of_centre(near, q, centred):
 @kernel
 def fetch_row(near, store, node):
     """Ask for all that a step at ``node`` reads."""
-    row = np.int64(node) * near.rows.shape[1]
-    for t in range(0, near.rows.shape[1], LINE):
-        simd.prefetch(near.rows, row + t)
-    fetch(store, node)
+    _fetch(near, store, node, near.rows.shape[1])
 
 
 @kernel
 def fetch_head(near, store, node):
     """``fetch_row`` without the codes, which ``sum_bits`` asks for."""
+    _fetch(near, store, node, 8 * near.degree)
+
+
+@kernel
+def _fetch(near, store, node, count):
+    """Ask for the first bytes of a row, and for what scores the node."""
     row = np.int64(node) * near.rows.shape[1]
-    for t in range(0, 8 * near.degree, LINE):
+    for t in range(0, count, LINE):
         simd.prefetch(near.rows, row + t)
     fetch(store, node)
 

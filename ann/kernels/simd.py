@@ -41,7 +41,6 @@ from ann.kernels.emit import (
     prefetch_line,
     splat,
 )  # fmt: skip
-from ann.kernels.tricks import on
 
 LANES = {"avx512": 16, "avx2": 8}
 
@@ -203,8 +202,6 @@ def prefetch(typingctx, array, index):
     """
 
     def generate(context, builder, signature, args):
-        if not on("prefetch"):
-            return context.get_dummy_value()
         prefetch_line(builder, pointer(context, builder, signature.args[0], *args))
         return context.get_dummy_value()
 

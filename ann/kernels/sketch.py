@@ -161,18 +161,24 @@ def _tell_query(sketch, q, told, room, to):
     integers = room + m
     for t in range(quads):
         told[integers + t] = _ZERO
-    total = _put_bytes(q, inverse, _ONE, _ZERO, told, integers)
-    _multiply(sketch.codes, told, integers, room)
     for j in range(m):
-        product = np.float32(_whole(told, room + j) - 128 * total)
-        told[to + j] = sketch.units[j] * step * product
+        told[to + j] = _ZERO
+    total = _put_bytes(q, inverse, _ONE, _ZERO, told, integers)
+    _add_products(sketch, told, room, to, step, total)
     if sketch.fine:
         finer = np.float32(254.0)
         total = _put_bytes(q, inverse, finer, _ONE, told, integers)
-        _multiply(sketch.codes, told, integers, room)
-        for j in range(m):
-            product = np.float32(_whole(told, room + j) - 128 * total)
-            told[to + j] += sketch.units[j] * (step / finer) * product
+        _add_products(sketch, told, room, to, step / finer, total)
+
+
+@kernel
+def _add_products(sketch, told, room, to, step, total):
+    """Add the products of the axes and signed bytes, whose sum is ``total``."""
+    m = sketch.units.size
+    _multiply(sketch.codes, told, room + m, room)
+    for j in range(m):
+        product = np.float32(_whole(told, room + j) - 128 * total)
+        told[to + j] += sketch.units[j] * step * product
 
 
 @intrinsic
