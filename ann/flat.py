@@ -150,8 +150,13 @@ class Flat(Index):
         ValueError
             Wrong shape or width, not finite, a zero vector under ``cosine``, ``k < 1``.
         """
+        asked = (k,)
+        if filter is None and threads is None and distance_computations is None:
+            found = self._again(Q, asked)
+            if found is not None:
+                return found
         k = validation.integer(k, "k", 1, MOST)
-        return self._search(Q, k, threads, distance_computations, filter)
+        return self._search(Q, k, threads, distance_computations, filter, None, asked)
 
     def trace(self, Q: ArrayLike, k: int = 10) -> list[Trace]:
         """Return what ``search`` does for each query: how many vectors it scores.

@@ -231,9 +231,14 @@ class HNSW(Index):
         seldom leads to an answer, and if it does, mostly by the links that were chosen
         first, which are short. Filtered walks do not taper.
         """
+        asked = k, ef_search, epsilon, taper, target_recall
+        if filter is None and threads is None and distance_computations is None:
+            found = self._again(Q, asked)
+            if found is not None:
+                return found
         k = validation.integer(k, "k", 1, MOST)
-        effort = self._effort(k, ef_search, epsilon, taper, target_recall)
-        return self._search(Q, k, threads, distance_computations, filter, effort)
+        effort = self._effort(*asked)
+        return self._search(Q, k, threads, distance_computations, filter, effort, asked)
 
     def _effort(
         self,
@@ -322,6 +327,7 @@ class HNSW(Index):
                 self._state.names,
                 self._metric.least,
             )
+            self._state.plan = None
         return self
 
     @property

@@ -256,9 +256,14 @@ class IVF(Index):
         ValueError
             As ``Flat.search``, and ``nprobe`` or ``patience`` out of range.
         """
+        asked = k, nprobe, patience
+        if filter is None and threads is None and distance_computations is None:
+            found = self._again(Q, asked)
+            if found is not None:
+                return found
         k = validation.integer(k, "k", 1, MOST)
         effort = self._effort(nprobe, patience)
-        return self._search(Q, k, threads, distance_computations, filter, effort)
+        return self._search(Q, k, threads, distance_computations, filter, effort, asked)
 
     def _effort(self, nprobe: int | None, patience: int | None) -> tuple[int, int]:
         """Return what a scan takes; raise ValueError where it is out of range."""

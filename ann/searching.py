@@ -8,6 +8,7 @@ refinement, presentation.
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
+from operator import is_
 from typing import Any
 
 import numpy as np
@@ -23,7 +24,7 @@ from ann.kernels.tricks import on
 from ann.memory import aligned
 from ann.metrics import Metric
 from ann.names import Names
-from ann.state import Desk, Floats, Outcome, Ready, State
+from ann.state import Desk, Floats, Outcome, Plan, Ready, State
 from ann.traces import Nodes
 from ann.transforms import Transform, reduced
 
@@ -99,6 +100,7 @@ class Searching(ABC):
         distance_computations: NDArray[np.int64] | None,
         wanted: filters.Wanted | None,
         effort: Any = None,
+        asked: tuple[Any, ...] = (),
     ) -> tuple[NDArray[np.int64], Floats]:
         state, most = self._state, self._state.names.count
         one = threads is None or (type(threads) is int and threads == 1)
@@ -109,9 +111,10 @@ class Searching(ABC):
                 if wanted is not None:
                     most, inside, way = self._among(state, wanted, effort, 1)
                 if most:
-                    ids, distances = self._answer_one(inside, lone, k, way)
-                    if ids is not None:
-                        return (ids[0], distances[0]) if lone is Q else (ids, distances)
+                    plan = self._plan(inside, lone, k, way, asked)
+                    found = self._answer_one(inside, plan, Q, lone)
+                    if found is not None:
+                        return found
         queries, single = validation.queries(Q, self._d)
         workers = validation.threads(threads, 1 if single else parallel.available())
         scored = _counts(distance_computations, len(queries))
@@ -122,10 +125,10 @@ class Searching(ABC):
         if wanted is not None:
             most, state, effort = self._among(state, wanted, effort, len(queries))
         if most and len(queries):
-            found = min(self._sought(state, k), most)
+            sought = min(self._sought(state, k), most)
             narrow = reduced(state.reduction, prepared, "Q", workers)
             keys, positions = self._nearest(
-                state, narrow, found, workers, scored, effort
+                state, narrow, sought, workers, scored, effort
             )
             final = state.final
 
@@ -133,7 +136,7 @@ class Searching(ABC):
                 for a, b in ranges:
                     answer.finish_all(
                         final, prepared[a:b], keys[a:b], positions[a:b],
-                        distances[a:b], ids[a:b], scored[a:b],
+                        distances[a:b].ravel(), ids[a:b].ravel(), scored[a:b],
                     )  # fmt: skip
 
             chunk = parallel.chunk(len(queries), _FINISH_CHUNK, workers)
@@ -298,6 +301,21 @@ class Searching(ABC):
 
     # --- one query: three kernel calls, or four with a transform ----------------------
 
+    def _again(
+        self, Q: ArrayLike, asked: tuple[Any, ...]
+    ) -> tuple[NDArray[np.int64], Floats] | None:
+        """Answer a lone query that is asked as the one before, else return None.
+
+        What was asked has been looked at then: that took 3 of 24 us.
+        """
+        state = self._state
+        plan = state.plan
+        # Only ``is`` will do: what is equal may be of a type to be refused.
+        if plan is None or not plan.asked or not all(map(is_, plan.asked, asked)):
+            return None
+        lone = self._lone(Q)
+        return None if lone is None else self._answer_one(state, plan, Q, lone)
+
     def _lone(self, Q: ArrayLike) -> Floats | None:
         """Return a single query that the kernels can take as it is, else None."""
         q: Any = Q
@@ -309,54 +327,75 @@ class Searching(ABC):
             q = q[0]
         return q if q.shape == (self._d,) else None
 
-    def _answer_one(self, state: State, q: Floats, k: int, effort: Any) -> Any:
-        """Return ids and distances (1, k), or None for a query to be refused."""
-        desk = self._borrow(
-            state, min(self._sought(state, k), state.names.count), effort
-        )
-        whole, query, keys, found, scored, scratch = desk
-        ids, distances = np.empty((1, k), np.int64), np.empty((1, k), np.float32)
-        ways, kind = state.direct, type(effort)
-        if kind not in ways:
-            ways[kind] = self._make_direct(state, q, effort, desk, ids, distances)
-        prepare, narrow, search, finish, metric, bounds, structure, final = ways[kind]
-        fine = prepare(metric, bounds, q, whole) == answer.FINE
+    def _answer_one(
+        self, state: State, plan: Plan, Q: ArrayLike, q: Floats
+    ) -> tuple[NDArray[np.int64], Floats] | None:
+        """Return the answer to ``Q``, whose row is ``q``, or None if it is refused."""
+        desk = self._borrow(state, plan.found, plan.effort, plan)
+        whole, query, keys, found, scored, scratch, _ = desk
+        (prepare, narrow, search, finish), k = plan.codes, plan.k
+        ids, distances = np.empty(k, np.int64), np.empty(k, np.float32)
+        fine = prepare(plan.metric, state.bounds, q, whole) == answer.FINE
         if fine and narrow is not None:
             fine = narrow(state.reduction, whole, query) < 0
         if fine:
-            search(structure, query, effort, scratch, keys, found, scored)
-            finish(final, whole, keys, found, distances, ids, scored)
+            search(state.structure, query, plan.effort, scratch, keys, found, scored)
+            finish(state.final, whole, keys, found, distances, ids, scored)
         state.spare.append(desk)
-        return (ids, distances) if fine else (None, None)
+        if not fine:
+            return None
+        return (ids, distances) if q is Q else (ids[None], distances[None])
 
-    def _make_direct(
-        self, state: State, q: Floats, effort: Any, desk: Desk, ids: Any, distances: Any
-    ) -> Any:
-        """Return the kernels' machine code for one query, and what it works on."""
-        metric, bounds = METRICS.index(self._metric.name), state.bounds
-        structure, how = state.structure, state.reduction
-        final, (whole, query, keys, found, scored, scratch) = state.final, desk
-        results, kind = (keys, found, scored), (type(structure), type(effort))
-        if kind not in state.codes:
-            state.codes[kind] = (
-                direct(answer.prepare, metric, bounds, q, whole),
+    def _plan(
+        self, state: State, q: Floats, k: int, effort: Any, asked: tuple[Any, ...]
+    ) -> Plan:
+        """Return how a lone query is answered, and keep it for those like it."""
+        plan = state.plan
+        if plan is not None and (plan.asked, plan.k, plan.effort) == (asked, k, effort):
+            return plan
+        found = min(self._sought(state, k), state.names.count)
+        metric = METRICS.index(self._metric.name)
+        codes = self._codes_for_one(state, q, k, found, effort, metric)
+        plan = Plan(asked, k, found, effort, metric, codes)
+        state.plan = plan
+        return plan
+
+    def _codes_for_one(
+        self, state: State, q: Floats, k: int, found: int, effort: Any, metric: int
+    ) -> tuple[Any, ...]:
+        """Return the kernels' machine code for one query."""
+        kind = type(state.structure), type(effort)
+        codes: tuple[Any, ...] | None = state.codes.get(kind)
+        if codes is None:
+            desk = self._borrow(state, found, effort)
+            whole, query, keys, those, scored, scratch, _ = desk
+            ids, distances = np.empty(k, np.int64), np.empty(k, np.float32)
+            final, how, results = state.final, state.reduction, (keys, those, scored)
+            answers = distances, ids, scored
+            codes = state.codes[kind] = (
+                direct(answer.prepare, metric, state.bounds, q, whole),
                 None if how is None else direct(reduce, how, whole, query),
-                direct(answer.search, structure, query, effort, scratch, *results),
                 direct(
-                    answer.finish_all, final, whole, keys, found, distances, ids, scored
+                    answer.search, state.structure, query, effort, scratch, *results
                 ),
+                direct(answer.finish_all, final, whole, keys, those, *answers),
             )
-        return *state.codes[kind], metric, bounds, structure, final
+            state.spare.append(desk)
+        return codes
 
-    def _borrow(self, state: State, found: int, effort: Any) -> Desk:
+    def _borrow(
+        self, state: State, found: int, effort: Any, plan: Plan | None = None
+    ) -> Desk:
         """Return working memory for one thread; the caller puts it back when done."""
         while state.spare:
             try:
                 desk = state.spare.pop()
             except IndexError:  # another thread was quicker
                 break
-            if desk.ids.shape[1] == found and self._fits(desk.scratch, effort):
+            if plan is not None and desk.plan is plan:
                 return desk
+            if desk.ids.shape[1] == found and self._fits(desk.scratch, effort):
+                return desk._replace(plan=plan)
         whole = aligned((1, self._d or 0), np.float32)
         query = whole
         if state.reduction is not None:
@@ -368,6 +407,7 @@ class Searching(ABC):
             ids=np.empty((1, found), np.int32),
             scored=np.empty(1, np.int64),
             scratch=self._scratch(state, effort),
+            plan=plan,
         )
 
     def _width(self, state: State) -> int:
@@ -387,20 +427,20 @@ class Searching(ABC):
     def _trace_one(
         self, state: State, both: tuple[Floats, Floats], k: int, effort: Any
     ) -> Outcome:
-        ids, distances = np.full((1, k), -1, np.int64), np.full((1, k), np.inf, "f4")
+        ids, distances = np.full(k, -1, np.int64), np.full(k, np.inf, np.float32)
         if not state.names.count:
-            return Outcome(ids[0], distances[0], 0, 0, None)
+            return Outcome(ids, distances, 0, 0, None)
         desk = self._borrow(
             state, min(self._sought(state, k), state.names.count), effort
         )
-        whole, query, keys, found, scored, _ = desk
+        whole, query, keys, found, scored, *_ = desk
         whole[0], query[0] = both
         record = self._record(state, desk, effort)
         by_structure = int(scored[0])
         answer.finish_all(state.final, whole, keys, found, distances, ids, scored)
         refined = int(scored[0]) - by_structure
         state.spare.append(desk)
-        return Outcome(ids[0], distances[0], by_structure, refined, record)
+        return Outcome(ids, distances, by_structure, refined, record)
 
     def _counted(self, outcome: Outcome, exact: int = 0) -> dict[str, Any]:
         """Return the fields that traces share; ``exact`` were scored beside codes."""

@@ -17,6 +17,17 @@ Floats = NDArray[np.float32]
 _NONE: "WeakKeyDictionary[Prepared, Ready]" = WeakKeyDictionary()
 
 
+class Plan(NamedTuple):
+    """How a lone query is answered, and others that are asked alike."""
+
+    asked: tuple[Any, ...]  #: as ``search`` was given it; () if it is not known
+    k: int
+    found: int  #: candidates
+    effort: Any
+    metric: int
+    codes: tuple[Any, ...]  #: machine code: ``prepare``, ``reduce``, ``search``, …
+
+
 class Desk(NamedTuple):
     """Working memory of one thread that answers one query after another."""
 
@@ -26,6 +37,7 @@ class Desk(NamedTuple):
     ids: NDArray[np.int32]  #: (1, candidates)
     scored: NDArray[np.int64]  #: (1,)
     scratch: Any  #: what the structure needs
+    plan: Plan | None = None  #: that this is known to suit
 
 
 class Ready(NamedTuple):
@@ -55,8 +67,7 @@ class State:
     capacity: int  #: positions that there is room for
     bounds: Bounds  #: norms that queries are expected to have
     reduction: Reduction | None  #: how queries become what the structure takes
-    #: code and arguments that answer one query, by the class of its effort
-    direct: dict[type, Any] = field(default_factory=dict)
+    plan: Plan | None = None  #: of the last lone query
     selected: Filter | None = None  #: what a filtered search may find
     spare: list[Desk] = field(default_factory=list)  #: not in use; list.pop is atomic
     # What filtered searches share, by the classes of structure and effort …
@@ -70,7 +81,7 @@ class State:
 
     def __getstate__(self) -> dict[str, Any]:
         """Return what a copy or a pickle holds: no machine code, no working memory."""
-        made: dict[str, Any] = {"direct": {}, "spare": [], "codes": {}, "spares": {}}
+        made: dict[str, Any] = {"plan": None, "spare": [], "codes": {}, "spares": {}}
         return {**self.__dict__, **made, "prepared": None, "places": None}
 
     def __setstate__(self, state: dict[str, Any]) -> None:

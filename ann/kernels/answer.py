@@ -163,6 +163,12 @@ def _settle_ties(distances, ids):
 
 @kernel
 def finish_all(final, Q, keys, ids, distances, out_ids, scored):
-    """``finish`` for each row; ``scored`` (nq,) int64 grows by what it scores."""
+    """``finish`` for each row; ``scored`` (nq,) int64 grows by what it scores.
+
+    ``distances`` and ``out_ids`` (nq k,) are flat, so that a lone query's are as its
+    caller has them.
+    """
+    k = out_ids.size // Q.shape[0]
     for r in range(Q.shape[0]):
-        scored[r] += finish(final, Q[r], keys[r], ids[r], distances[r], out_ids[r])
+        a, b = r * k, r * k + k
+        scored[r] += finish(final, Q[r], keys[r], ids[r], distances[a:b], out_ids[a:b])

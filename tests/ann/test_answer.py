@@ -1,5 +1,6 @@
 """From candidates to an answer, and a lone query against the same one in a batch."""
 
+import pickle
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -129,7 +130,7 @@ def test_finish_all_is_finish_of_each_row():
     final = answer.Final(0, 50, ROWS["l2"](rows), None)
     distances, found = np.empty((6, 5), np.float32), np.empty((6, 5), np.int64)
     scored = np.full(6, 100)
-    answer.finish_all(final, Q, keys, ids, distances, found, scored)
+    answer.finish_all(final, Q, keys, ids, distances.ravel(), found.ravel(), scored)
     assert list(scored) == [109, 109, 104, 109, 109, 109]
     for r in range(6):
         one = finish("l2", keys[r], ids[r], 5, Q[r], rows)
@@ -306,6 +307,59 @@ def test_other_arguments_are_checked_for_a_lone_query(structure):
             index.search(Q[0], **wrong)
     with pytest.raises(ValueError, match="distance_computations must be"):
         index.search(Q[0], distance_computations=np.zeros(2, np.int64))
+
+
+@pytest.mark.parametrize("structure", STRUCTURES)
+def test_what_equals_the_last_k_is_checked_all_the_same(structure):
+    index = made(structure)
+    for k, wrong in ((1, True), (5, 5.0), (5, np.float32(5))):
+        index.search(Q[0], k)
+        index.search(Q[0], k)
+        with pytest.raises(ValueError, match="k must be an integer"):
+            index.search(Q[0], wrong)
+
+
+def test_options_that_equal_the_last_are_checked_all_the_same():
+    hnsw, ivf = made("HNSW"), made("IVF")
+    for _ in range(2):
+        hnsw.search(Q[0], ef_search=30, epsilon=0.0, taper=True)
+        ivf.search(Q[0], nprobe=4, patience=2)
+    with pytest.raises(ValueError, match="ef_search must be an integer"):
+        hnsw.search(Q[0], ef_search=30.0, epsilon=0.0, taper=True)
+    with pytest.raises(ValueError, match="taper must be"):
+        hnsw.search(Q[0], ef_search=30, epsilon=0.0, taper=1)
+    with pytest.raises(ValueError, match="nprobe must be an integer"):
+        ivf.search(Q[0], nprobe=4.0, patience=2)
+
+
+def test_options_may_change_from_query_to_query():
+    hnsw, ivf = made("HNSW", "SQ8", 2), made("IVF", "SQ8", 2)
+    for _ in range(2):
+        for k, ef in ((5, 10), (5, 300), (3, 10), (40, 300), (5, 10)):
+            check_lone(hnsw, Q[:4], k=k, ef_search=ef)
+            check_lone(hnsw, Q[:4], k=k, ef_search=ef, epsilon=0.1)
+            check_lone(hnsw, Q[:4], k=k, ef_search=ef, filter=range(100))
+        for k, nprobe in ((5, 1), (5, 8), (40, 2)):
+            check_lone(ivf, Q[:4], k=k, nprobe=nprobe)
+        hnsw.exact(Q[0], 5)
+    assert len(hnsw._state.spare) == 1
+
+
+def test_a_new_calibration_is_seen_by_the_next_lone_query():
+    index = made("HNSW")
+    index.calibrate(X[:50] + np.float32(0.01), k=3)
+    for q in Q[:2]:
+        index.search(q, k=3, target_recall=1.0)
+    index.calibrate(4 * Q, k=3)
+    again = pickle.loads(pickle.dumps(index))
+    assert again._state.plan is None
+    one, other = np.zeros(1, np.int64), np.zeros(1, np.int64)
+    for q in Q:
+        found = index.search(q, k=3, target_recall=1.0)
+        again.search(q, k=3, target_recall=1.0, distance_computations=one)
+        index.search(q, k=3, target_recall=1.0, distance_computations=other)
+        np.testing.assert_array_equal(found, again.search(q, k=3, target_recall=1.0))
+        assert one == other
 
 
 @pytest.mark.parametrize("structure", STRUCTURES)

@@ -128,12 +128,11 @@ def test_tracing_adds_no_code_to_what_an_untraced_search_runs(structure):
     index.search(Q)
     untraced = answer.prepare, answer.search, answer.finish_all
     before = [list(kernel.signatures) for kernel in untraced]
-    direct = dict(index._state.direct)
+    codes = dict(index._state.codes)
     index.trace(Q)
     index.search(Q[0])
     assert [list(kernel.signatures) for kernel in untraced] == before
-    assert [*index._state.direct] == [*direct]
-    assert all(index._state.direct[kind] is way for kind, way in direct.items())
+    assert index._state.codes == codes
     assert all("record" not in str(signature) for signature in before[1])
 
 
