@@ -15,8 +15,9 @@ from ann.filters import Filter
 from ann.hnsw import HNSW, Effort
 from ann.insertion import new_scratch
 from ann.kernels.fastscan import BLOCK
+from ann.kernels.frontier import places, room
 from ann.kernels.graph import Walk
-from ann.kernels.quantized import QuantizedScratch, QuantizedWalk, places
+from ann.kernels.quantized import QuantizedScratch, QuantizedWalk
 from ann.kernels.sketch import bits
 from ann.memory import aligned
 from ann.metrics import row_norms
@@ -151,14 +152,21 @@ class QG(HNSW):
         sketch = state.structure.near.sketch
         wide = bits(sketch) + 2 * len(sketch.units) + sketch.codes.shape[1]
         return QuantizedScratch(
-            walk=new_scratch(state.capacity, effort[0], 16, self._query_size(d), d),
+            walk=new_scratch(
+                state.capacity, room(effort[0]), 16, self._query_size(d), d
+            ),
             centred=aligned((d,), np.float32),
             told=aligned((wide,), np.float32),
             tables=aligned((8 * bits(sketch),), np.uint8),
-            met=aligned((places(effort[0]),), np.int32),
+            met=aligned((places(effort[0]),), np.uint32),
             sums=aligned((2 * BLOCK,), np.int32),
             estimates=aligned((16,), np.float32),
         )
+
+    def _fits(self, scratch: Any, effort: Effort) -> bool:
+        if not isinstance(scratch, QuantizedScratch):
+            return super()._fits(scratch, effort)
+        return bool(len(scratch.walk.keys) >= room(effort[0]))
 
     def _publish(
         self,

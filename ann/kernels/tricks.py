@@ -26,7 +26,7 @@ TRICKS = {
     # a quantized graph
     "learned-axes": "bits of neighbours' codes go to the axes along which these differ",
     "filled-rows": "rows of a quantized graph are filled with neighbours' neighbours",
-    "second-chances": "who fell out of a pool of estimates may come again",
+    "newer-estimates": "who is met again on a walk gets the newer estimate",
     "one-behind": "a walk takes its next step before it knows what this one finds",
 }
 
@@ -46,7 +46,7 @@ COMPILED = {  # tricks inside of kernels
     "look-ahead",
     "counting",
     "filled-rows",
-    "second-chances",
+    "newer-estimates",
     "one-behind",
 }
 
