@@ -152,7 +152,7 @@ class Flat(Index):
         """
         asked = (k,)
         if filter is None and threads is None and distance_computations is None:
-            found = self._again(Q, asked)
+            found = self._again(self._state, Q, asked)
             if found is not None:
                 return found
         k = validation.integer(k, "k", 1, MOST)

@@ -99,8 +99,8 @@ class Searching(ABC):
         threads: int | None,
         distance_computations: NDArray[np.int64] | None,
         wanted: filters.Wanted | None,
-        effort: Any = None,
-        asked: tuple[Any, ...] = (),
+        effort: Any,
+        asked: tuple[Any, ...],
     ) -> tuple[NDArray[np.int64], Floats]:
         state, most = self._state, self._state.names.count
         one = threads is None or (type(threads) is int and threads == 1)
@@ -111,8 +111,8 @@ class Searching(ABC):
                 if wanted is not None:
                     most, inside, way = self._among(state, wanted, effort, 1)
                 if most:
-                    plan = self._plan(inside, lone, k, way, asked)
-                    found = self._answer_one(inside, plan, Q, lone)
+                    self._plan(inside, lone, k, way, asked)
+                    found = self._again(inside, Q, asked)
                     if found is not None:
                         return found
         queries, single = validation.queries(Q, self._d)
@@ -245,7 +245,8 @@ class Searching(ABC):
             As ``search``.
         """
         k = validation.integer(k, "k", 1, MOST)
-        return self._search(Q, k, threads, None, filters.everything)
+        every = filters.everything
+        return self._search(Q, k, threads, None, every, None, (every, k))
 
     def range_search(
         self, Q: ArrayLike, radius: float, **effort: Any
@@ -302,36 +303,27 @@ class Searching(ABC):
     # --- one query: three kernel calls, or four with a transform ----------------------
 
     def _again(
-        self, Q: ArrayLike, asked: tuple[Any, ...]
+        self, state: State, Q: ArrayLike, asked: tuple[Any, ...]
     ) -> tuple[NDArray[np.int64], Floats] | None:
         """Answer a lone query that is asked as the one before, else return None.
 
-        What was asked has been looked at then: that took 3 of 24 us.
+        What was asked has been looked at then: that took 3 of 24 us. None, too, for a
+        query that is to be refused.
         """
-        state = self._state
         plan = state.plan
         # Only ``is`` will do: what is equal may be of a type to be refused.
-        if plan is None or not plan.asked or not all(map(is_, plan.asked, asked)):
+        if plan is None or not all(map(is_, asked, plan.asked)):
             return None
-        lone = self._lone(Q)
-        return None if lone is None else self._answer_one(state, plan, Q, lone)
-
-    def _lone(self, Q: ArrayLike) -> Floats | None:
-        """Return a single query that the kernels can take as it is, else None."""
-        q: Any = Q
-        if not (type(q) is np.ndarray and q.dtype == _FLOAT32 and q.flags.carray):
+        q = self._lone(Q)
+        if q is None:
             return None
-        if not _DIRECT_CALLS:
-            return None
-        if q.ndim == 2 and len(q) == 1:
-            q = q[0]
-        return q if q.shape == (self._d,) else None
-
-    def _answer_one(
-        self, state: State, plan: Plan, Q: ArrayLike, q: Floats
-    ) -> tuple[NDArray[np.int64], Floats] | None:
-        """Return the answer to ``Q``, whose row is ``q``, or None if it is refused."""
-        desk = self._borrow(state, plan.found, plan.effort, plan)
+        try:
+            desk = state.spare.pop()
+        except IndexError:
+            desk = self._borrow(state, plan.found, plan.effort, plan)
+        if desk.plan is not plan:
+            state.spare.append(desk)
+            desk = self._borrow(state, plan.found, plan.effort, plan)
         whole, query, keys, found, scored, scratch, _ = desk
         (prepare, narrow, search, finish), k = plan.codes, plan.k
         ids, distances = np.empty(k, np.int64), np.empty(k, np.float32)
@@ -346,19 +338,29 @@ class Searching(ABC):
             return None
         return (ids, distances) if q is Q else (ids[None], distances[None])
 
+    def _lone(self, Q: ArrayLike) -> Floats | None:
+        """Return a single query that the kernels can take as it is, else None."""
+        q: Any = Q
+        if not (type(q) is np.ndarray and q.dtype == _FLOAT32 and q.flags.carray):
+            return None
+        if not _DIRECT_CALLS:
+            return None
+        if q.ndim == 2 and len(q) == 1:
+            q = q[0]
+        return q if q.shape == (self._d,) else None
+
     def _plan(
         self, state: State, q: Floats, k: int, effort: Any, asked: tuple[Any, ...]
-    ) -> Plan:
-        """Return how a lone query is answered, and keep it for those like it."""
-        plan = state.plan
-        if plan is not None and (plan.asked, plan.k, plan.effort) == (asked, k, effort):
-            return plan
+    ) -> None:
+        """Keep how a lone query is answered, for this one and those like it."""
+        before = state.plan
+        if before is not None and (before.k, before.effort) == (k, effort):
+            state.plan = before._replace(asked=asked)
+            return
         found = min(self._sought(state, k), state.names.count)
         metric = METRICS.index(self._metric.name)
         codes = self._codes_for_one(state, q, k, found, effort, metric)
-        plan = Plan(asked, k, found, effort, metric, codes)
-        state.plan = plan
-        return plan
+        state.plan = Plan(asked, k, found, effort, metric, codes)
 
     def _codes_for_one(
         self, state: State, q: Floats, k: int, found: int, effort: Any, metric: int
@@ -392,8 +394,6 @@ class Searching(ABC):
                 desk = state.spare.pop()
             except IndexError:  # another thread was quicker
                 break
-            if plan is not None and desk.plan is plan:
-                return desk
             if desk.ids.shape[1] == found and self._fits(desk.scratch, effort):
                 return desk._replace(plan=plan)
         whole = aligned((1, self._d or 0), np.float32)

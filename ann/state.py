@@ -20,7 +20,7 @@ _NONE: "WeakKeyDictionary[Prepared, Ready]" = WeakKeyDictionary()
 class Plan(NamedTuple):
     """How a lone query is answered, and others that are asked alike."""
 
-    asked: tuple[Any, ...]  #: as ``search`` was given it; () if it is not known
+    asked: tuple[Any, ...]  #: as ``search`` was given it
     k: int
     found: int  #: candidates
     effort: Any
