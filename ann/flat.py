@@ -15,7 +15,7 @@ from ann.kernels import answer
 from ann.kernels.scan import Everything, FlatScratch
 from ann.memory import aligned, grown, taken
 from ann.metrics import row_norms
-from ann.searching import MOST
+from ann.searching import MOST, one
 from ann.state import Desk, Floats, State
 from ann.stored import Stored
 from ann.traces import Trace
@@ -151,7 +151,7 @@ class Flat(Index):
             Wrong shape or width, not finite, a zero vector under ``cosine``, ``k < 1``.
         """
         asked = (k,)
-        if filter is None and threads is None and distance_computations is None:
+        if filter is None and distance_computations is None and one(threads):
             found = self._again(self._state, Q, asked)
             if found is not None:
                 return found

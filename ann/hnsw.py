@@ -40,7 +40,7 @@ from ann.kernels.tricks import on
 from ann.memory import aligned, grown, taken
 from ann.names import Names
 from ann.nodes import HIGHEST, Nodes
-from ann.searching import MOST
+from ann.searching import MOST, one
 from ann.soundness import audit, faults
 from ann.state import Desk, Floats, Outcome, State, Stopped
 from ann.stored import Stored
@@ -232,7 +232,7 @@ class HNSW(Index):
         first, which are short. Filtered walks do not taper.
         """
         asked = k, ef_search, epsilon, taper, target_recall
-        if filter is None and threads is None and distance_computations is None:
+        if filter is None and distance_computations is None and one(threads):
             found = self._again(self._state, Q, asked)
             if found is not None:
                 return found

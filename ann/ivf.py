@@ -25,7 +25,7 @@ from ann.kernels.tricks import on
 from ann.kmeans import kmeans
 from ann.memory import aligned, aligned_copy, query_buffers, taken
 from ann.metrics import row_norms
-from ann.searching import MOST
+from ann.searching import MOST, one
 from ann.state import Desk, Floats, Outcome, State
 from ann.storage import StorageError
 from ann.stored import Stored
@@ -257,7 +257,7 @@ class IVF(Index):
             As ``Flat.search``, and ``nprobe`` or ``patience`` out of range.
         """
         asked = k, nprobe, patience
-        if filter is None and threads is None and distance_computations is None:
+        if filter is None and distance_computations is None and one(threads):
             found = self._again(self._state, Q, asked)
             if found is not None:
                 return found

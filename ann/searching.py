@@ -103,8 +103,7 @@ class Searching(ABC):
         asked: tuple[Any, ...],
     ) -> tuple[NDArray[np.int64], Floats]:
         state, most = self._state, self._state.names.count
-        one = threads is None or (type(threads) is int and threads == 1)
-        if one and distance_computations is None and most:
+        if one(threads) and distance_computations is None and most:
             lone = self._lone(Q)
             if lone is not None:
                 inside, way = state, effort
@@ -355,7 +354,8 @@ class Searching(ABC):
         """Keep how a lone query is answered, for this one and those like it."""
         before = state.plan
         if before is not None and (before.k, before.effort) == (k, effort):
-            state.plan = before._replace(asked=asked)
+            if not all(map(is_, asked, before.asked)):
+                state.plan = before._replace(asked=asked)
             return
         found = min(self._sought(state, k), state.names.count)
         metric = METRICS.index(self._metric.name)
@@ -489,6 +489,11 @@ class Searching(ABC):
     def _candidates(self, k: int) -> int:
         """Return how many a structure has to find for ``k`` results."""
         return k if self._refine is None else math.ceil(k * self._refine)
+
+
+def one(threads: int | None) -> bool:
+    """Whether one thread is asked for, or by default if there is one query."""
+    return threads is None or (type(threads) is int and threads == 1)
 
 
 def _resolved(names: Names, given: filters.Given) -> Filter:
