@@ -104,14 +104,14 @@ class Searching(ABC):
     ) -> tuple[NDArray[np.int64], Floats]:
         state, most = self._state, self._state.names.count
         if one(threads) and distance_computations is None and most:
-            lone = self._lone(Q)
-            if lone is not None:
+            q: Any = Q
+            if self._is_lone(q):
                 inside, way = state, effort
                 if wanted is not None:
                     most, inside, way = self._among(state, wanted, effort, 1)
                 if most:
-                    self._plan(inside, lone, k, way, asked)
-                    found = self._again(inside, Q, asked)
+                    self._plan(inside, q, k, way, asked)
+                    found = self._again(inside, q, asked)
                     if found is not None:
                         return found
         queries, single = validation.queries(Q, self._d)
@@ -135,7 +135,7 @@ class Searching(ABC):
                 for a, b in ranges:
                     answer.finish_all(
                         final, prepared[a:b], keys[a:b], positions[a:b],
-                        distances[a:b].ravel(), ids[a:b].ravel(), scored[a:b],
+                        distances[a:b], ids[a:b], scored[a:b],
                     )  # fmt: skip
 
             chunk = parallel.chunk(len(queries), _FINISH_CHUNK, workers)
@@ -302,7 +302,7 @@ class Searching(ABC):
     # --- one query: three kernel calls, or four with a transform ----------------------
 
     def _again(
-        self, state: State, Q: ArrayLike, asked: tuple[Any, ...]
+        self, state: State, Q: Any, asked: tuple[Any, ...]
     ) -> tuple[NDArray[np.int64], Floats] | None:
         """Answer a lone query that is asked as the one before, else return None.
 
@@ -313,8 +313,7 @@ class Searching(ABC):
         # Only ``is`` will do: what is equal may be of a type to be refused.
         if plan is None or not all(map(is_, asked, plan.asked)):
             return None
-        q = self._lone(Q)
-        if q is None:
+        if not self._is_lone(Q) or Q.ndim != plan.ndim:
             return None
         try:
             desk = state.spare.pop()
@@ -324,64 +323,65 @@ class Searching(ABC):
             state.spare.append(desk)
             desk = self._borrow(state, plan.found, plan.effort, plan)
         whole, query, keys, found, scored, scratch, _ = desk
-        (prepare, narrow, search, finish), k = plan.codes, plan.k
-        ids, distances = np.empty(k, np.int64), np.empty(k, np.float32)
-        fine = prepare(plan.metric, state.bounds, q, whole) == answer.FINE
+        (prepare, narrow, search, finish), shape = plan.codes, plan.shape
+        ids, distances = np.empty(shape, np.int64), np.empty(shape, np.float32)
+        fine = prepare(plan.metric, state.bounds, Q, whole) == answer.FINE
         if fine and narrow is not None:
             fine = narrow(state.reduction, whole, query) < 0
         if fine:
             search(state.structure, query, plan.effort, scratch, keys, found, scored)
             finish(state.final, whole, keys, found, distances, ids, scored)
         state.spare.append(desk)
-        if not fine:
-            return None
-        return (ids, distances) if q is Q else (ids[None], distances[None])
+        return (ids, distances) if fine else None
 
-    def _lone(self, Q: ArrayLike) -> Floats | None:
-        """Return a single query that the kernels can take as it is, else None."""
-        q: Any = Q
-        if not (type(q) is np.ndarray and q.dtype == _FLOAT32 and q.flags.carray):
-            return None
-        if not _DIRECT_CALLS:
-            return None
-        if q.ndim == 2 and len(q) == 1:
-            q = q[0]
-        return q if q.shape == (self._d,) else None
+    def _is_lone(self, Q: Any) -> bool:
+        """Whether this is a single query that the kernels can take as it is."""
+        return (
+            type(Q) is np.ndarray
+            and Q.dtype == _FLOAT32
+            and (Q.shape == (self._d,) or Q.shape == (1, self._d))
+            and Q.flags.carray
+            and _DIRECT_CALLS
+        )
 
     def _plan(
-        self, state: State, q: Floats, k: int, effort: Any, asked: tuple[Any, ...]
+        self, state: State, Q: Floats, k: int, effort: Any, asked: tuple[Any, ...]
     ) -> None:
         """Keep how a lone query is answered, for this one and those like it."""
-        before = state.plan
-        if before is not None and (before.k, before.effort) == (k, effort):
+        before, ndim, shape = state.plan, Q.ndim, (*Q.shape[:-1], k)
+        if before is not None and (before.shape, before.effort) == (shape, effort):
             if not all(map(is_, asked, before.asked)):
                 state.plan = before._replace(asked=asked)
             return
         found = min(self._sought(state, k), state.names.count)
         metric = METRICS.index(self._metric.name)
-        codes = self._codes_for_one(state, q, k, found, effort, metric)
-        state.plan = Plan(asked, k, found, effort, metric, codes)
+        codes = self._codes_for_one(state, Q, k, found, effort, metric)
+        state.plan = Plan(asked, ndim, shape, found, effort, metric, codes)
 
     def _codes_for_one(
-        self, state: State, q: Floats, k: int, found: int, effort: Any, metric: int
+        self, state: State, Q: Floats, k: int, found: int, effort: Any, metric: int
     ) -> tuple[Any, ...]:
         """Return the kernels' machine code for one query."""
-        kind = type(state.structure), type(effort)
+        kind = type(state.structure), type(effort), Q.ndim
         codes: tuple[Any, ...] | None = state.codes.get(kind)
         if codes is None:
             desk = self._borrow(state, found, effort)
             whole, query, keys, those, scored, scratch, _ = desk
-            ids, distances = np.empty(k, np.int64), np.empty(k, np.float32)
-            final, how, results = state.final, state.reduction, (keys, those, scored)
-            answers = distances, ids, scored
+            prepare, finish = answer.prepare, answer.finish_one
+            if Q.ndim == 2:
+                prepare, finish = answer.prepare_row, answer.finish_all
+            shape = (*Q.shape[:-1], k)
+            answers = np.empty(shape, np.float32), np.empty(shape, np.int64)
+            final, how = state.final, state.reduction
             codes = state.codes[kind] = (
-                direct(answer.prepare, metric, state.bounds, q, whole),
+                direct(prepare, metric, state.bounds, Q, whole),
                 None if how is None else direct(reduce, how, whole, query),
                 direct(
-                    answer.search, state.structure, query, effort, scratch, *results
+                    answer.search, state.structure, query, effort, scratch, keys,
+                    those, scored,
                 ),
-                direct(answer.finish_all, final, whole, keys, those, *answers),
-            )
+                direct(finish, final, whole, keys, those, *answers, scored),
+            )  # fmt: skip
             state.spare.append(desk)
         return codes
 
@@ -427,9 +427,9 @@ class Searching(ABC):
     def _trace_one(
         self, state: State, both: tuple[Floats, Floats], k: int, effort: Any
     ) -> Outcome:
-        ids, distances = np.full(k, -1, np.int64), np.full(k, np.inf, np.float32)
+        ids, distances = np.full((1, k), -1, np.int64), np.full((1, k), np.inf, "f4")
         if not state.names.count:
-            return Outcome(ids, distances, 0, 0, None)
+            return Outcome(ids[0], distances[0], 0, 0, None)
         desk = self._borrow(
             state, min(self._sought(state, k), state.names.count), effort
         )
@@ -440,7 +440,7 @@ class Searching(ABC):
         answer.finish_all(state.final, whole, keys, found, distances, ids, scored)
         refined = int(scored[0]) - by_structure
         state.spare.append(desk)
-        return Outcome(ids, distances, by_structure, refined, record)
+        return Outcome(ids[0], distances[0], by_structure, refined, record)
 
     def _counted(self, outcome: Outcome, exact: int = 0) -> dict[str, Any]:
         """Return the fields that traces share; ``exact`` were scored beside codes."""

@@ -21,7 +21,8 @@ class Plan(NamedTuple):
     """How a lone query is answered, and others that are asked alike."""
 
     asked: tuple[Any, ...]  #: as ``search`` was given it
-    k: int
+    ndim: int  #: of the query …
+    shape: tuple[int, ...]  #: … and its answer's shape: (k,) or (1, k)
     found: int  #: candidates
     effort: Any
     metric: int
@@ -70,8 +71,8 @@ class State:
     plan: Plan | None = None  #: of the last lone query
     selected: Filter | None = None  #: what a filtered search may find
     spare: list[Desk] = field(default_factory=list)  #: not in use; list.pop is atomic
-    # What filtered searches share, by the classes of structure and effort …
-    codes: dict[tuple[type, type], Any] = field(default_factory=dict)
+    # What filtered searches share, by the classes of structure and effort, and ndim …
+    codes: dict[tuple[type, type, int], Any] = field(default_factory=dict)
     spares: dict[type, list[Desk]] = field(default_factory=dict)
     # … and what else they leave for the next.
     prepared: "WeakKeyDictionary[Prepared, Ready]" = field(

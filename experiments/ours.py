@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
@@ -60,8 +61,8 @@ class _Ours(Adapter):
     def searcher(
         self, search: Params, k: int, threads: int
     ) -> Callable[[Vectors], Any]:
-        index_search, params = self._index.search, search.model_dump(exclude_none=True)
-        return lambda Q: index_search(Q, k=k, threads=threads, **params)
+        params = search.model_dump(exclude_none=True)
+        return partial(self._index.search, k=k, threads=threads, **params)
 
     def ids(self, answer: tuple[Ids, Any]) -> Ids:
         return answer[0]

@@ -1,7 +1,7 @@
 """From a query as its caller gave it to an answer: three kernels for any structure.
 
 ``prepare``, ``search`` and ``finish`` do all there is to do for a lone query, so that
-Python has to call three times and no numpy in between (``Index._answer_one``).
+Python has to call three times and no numpy in between (``Searching._again``).
 """
 
 from typing import Any, NamedTuple
@@ -77,6 +77,12 @@ def prepare(metric, bounds, q, out):
         for j in range(q.size):
             out[0, j] = q[j]
     return FINE
+
+
+@kernel
+def prepare_row(metric, bounds, Q, out):
+    """``prepare`` for a query that is (1, d)."""
+    return prepare(metric, bounds, Q[0], out)
 
 
 @kernel
@@ -163,12 +169,12 @@ def _settle_ties(distances, ids):
 
 @kernel
 def finish_all(final, Q, keys, ids, distances, out_ids, scored):
-    """``finish`` for each row; ``scored`` (nq,) int64 grows by what it scores.
-
-    ``distances`` and ``out_ids`` (nq k,) are flat, so that a lone query's are as its
-    caller has them.
-    """
-    k = out_ids.size // Q.shape[0]
+    """``finish`` for each row; ``scored`` (nq,) int64 grows by what it scores."""
     for r in range(Q.shape[0]):
-        a, b = r * k, r * k + k
-        scored[r] += finish(final, Q[r], keys[r], ids[r], distances[a:b], out_ids[a:b])
+        scored[r] += finish(final, Q[r], keys[r], ids[r], distances[r], out_ids[r])
+
+
+@kernel
+def finish_one(final, Q, keys, ids, distances, out_ids, scored):
+    """``finish_all`` of one row, whose answer is (k,)."""
+    scored[0] += finish(final, Q[0], keys[0], ids[0], distances, out_ids)

@@ -130,7 +130,7 @@ def test_finish_all_is_finish_of_each_row():
     final = answer.Final(0, 50, ROWS["l2"](rows), None)
     distances, found = np.empty((6, 5), np.float32), np.empty((6, 5), np.int64)
     scored = np.full(6, 100)
-    answer.finish_all(final, Q, keys, ids, distances.ravel(), found.ravel(), scored)
+    answer.finish_all(final, Q, keys, ids, distances, found, scored)
     assert list(scored) == [109, 109, 104, 109, 109, 109]
     for r in range(6):
         one = finish("l2", keys[r], ids[r], 5, Q[r], rows)
@@ -343,6 +343,21 @@ def test_options_may_change_from_query_to_query():
             check_lone(ivf, Q[:4], k=k, nprobe=nprobe)
         hnsw.exact(Q[0], 5)
     assert len(hnsw._state.spare) == 1
+
+
+@pytest.mark.parametrize("structure", STRUCTURES)
+@pytest.mark.parametrize("threads", [None, 1])
+@pytest.mark.parametrize("q", [Q[0], Q[:1]], ids=["1-d", "2-d"])
+def test_what_was_asked_before_is_not_looked_at_again(
+    structure, threads, q, monkeypatch
+):
+    index, k = made(structure), 300
+    expected = index.search(q, k, threads=threads)
+    plan, (desk,) = index._state.plan, index._state.spare
+    monkeypatch.setattr(index, "_search", None)  # the long way
+    np.testing.assert_array_equal(index.search(q, k, threads=threads), expected)
+    assert index._state.plan is plan
+    assert index._state.spare == [desk]
 
 
 def test_a_new_calibration_is_seen_by_the_next_lone_query():
