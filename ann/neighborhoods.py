@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from ann import parallel, sketches
 from ann.kernels import neighborhood as kernels
-from ann.kernels.neighborhood import Around, Neighborhoods
+from ann.kernels.neighborhood import Around, Frame, Neighborhoods
 from ann.kernels.sketch import Sketch, bits
 from ann.memory import aligned
 from ann.stored import Stored
@@ -32,24 +32,21 @@ class Near(NamedTuple):
 
     nodes: Neighborhoods
     roots: Neighborhoods  #: one row: where walks begin
+    frame: Frame
 
 
 def none(degree: int, sketch: Sketch, centre: Floats, metric: str) -> Near:
     """Return neighbourhoods of no nodes."""
     wide = bits(sketch)
     nodes, roots = (
-        kernels.of_rows(
-            _empty_rows(n, of, wide),
-            of,
-            wide,
-            sketch,
-            centre,
-            metric == "l2",
-            metric == "cosine",
-        )
+        kernels.of_rows(_empty_rows(n, of, wide), of, wide)
         for n, of in ((0, degree), (1, ROOTS))
     )
-    return Near(nodes, roots)
+    return Near(nodes, roots, _frame(sketch, centre, metric))
+
+
+def _frame(sketch: Sketch, centre: Floats, metric: str) -> Frame:
+    return Frame(sketch, centre, metric == "l2", metric == "cosine")
 
 
 def _empty_rows(n: int, degree: int, bits: int) -> NDArray[np.uint8]:
@@ -86,7 +83,7 @@ def informed(
     growth : float, float       ``stretch`` and ``shift`` of ``kernels.choose``
     threads : int
     """
-    rows, roots = _with_room(near.nodes, capacity), near.roots
+    rows, frame = _with_room(near.nodes, capacity), near.frame
     nodes = np.flatnonzero(lead).astype(np.int32)
     leading, stale = lead.view(np.uint8), np.empty(len(nodes), np.bool_)
 
@@ -95,12 +92,12 @@ def informed(
             kernels.outdated(rows, base, leading, nodes[a:b], stale[a:b])
 
     parallel.run(look, len(nodes), 16 * _CHUNK, threads)
-    roots = _rooted(roots, nodes, levels, stores)
+    roots = _rooted(near.roots, frame, nodes, levels, stores)
     nodes = nodes[stale]
     stretch, shift = np.float32(growth[0]), np.float32(growth[1])
 
     def link(ranges: parallel.Ranges) -> None:
-        around = _around(rows, len(lead))
+        around = _around(rows, frame, len(lead))
         for a, b in ranges:
             kernels.choose(
                 rows, base, stores.compared, leading, nodes[a:b], stretch, shift, around
@@ -108,19 +105,21 @@ def informed(
 
     parallel.run(link, len(nodes), _CHUNK, threads)
     linked = rows.links[nodes, : rows.degree]
-    told, place = _told(rows, stores.told, np.append(linked, nodes), len(lead), threads)
+    wanted = np.append(linked, nodes)
+    told, place = _told(frame, stores.told, wanted, len(lead), threads)
 
     def write(ranges: parallel.Ranges) -> None:
-        around = _around(rows, 0)
+        around = _around(rows, frame, 0)
         for a, b in ranges:
-            kernels.encode(rows, stores.told, nodes[a:b], told, place, around)
+            some = nodes[a:b]
+            kernels.encode(rows, frame, stores.told, some, told, place, around)
 
     parallel.run(write, len(nodes), _CHUNK, threads)
-    return Near(rows, roots)
+    return Near(rows, roots, frame)
 
 
 def _told(
-    near: Neighborhoods, store: Any, some: NDArray[np.int32], n: int, threads: int
+    frame: Frame, store: Any, some: NDArray[np.int32], n: int, threads: int
 ) -> tuple[Floats, NDArray[np.int32]]:
     """Return what some of ``n`` vectors are along the axes, and where each is in it.
 
@@ -132,15 +131,15 @@ def _told(
     those = np.flatnonzero(wanted).astype(np.int32)
     place = np.full(n, -1, np.int32)
     place[those] = np.arange(len(those), dtype=np.int32)
-    sketch = near.sketch
+    sketch, d = frame.sketch, len(frame.centre)
     told = aligned((len(those) + 1, len(sketch.units)), np.float32)
     told[-1] = 0
-    axes = sketches.axes_of(sketch, len(near.centre))
+    axes = sketches.axes_of(sketch, d)
 
     def work(ranges: parallel.Ranges) -> None:
-        vector = aligned((len(near.centre),), np.float32)
+        vector = aligned((d,), np.float32)
         for a, b in ranges:
-            kernels.tell(near, store, those[a:b], axes, vector, told[a:b])
+            kernels.tell(frame, store, those[a:b], axes, vector, told[a:b])
 
     parallel.run(work, len(those), _CHUNK, threads)
     return told, place
@@ -148,6 +147,7 @@ def _told(
 
 def _rooted(
     roots: Neighborhoods,
+    frame: Frame,
     nodes: NDArray[np.int32],
     levels: NDArray[np.uint8],
     stores: Stores,
@@ -156,8 +156,9 @@ def _rooted(
     roots = _of_rows(_empty_rows(1, ROOTS, roots.bits), roots)
     highest = np.argsort(-levels[nodes].astype(np.int64), kind="stable")[:ROOTS]
     roots.links[0, : len(highest)] = nodes[highest]
-    told, place = _told(roots, stores.told, nodes[highest], len(levels), 1)
-    kernels.encode_roots(roots, stores.told, told, place, _around(roots, 0))
+    told, place = _told(frame, stores.told, nodes[highest], len(levels), 1)
+    around = _around(roots, frame, 0)
+    kernels.encode_roots(roots, frame, stores.told, told, place, around)
     return roots
 
 
@@ -172,11 +173,11 @@ def _with_room(near: Neighborhoods, capacity: int) -> Neighborhoods:
 
 def _of_rows(rows: NDArray[np.uint8], near: Neighborhoods) -> Neighborhoods:
     """Return neighbourhoods that are as others, but of these rows."""
-    return kernels.of_rows(rows, *near[3:])
+    return kernels.of_rows(rows, near.degree, near.bits)
 
 
-def _around(near: Neighborhoods, n: int) -> Around:
-    m, d = len(near.sketch.units), len(near.centre)
+def _around(near: Neighborhoods, frame: Frame, n: int) -> Around:
+    m, d = len(frame.sketch.units), len(frame.centre)
     candidates = _CANDIDATES * near.degree
     return Around(
         seen=np.full(n, -1, np.int32),
@@ -197,8 +198,8 @@ def saved(near: Near, n: int) -> dict[str, NDArray[Any]]:
     return {
         "near_rows": near.nodes.rows[:n],
         "near_roots": near.roots.rows,
-        "near_centre": near.nodes.centre,
-        **sketches.saved(near.nodes.sketch),
+        "near_centre": near.frame.centre,
+        **sketches.saved(near.frame.sketch),
     }
 
 
@@ -213,9 +214,8 @@ def restored(stored: Stored, n: int, degree: int, d: int, metric: str) -> Near:
     centre = stored.finite("near_centre", (d,))
     nodes, roots = (
         kernels.of_rows(
-            stored.array(name, np.uint8, (count, kernels.width(of, wide))),
-            of, wide, sketch, centre, metric == "l2", metric == "cosine",
+            stored.array(name, np.uint8, (count, kernels.width(of, wide))), of, wide
         )
         for name, count, of in (("near_rows", n, degree), ("near_roots", 1, ROOTS))
-    )  # fmt: skip
-    return Near(nodes, roots)
+    )
+    return Near(nodes, roots, _frame(sketch, centre, metric))

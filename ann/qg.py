@@ -4,6 +4,7 @@ Gou, Gao, Xu & Long, "SymphonyQG: towards symphonious integration of quantizatio
 graph for approximate nearest neighbor search", SIGMOD 2025.
 """
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -13,10 +14,8 @@ from ann import adaptive, neighborhoods, sketches, validation
 from ann.codecs import SQ, Codec, Float32
 from ann.filters import Filter
 from ann.hnsw import HNSW, Effort
-from ann.insertion import new_scratch
 from ann.kernels.fastscan import BLOCK
 from ann.kernels.frontier import places, room
-from ann.kernels.graph import Walk
 from ann.kernels.quantized import QuantizedScratch, QuantizedWalk
 from ann.kernels.sketch import bits
 from ann.memory import aligned
@@ -65,7 +64,8 @@ class QG(HNSW):
 
     ``search`` is as of ``HNSW``, but that ``ef_search`` is the size of a pool of
     estimates, ``distance_computations`` counts the nodes scored, not the neighbours
-    that are estimated, and ``taper`` has no effect: rows are read whole.
+    that are estimated, and ``taper`` has no effect: rows are read whole. A large pool
+    costs little where ``epsilon`` ends the walk.
 
     Memory in bytes beyond that of ``HNSW``, for n vectors and codes of b bits: with R =
     2 M up to a multiple of 32, ``n * R * (8 + b / 8)``.
@@ -131,34 +131,43 @@ class QG(HNSW):
     def _arrays(self) -> list[NDArray[Any]]:
         arrays = super()._arrays()
         if self._held is not None:
-            near, roots = self._held.near
-            arrays += [near.rows, *near.sketch[:4], near.centre, roots.rows]
+            nodes, roots, frame = self._held.near
+            arrays += [nodes.rows, *frame.sketch[:4], frame.centre, roots.rows]
         return arrays
 
     def _structure(self, held: Nodes, n: int, originals: Any) -> Any:
-        return QuantizedWalk(*super()._structure(held, n, originals), *held.near)
+        walk = super()._structure(held, n, originals)
+        return QuantizedWalk(walk.store, originals, held.same, *held.near)
 
     def _filtered(
         self, state: State, selected: Filter, effort: Effort, nq: int
     ) -> tuple[State, Effort]:
-        *walk, _, _ = state.structure
-        plain = state.among(selected, Walk(*walk))
-        return super()._filtered(plain, selected, effort, nq)
+        return super()._filtered(self._plain(state), selected, effort, nq)
+
+    def _listed(self, state: State, selected: Filter) -> tuple[State, Effort]:
+        return super()._listed(self._plain(state), selected)
+
+    def _plain(self, state: State) -> State:
+        """Return the state whose walks are those of ``HNSW``."""
+        n, originals = state.names.n, state.structure.originals
+        return replace(state, structure=super()._structure(state.held, n, originals))
 
     def _scratch(self, state: State, effort: Effort) -> Any:
         if not isinstance(state.structure, QuantizedWalk):
             return super()._scratch(state, effort)
-        d = self._width(state)
-        sketch = state.structure.near.sketch
+        d, ef = self._width(state), effort[0]
+        sketch = state.structure.frame.sketch
         wide = bits(sketch) + 2 * len(sketch.units) + sketch.codes.shape[1]
         return QuantizedScratch(
-            walk=new_scratch(
-                state.capacity, room(effort[0]), 16, self._query_size(d), d
-            ),
+            visited=np.zeros(state.capacity, np.uint8),
+            epoch=np.zeros(1, np.uint8),
+            keys=aligned((room(ef),), np.float32),
+            ids=aligned((room(ef),), np.int32),
+            met=aligned((places(ef),), np.uint32),
+            query=aligned((self._query_size(d),), np.float32),
             centred=aligned((d,), np.float32),
             told=aligned((wide,), np.float32),
             tables=aligned((8 * bits(sketch),), np.uint8),
-            met=aligned((places(effort[0]),), np.uint32),
             sums=aligned((2 * BLOCK,), np.int32),
             estimates=aligned((16,), np.float32),
         )
@@ -166,7 +175,7 @@ class QG(HNSW):
     def _fits(self, scratch: Any, effort: Effort) -> bool:
         if not isinstance(scratch, QuantizedScratch):
             return super()._fits(scratch, effort)
-        return bool(len(scratch.walk.keys) >= room(effort[0]))
+        return bool(len(scratch.keys) >= room(effort[0]))
 
     def _publish(
         self,

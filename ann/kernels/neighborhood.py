@@ -45,6 +45,15 @@ _NONE = np.uint16(0x7FC0)  # NaN in bfloat16
 _ZERO, _ONE, _TWO = np.float32(0.0), np.float32(1.0), np.float32(2.0)
 
 
+class Frame(NamedTuple):
+    """What differences of neighbours are told in: one for all rows."""
+
+    sketch: Sketch
+    centre: np.ndarray  #: (d,) float32; zeros under ip
+    euclidean: bool  #: whether keys are squared distances, or negated products …
+    anchored: bool  #: … and products are told from the node on, not from 0
+
+
 class Neighborhoods(NamedTuple):
     """Rows of all nodes; three views of the same bytes."""
 
@@ -53,10 +62,6 @@ class Neighborhoods(NamedTuple):
     terms: np.ndarray  #: (n, width / 2) uint16
     degree: int  #: a multiple of 32
     bits: int  #: of a neighbour's code, a multiple of 16
-    sketch: Sketch
-    centre: np.ndarray  #: (d,) float32; zeros under ip
-    euclidean: bool  #: whether keys are squared distances, or negated products …
-    anchored: bool  #: … and products are told from the node on, not from 0
 
 
 class Around(NamedTuple):
@@ -76,20 +81,9 @@ def width(degree: int, bits: int) -> int:
     return 8 * degree + degree * bits // 8
 
 
-def of_rows(
-    rows: Any,
-    degree: int,
-    bits: int,
-    sketch: Sketch,
-    centre: Any,
-    euclidean: bool,
-    anchored: bool,
-) -> Neighborhoods:
+def of_rows(rows: Any, degree: int, bits: int) -> Neighborhoods:
     """Return neighbourhoods from rows (n, width) uint8."""
-    links, terms = rows.view(np.int32), rows.view(np.uint16)
-    return Neighborhoods(
-        rows, links, terms, degree, bits, sketch, centre, euclidean, anchored
-    )
+    return Neighborhoods(rows, rows.view(np.int32), rows.view(np.uint16), degree, bits)
 
 
 # --- who is in a row ------------------------------------------------------------------
@@ -195,7 +189,7 @@ def _rounded(value):
 
 
 @kernel
-def tell(near, store, nodes, axes, vector, out):
+def tell(frame, store, nodes, axes, vector, out):
     """Write what nodes are along the axes, less the centre, to ``out`` (k, m) float32.
 
     ``store`` can tell what its vectors are; ``axes`` (m, d) float32 are those of the
@@ -204,17 +198,18 @@ def tell(near, store, nodes, axes, vector, out):
     for t in range(nodes.size):
         decode(store, nodes[t], vector)
         for j in range(vector.size):
-            vector[j] -= near.centre[j]
+            vector[j] -= frame.centre[j]
         rotate_row(vector, axes, out[t])
 
 
 @kernel
-def encode(near, store, nodes, told, place, around):
+def encode(near, frame, store, nodes, told, place, around):
     """Write codes and terms of those who are in the rows of ``nodes``.
 
     Parameters
     ----------
     near : Neighborhoods        codes and terms of ``nodes`` are overwritten
+    frame : Frame
     store : NamedTuple          can tell what its vectors are
     nodes : (m,) int32
     told : (k, m) float32       what ``tell`` wrote of the nodes and their neighbours
@@ -223,23 +218,25 @@ def encode(near, store, nodes, told, place, around):
     """
     for node in nodes:
         decode(store, node, around.vector)
-        _encode_row(near, store, node, told[place[node]], told, place, around)
+        own = told[place[node]]
+        _encode_row(near, frame, store, node, own, told, place, around)
 
 
 @kernel
-def encode_roots(roots, store, told, place, around):
+def encode_roots(roots, frame, store, told, place, around):
     """``encode`` for the one row of ``roots``, who are seen from the centre.
 
     ``told[-1]`` must be zeros: the centre itself.
     """
-    for t in range(roots.centre.size):
-        around.vector[t] = roots.centre[t]
-    _encode_row(roots, store, 0, told[told.shape[0] - 1], told, place, around)
+    for t in range(frame.centre.size):
+        around.vector[t] = frame.centre[t]
+    own = told[told.shape[0] - 1]
+    _encode_row(roots, frame, store, 0, own, told, place, around)
 
 
 @kernel
-def _encode_row(near, store, node, own, told, place, around):
-    d, degree, sketch = near.centre.size, near.degree, near.sketch
+def _encode_row(near, frame, store, node, own, told, place, around):
+    d, degree, sketch = frame.centre.size, near.degree, frame.sketch
     apart, vector, other = around.apart, around.vector, around.other
     links, terms, row = near.links[node], near.terms[node], near.rows[node]
     for j in range(8 * degree, row.size):
@@ -260,10 +257,10 @@ def _encode_row(near, store, node, own, told, place, around):
         factor = square / length if length > _ZERO else _ZERO
         along = simd.dot(around.odd, 0, own, 0, apart.size)
         added = _ZERO
-        if near.euclidean:
+        if frame.euclidean:
             factor *= _TWO
             added = square + factor * along
-        elif near.anchored:
+        elif frame.anchored:
             product = simd.dot(other, 0, vector, 0, d)
             added = factor * along + simd.dot(vector, 0, vector, 0, d) - product
         terms[2 * degree + j] = _rounded(added)
@@ -274,12 +271,12 @@ def _encode_row(near, store, node, own, told, place, around):
 
 
 @kernel
-def begin_query(near, q, centred, told, tables):
+def begin_query(frame, q, centred, told, tables):
     """Prepare a query: write its difference from the centre, and the tables of it.
 
     Parameters
     ----------
-    near : Neighborhoods
+    frame : Frame
     q : (d,) float32
     centred : (d,) float32      overwritten
     told, tables                as ``sketch.begin_tables`` has it; overwritten
@@ -289,16 +286,16 @@ def begin_query(near, q, centred, told, tables):
     base, step : float32
     """
     for t in range(q.size):
-        centred[t] = q[t] - near.centre[t]
-    return begin_tables(near.sketch, centred, told, tables)
+        centred[t] = q[t] - frame.centre[t]
+    return begin_tables(frame.sketch, centred, told, tables)
 
 
 @kernel
-def key_of_centre(near, q, centred):
+def key_of_centre(frame, q, centred):
     """Return the key of the centre for a query that ``begin_query`` has prepared."""
-    if near.euclidean:
+    if frame.euclidean:
         return simd.dot(centred, 0, centred, 0, centred.size)
-    return -simd.dot(q, 0, near.centre, 0, q.size)
+    return -simd.dot(q, 0, frame.centre, 0, q.size)
 
 
 @kernel
@@ -323,8 +320,10 @@ def _fetch(near, store, node, count):
 
 
 @kernel
-def sum_bits(near, node, block, tables, out, following):
+def sum_bits(near, node, block, fine, tables, out, following):
     """Write the sums of entries for 32 neighbours of ``node`` to ``out[:32]``.
+
+    ``fine`` is the sketch's: whether there are two sets of tables.
 
     Meanwhile the codes of ``following``, if it is not −1, are asked for, a line for
     each that is read: all at once they would wait for each other, which took 10 % of a
@@ -335,7 +334,7 @@ def sum_bits(near, node, block, tables, out, following):
     at = np.int64(node) * stride + 8 * near.degree + block * rows * ROW
     ahead = (np.int64(following) - node) * stride if following >= 0 else 0
     sums(near.rows, at, rows, tables, out, 0, ahead)
-    if near.sketch.fine:
+    if fine:
         sums(near.rows, at, rows, tables[4 * wide :], out, BLOCK, None)
         for t in range(BLOCK):
             out[t] = FINER * out[t] + out[BLOCK + t]

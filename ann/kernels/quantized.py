@@ -21,8 +21,9 @@ from ann.kernels.frontier import (
     sort_members,
     take_best,
 )
-from ann.kernels.graph import Graph, Scratch, bound, new_search
+from ann.kernels.graph import bound, new_search
 from ann.kernels.neighborhood import (
+    Frame,
     Neighborhoods,
     begin_query,
     estimate16,
@@ -41,25 +42,28 @@ ONE_BEHIND = on("one-behind")
 
 
 class QuantizedWalk(NamedTuple):
-    """What a search needs: as ``graph.Walk``, and the neighbourhoods."""
+    """What a search needs of an index."""
 
-    graph: Graph
     store: Any
-    columns: Any
-    originals: Any
-    same: np.ndarray
+    originals: Any  #: store of rows that the best are scored by anew, or None
+    same: np.ndarray  #: (n,) int32, the next of its duplicates, or (0,) without any
     near: Neighborhoods  #: of all nodes
     roots: Neighborhoods  #: of the centre: where walks begin
+    frame: Frame
 
 
 class QuantizedScratch(NamedTuple):
     """Working memory of one thread."""
 
-    walk: Scratch  #: its pool is a ``Frontier`` of estimates
+    visited: np.ndarray  #: (>= n,) uint8, the search that scored a node last
+    epoch: np.ndarray  #: (1,) uint8, number of the present search
+    keys: np.ndarray  #: (room(ef),) float32, of a ``Frontier`` of estimates …
+    ids: np.ndarray  #: (room(ef),) int32
+    met: np.ndarray  #: (>= places(ef),) uint32
+    query: np.ndarray  #: float32, as the store has it
     centred: np.ndarray  #: (d,) float32
     told: np.ndarray  #: (>= m + bits,) float32
     tables: np.ndarray  #: (8 bits,) uint8
-    met: np.ndarray  #: (>= places(ef),) uint32, of a ``Frontier``
     sums: np.ndarray  #: (64,) int32
     estimates: np.ndarray  #: (16,) float32
 
@@ -73,18 +77,18 @@ def _nearest(structure, q, effort, scratch, keys, ids, recorder=None):
     wait for a better one took 13 % longer at equal recall (1,000,000 x 128).
     """
     ef, stretch, shift, _ = effort
-    near, store, query = structure.near, structure.store, scratch.walk.buffer
+    near, frame, store = structure.near, structure.frame, structure.store
+    query, visited = scratch.query, scratch.visited
     stretch, shift = np.float32(stretch), np.float32(shift)
     begin(store, q, query)
-    table = begin_query(near, q, scratch.centred, scratch.told, scratch.tables)
-    pool = begin_frontier(scratch.walk.keys, scratch.walk.ids, scratch.met, ef)
-    epoch, wanted = new_search(scratch.walk), min(ids.size, ef)
-    visited = scratch.walk.visited
+    table = begin_query(frame, q, scratch.centred, scratch.told, scratch.tables)
+    pool = begin_frontier(scratch.keys, scratch.ids, scratch.met, ef)
+    epoch, wanted = new_search(scratch), min(ids.size, ef)
     found, scored = np.int64(0), np.int64(0)
-    key = key_of_centre(near, q, scratch.centred)
+    key, fine = key_of_centre(frame, q, scratch.centred), frame.sketch.fine
     size, _ = _take_in(
-        structure.roots, 0, NO_ID, key, table, INFINITY, INFINITY, STARTS, np.int64(0),
-        pool, scratch, recorder,
+        structure.roots, 0, NO_ID, key, table, fine, INFINITY, INFINITY, STARTS,
+        np.int64(0), pool, scratch, recorder,
     )  # fmt: skip
     size, _ = narrow(pool, size, STARTS, STARTS)
     worst = INFINITY
@@ -112,8 +116,8 @@ def _nearest(structure, q, effort, scratch, keys, ids, recorder=None):
             begin_step(recorder, 0, node)
         most = bound(keys, found, wanted, stretch, shift)
         size, worst = _take_in(
-            near, node, following, key, table, most, worst, ef, size, pool, scratch,
-            recorder,
+            near, node, following, key, table, fine, most, worst, ef, size, pool,
+            scratch, recorder,
         )  # fmt: skip
         if recorder is not None:
             end_step(recorder, min(most, worst))
@@ -131,8 +135,8 @@ def _nearest(structure, q, effort, scratch, keys, ids, recorder=None):
 
 @kernel
 def _take_in(
-    near, node, following, key, table, most, worst, capacity, size, pool, scratch,
-    recorder,
+    near, node, following, key, table, fine, most, worst, capacity, size, pool,
+    scratch, recorder,
 ):  # fmt: skip
     """Take the neighbours of a node into the pool, by their estimates.
 
@@ -141,6 +145,7 @@ def _take_in(
     following : int             whose codes are asked for meanwhile, or −1
     key : float32               of the node
     table : base, step          what ``begin_tables`` returned
+    fine : bool                 whether there are two sets of them
     most, worst : float32       what is above is left out
     capacity : int              of the pool
     size : int                  its members
@@ -155,8 +160,9 @@ def _take_in(
     for first in range(0, degree, 16):
         if first % BLOCK == 0:
             sum_bits(
-                near, node, first // BLOCK, scratch.tables, scratch.sums, following
-            )
+                near, node, first // BLOCK, fine, scratch.tables, scratch.sums,
+                following,
+            )  # fmt: skip
         bits = estimate16(
             scratch.sums, first % BLOCK, near.terms, terms + first,
             terms + degree + first, key, base, step, min(most, worst), estimates,

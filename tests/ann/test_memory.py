@@ -74,7 +74,7 @@ def test_memory_is_what_the_formula_says(structure, options, formula, name, metr
 def test_rows_of_neighbours_are_what_the_formula_says(metric):
     options = {"ef_construction": 20, "codec": ann.SQ(8)}
     plain, index = ann.HNSW(metric, **options).add(X), ann.QG(metric, **options).add(X)
-    degree, roots, sketch = 32, 256, index._held.near.nodes.sketch
+    degree, roots, sketch = 32, 256, index._held.near.frame.sketch
     one = 8 + bits(sketch) / 8
     once = roots * one + sum(a.nbytes for a in sketch[:4]) + 4 * D  # axes, centre
     rows = N * degree * one

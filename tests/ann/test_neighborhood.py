@@ -7,6 +7,7 @@ from ann import neighborhoods, sketches
 from ann.kernels import neighborhood as kernels
 from ann.kernels._jit import kernel
 from ann.kernels.fastscan import unpack_blocks
+from ann.kernels.sketch import bits
 from ann.kernels.stores import ROWS
 from ann.neighborhoods import Stores
 from tests.ann import reference
@@ -39,6 +40,12 @@ SKETCH = sketches.learned(
 )
 
 
+FRAMES = {
+    key: neighborhoods.none(32, SKETCH, X.mean(axis=0), metric).frame
+    for key, metric in METRICS.items()
+}
+
+
 def told(key, threads=1, capacity=N):
     return both(key, threads, capacity).nodes
 
@@ -57,9 +64,9 @@ def both(key, threads=1, capacity=N):
     )
 
 
-def along(near, rows):
+def along(rows):
     """Return what rows are along the axes."""
-    return np.asarray(rows) @ sketches.axes_of(near.sketch, D).T
+    return np.asarray(rows) @ sketches.axes_of(SKETCH, D).T
 
 
 def odd_numbers(near, node):
@@ -67,19 +74,19 @@ def odd_numbers(near, node):
     groups = unpack_blocks(codes, [32], near.bits // 4)
     bits = (groups[:, :, None] >> np.arange(4) & 1).reshape(32, -1)
     found, at = [], 0
-    for top in near.sketch.tops.astype(int):
+    for top in SKETCH.tops.astype(int):
         count = {15: 4, 3: 2, 1: 1}[top]
         found.append(2 * (bits[:, at : at + count] @ 2 ** np.arange(count)) - top)
         at += count
     return np.stack(found, axis=1).astype(float)
 
 
-def prepared(near, q):
+def prepared(q):
     """Return (centred, tables, base, step) of a query."""
-    sketch, wide = near.sketch, near.bits
-    room = np.empty(wide + 2 * len(sketch.units) + sketch.codes.shape[1], np.float32)
+    wide = bits(SKETCH)
+    room = np.empty(wide + 2 * len(SKETCH.units) + SKETCH.codes.shape[1], np.float32)
     centred, tables = np.empty(D, np.float32), np.empty(8 * wide, np.uint8)
-    return centred, tables, *kernels.begin_query(near, q, centred, room, tables)
+    return centred, tables, *kernels.begin_query(FRAMES["l2"], q, centred, room, tables)
 
 
 def bfloat16(terms):
@@ -88,9 +95,9 @@ def bfloat16(terms):
 
 def estimates(near, q, node, key):
     """Return what the kernels say of a node's neighbours, whose own key is 0."""
-    _, tables, base, step = prepared(near, q)
+    _, tables, base, step = prepared(q)
     sums, out = np.empty(64, np.int32), np.empty(32, np.float32)
-    kernels.sum_bits(near, node, 0, tables, sums, -1)
+    kernels.sum_bits(near, node, 0, False, tables, sums, -1)
     at, degree = node * near.terms.shape[1] + 2 * near.degree, near.degree
     for first in (0, 16):
         _estimate(
@@ -131,14 +138,14 @@ def test_codes_and_terms_are_those_of_the_formula(key):
         links = near.links[node, :32][linked]
         r = X[links] - X[node]
         norms = np.linalg.norm(r, axis=1, keepdims=True)
-        u = along(near, r) * near.sketch.inverse / norms
-        tops = near.sketch.tops
+        u = along(r) * SKETCH.inverse / norms
+        tops = SKETCH.tops
         odd = np.clip(2 * np.floor(u / 2) + 1, -tops, tops)
         clear = np.abs(u / 2 - np.rint(u / 2)) > 1e-4  # rounding may turn the others
         found = odd_numbers(near, node)[linked]
         assert (found == odd)[clear].all()
-        factor = norms[:, 0] ** 2 / (found * along(near, r)).sum(axis=1)
-        own = found @ along(near, X[node] - near.centre)
+        factor = norms[:, 0] ** 2 / (found * along(r)).sum(axis=1)
+        own = found @ along(X[node] - X.mean(axis=0))
         if key == "l2":
             factor *= 2
             added = norms[:, 0] ** 2 + factor * own
@@ -205,9 +212,9 @@ def test_roots_are_those_of_the_highest_layers_seen_from_the_centre(key):
     assert set(links[:3]) == {4, 9, 200}
     assert len(np.unique(links)) == roots.degree == neighborhoods.ROOTS
     q = Q[3]
-    centred, *_ = prepared(roots, q)
-    first = kernels.key_of_centre(roots, q, centred)
-    true = ((q - roots.centre) ** 2).sum() if key == "l2" else -(q @ roots.centre)
+    centred, *_ = prepared(q)
+    first, centre = kernels.key_of_centre(FRAMES[key], q, centred), X.mean(axis=0)
+    true = ((q - centre) ** 2).sum() if key == "l2" else -(q @ centre)
     assert first == pytest.approx(true, rel=1e-4)
     found = estimates(roots, q, 0, np.float32(first))
     true = reference.keys(key, q[None], X[links[:32]])[0]

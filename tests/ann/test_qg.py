@@ -78,7 +78,7 @@ def test_an_index_that_was_emptied_begins_anew():
     index = made(codec="float32").add(X[:300] + 50).remove(np.arange(300)).compact()
     assert (index.search(Q[:3])[0] == -1).all()
     index.add(X)
-    np.testing.assert_allclose(index._held.near.nodes.centre, X.mean(axis=0), atol=0.1)
+    np.testing.assert_allclose(index._held.near.frame.centre, X.mean(axis=0), atol=0.1)
     ids, _ = index.search(Q, ef_search=100)
     assert reference.recall(ids - 300, truth("l2")) > 0.97
 
