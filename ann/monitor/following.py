@@ -123,9 +123,10 @@ class Stream:
         if not len(self.learnt):
             room = LEARNT - len(self._waiting)
             self._waiting += values[:room].tolist()
-            if len(self._waiting) == LEARNT:
-                self.learn(np.array(self._waiting))
-            return None
+            if len(self._waiting) < LEARNT:
+                return None
+            self.learn(np.array(self._waiting))
+            values = values[room:]
         if not len(values):
             return None
         self.alarm.wait(len(values))

@@ -17,7 +17,7 @@ import pytest
 import ann
 from ann import truth
 from ann.monitor import Ledger, Settings, evidence, exposition, opened, watcher
-from ann.monitor.following import LEARNT
+from ann.monitor.following import LEARNT, Stream
 from tests.ann import reference
 from tests.ann.data import clustered, gaussian
 from tests.ann.process import ROOT
@@ -500,6 +500,15 @@ def test_what_the_watcher_does_by_itself(index):
     assert raised.wait(30)  # nobody called flush
     monitor.close()
     assert not monitor._watcher._thread.is_alive()
+
+
+def test_the_piece_that_ends_learning_is_evidence_beyond_it():
+    stream, norms = Stream(Settings("ip"), absolute=False), np.ones(LEARNT + 156)
+    norms[LEARNT:] = 50
+    assert stream.take(norms[: LEARNT - 100]) is None
+    move = stream.take(norms[LEARNT - 100 :])
+    assert move is not None
+    assert (move.baseline, move.value) == (1, 50)
 
 
 def test_checks_keep_to_their_budget(index):
