@@ -176,9 +176,10 @@ def _add_products(sketch, told, room, to, step, total):
     """Add the products of the axes and signed bytes, whose sum is ``total``."""
     m = sketch.units.size
     _multiply(sketch.codes, told, room + m, room)
+    products, out = told[room : room + m], told[to : to + m]
     for j in range(m):
-        product = np.float32(_whole(told, room + j) - 128 * total)
-        told[to + j] += sketch.units[j] * step * product
+        product = np.float32(_whole(products, j) - 128 * total)
+        out[j] += sketch.units[j] * step * product
 
 
 @intrinsic
@@ -263,20 +264,19 @@ def _lay_out(sketch, told, first):
 
     From ``told[first:]`` to ``told[:first]``.
     """
-    at, few = 0, sketch.fours + sketch.twos
-    for j in range(sketch.fours):
-        value = told[first + j]
-        for _ in range(4):
-            told[at] = value
+    fours, twos, m = sketch.fours, sketch.twos, sketch.units.size
+    source = told[first : first + m]  # slices: LLVM sees that it can use vectors
+    for j in range(fours):
+        value = source[j]
+        for t in range(4):
+            told[4 * j + t] = value
             value += value
-            at += 1
-    for j in range(sketch.fours, few):
-        value = told[first + j]
-        told[at], told[at + 1] = value, value + value
-        at += 2
-    for j in range(few, sketch.units.size):
-        told[at] = told[first + j]
-        at += 1
+    two, out = source[fours : fours + twos], told[4 * fours :]
+    for j in range(twos):
+        out[2 * j], out[2 * j + 1] = two[j], two[j] + two[j]
+    one, out = source[fours + twos :], out[2 * twos :]
+    for j in range(one.size):
+        out[j] = one[j]
 
 
 @intrinsic
