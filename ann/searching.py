@@ -30,7 +30,7 @@ from ann.transforms import Transform, reduced
 
 METRICS = ("l2", "ip", "cosine", "l1")  # as the kernels number them
 MOST = 2**31 - 1  # vectors of an index, and neighbours of a query
-_FLOAT32 = np.dtype(np.float32)
+_FLOAT32, _INT64 = np.dtype(np.float32), np.dtype(np.int64)
 _FINISH_CHUNK = 16
 _FIRST_RANGE = 32  # neighbours that a range search begins with
 _NO_IDS, _NO_DISTANCES = np.empty(0, np.int64), np.empty(0, np.float32)
@@ -310,10 +310,10 @@ class Searching(ABC):
         query that is to be refused.
         """
         plan = state.plan
-        # Only ``is`` will do: what is equal may be of a type to be refused.
-        if plan is None or not all(map(is_, asked, plan.asked)):
+        if plan is None or not _is_plain(Q) or Q.shape != plan.given:
             return None
-        if not self._is_lone(Q) or Q.ndim != plan.ndim:
+        # Only ``is`` will do: what is equal may be of a type to be refused.
+        if not all(map(is_, asked, plan.asked)):
             return None
         try:
             desk = state.spare.pop()
@@ -324,7 +324,7 @@ class Searching(ABC):
             desk = self._borrow(state, plan.found, plan.effort, plan)
         whole, query, keys, found, scored, scratch, _ = desk
         (prepare, narrow, search, finish), shape = plan.codes, plan.shape
-        ids, distances = np.empty(shape, np.int64), np.empty(shape, np.float32)
+        ids, distances = np.empty(shape, _INT64), np.empty(shape, _FLOAT32)
         fine = prepare(plan.metric, state.bounds, Q, whole) == answer.FINE
         if fine and narrow is not None:
             fine = narrow(state.reduction, whole, query) < 0
@@ -336,19 +336,13 @@ class Searching(ABC):
 
     def _is_lone(self, Q: Any) -> bool:
         """Whether this is a single query that the kernels can take as it is."""
-        return (
-            type(Q) is np.ndarray
-            and Q.dtype == _FLOAT32
-            and (Q.shape == (self._d,) or Q.shape == (1, self._d))
-            and Q.flags.carray
-            and _DIRECT_CALLS
-        )
+        return _DIRECT_CALLS and _is_plain(Q) and Q.shape in ((self._d,), (1, self._d))
 
     def _plan(
         self, state: State, Q: Floats, k: int, effort: Any, asked: tuple[Any, ...]
     ) -> None:
         """Keep how a lone query is answered, for this one and those like it."""
-        before, ndim, shape = state.plan, Q.ndim, (*Q.shape[:-1], k)
+        before, shape = state.plan, (*Q.shape[:-1], k)
         if before is not None and (before.shape, before.effort) == (shape, effort):
             if not all(map(is_, asked, before.asked)):
                 state.plan = before._replace(asked=asked)
@@ -356,7 +350,7 @@ class Searching(ABC):
         found = min(self._sought(state, k), state.names.count)
         metric = METRICS.index(self._metric.name)
         codes = self._codes_for_one(state, Q, k, found, effort, metric)
-        state.plan = Plan(asked, ndim, shape, found, effort, metric, codes)
+        state.plan = Plan(asked, Q.shape, shape, found, effort, metric, codes)
 
     def _codes_for_one(
         self, state: State, Q: Floats, k: int, found: int, effort: Any, metric: int
@@ -489,6 +483,11 @@ class Searching(ABC):
     def _candidates(self, k: int) -> int:
         """Return how many a structure has to find for ``k`` results."""
         return k if self._refine is None else math.ceil(k * self._refine)
+
+
+def _is_plain(Q: Any) -> bool:
+    """Whether kernels can take it as it is, if it has the right shape."""
+    return type(Q) is np.ndarray and Q.dtype == _FLOAT32 and Q.flags.carray
 
 
 def one(threads: int | None) -> bool:

@@ -21,8 +21,8 @@ class Plan(NamedTuple):
     """How a lone query is answered, and others that are asked alike."""
 
     asked: tuple[Any, ...]  #: as ``search`` was given it
-    ndim: int  #: of the query …
-    shape: tuple[int, ...]  #: … and its answer's shape: (k,) or (1, k)
+    given: tuple[int, ...]  #: shape of the query: (d,) or (1, d) …
+    shape: tuple[int, ...]  #: … and of its answer: (k,) or (1, k)
     found: int  #: candidates
     effort: Any
     metric: int
