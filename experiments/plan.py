@@ -6,8 +6,8 @@ import hashlib
 import itertools
 import json
 from collections import Counter
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from ann import parallel
@@ -108,8 +108,10 @@ def make(config: Config) -> Plan:
         ]
         once = [build for build in builds if build.seed == config.seed]
         require_distinct("label", [build.label for build in once])
-        require_distinct("build", [_built(build) for build in once])
-        experiments.append(Experiment(dataset, tuple(builds)))
+        require_distinct(
+            "build and setting", [_measured(b, p) for b in once for p in b.points]
+        )
+        experiments.append(Experiment(dataset, tuple(_apart(builds))))
     labels = {build.label for each in experiments for build in each.builds}
     for i, pair in enumerate(config.compare):
         for label in pair:
@@ -186,9 +188,22 @@ def _builds(
         yield Build(digest(identity), adapter, label, params, tuple(points), seed)
 
 
-def _built(build: Build) -> str:
-    adapter = build.adapter
-    return f"{adapter.library} {adapter.kind} {canonical(written(build.params))}"
+def _apart(builds: Iterable[Build]) -> Iterator[Build]:
+    """Yield builds; one that occurs again, for another curve, gets its own name."""
+    known = set[str]()
+    for build in builds:
+        if build.build_id in known:
+            own = digest({"build": build.build_id, "label": build.label})
+            build = replace(build, build_id=own)
+        known.add(build.build_id)
+        yield build
+
+
+def _measured(build: Build, point: Point) -> str:
+    adapter, both = build.adapter, (build.params, point.search)
+    return " ".join(
+        [adapter.library, adapter.kind, *(canonical(written(p)) for p in both)]
+    )
 
 
 def _grid(table: Mapping[str, Any], where: str) -> list[dict[str, Any]]:

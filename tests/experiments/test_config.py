@@ -217,12 +217,22 @@ def test_only_labels_of_the_config_are_compared(tmp_path, text, says):
     read(tmp_path, indexes, head="compare = [['Flat', 'hnswlib']]" + HEAD)
 
 
-def test_one_index_is_not_built_twice(tmp_path):
+def test_one_setting_of_one_build_is_not_measured_twice(tmp_path):
     entry = '[[index]]\nkind = "HNSW"\nlabel = '
     with pytest.raises(
-        ConfigError, match="every build must occur once, got 2 times: ann"
+        ConfigError, match="every build and setting must occur once, got 2 times: ann"
     ):
         read(tmp_path, f"{entry}'a'\n{entry}'b'")
+
+
+def test_one_build_can_have_two_curves(tmp_path):
+    entry = '[[index]]\nkind = "HNSW"\n'
+    text = f"{entry}label = 'a'\n{entry}label = 'b'\nsearch.epsilon = 0.1"
+    a, b = only(read(tmp_path, text))
+    assert (a.label, b.label) == ("a", "b")
+    assert a.params == b.params
+    assert a.build_id != b.build_id
+    assert a.points[0].row_id != b.points[0].row_id
 
 
 def test_an_index_can_be_kept_to_some_datasets(tmp_path):
