@@ -237,7 +237,7 @@ def bulk(
         console.print(table)
 
 
-@app.command()
+@app.command(rich_help_panel=MEASURE)
 def trust(
     config: Annotated[
         Path, typer.Argument(help="A TOML file; or an earlier study's directory.")
