@@ -72,7 +72,7 @@ class QG(HNSW):
 
     Examples
     --------
-    >>> index = QG("cosine", codec=ann.SQ(8), refine=1.5).add(X)
+    >>> index = QG("cosine", codec=ann.SQ(8), refine=1.2).add(X)
     >>> ids, distances = index.search(Q, k=10, ef_search=64)
     """
 
