@@ -349,12 +349,13 @@ class Searching(ABC):
             return
         found = min(self._sought(state, k), state.names.count)
         metric = METRICS.index(self._metric.name)
-        codes = self._codes_for_one(state, Q, k, found, effort, metric)
+        codes = self._codes_for_one(state, Q, shape, found, effort, metric)
         state.plan = Plan(asked, Q.shape, shape, found, effort, metric, codes)
 
     def _codes_for_one(
-        self, state: State, Q: Floats, k: int, found: int, effort: Any, metric: int
-    ) -> tuple[Any, ...]:
+        self, state: State, Q: Floats, shape: tuple[int, ...], found: int, effort: Any,
+        metric: int,
+    ) -> tuple[Any, ...]:  # fmt: skip
         """Return the kernels' machine code for one query."""
         kind = type(state.structure), type(effort), Q.ndim
         codes: tuple[Any, ...] | None = state.codes.get(kind)
@@ -364,7 +365,6 @@ class Searching(ABC):
             prepare, finish = answer.prepare, answer.finish_one
             if Q.ndim == 2:
                 prepare, finish = answer.prepare_row, answer.finish_all
-            shape = (*Q.shape[:-1], k)
             answers = np.empty(shape, np.float32), np.empty(shape, np.int64)
             final, how = state.final, state.reduction
             codes = state.codes[kind] = (

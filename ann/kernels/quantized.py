@@ -62,7 +62,7 @@ class QuantizedScratch(NamedTuple):
     met: np.ndarray  #: (>= places(ef),) uint32
     query: np.ndarray  #: float32, as the store has it
     centred: np.ndarray  #: (d,) float32
-    told: np.ndarray  #: (>= m + bits,) float32
+    told: np.ndarray  #: float32, as ``sketch.begin_tables`` has it
     tables: np.ndarray  #: (8 bits,) uint8
     sums: np.ndarray  #: (64,) int32
     estimates: np.ndarray  #: (16,) float32
