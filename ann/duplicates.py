@@ -20,6 +20,12 @@ class Seen:
     ----------
     rows : (>= n, w) array      vectors, or their codes
     lead : (n,) bool            those to be found again
+
+    Attributes
+    ----------
+    n : int
+        Rows that it knows; −1 while it is being changed, and after a change that was
+        interrupted.
     """
 
     def __init__(self, rows: NDArray[Any], lead: NDArray[np.bool_]) -> None:
@@ -33,7 +39,7 @@ class Seen:
         ``new`` (m,) is overwritten; those that are −2 are passed over.
         """
         first, n = self.n, self.n + len(new)
-        words = _words(rows)
+        words, self.n = _words(rows), -1
         if len(self._table) < 2 * n:
             known = self._table[self._table >= 0]
             self._table = np.full(1 << (3 * n).bit_length(), -1, np.int32)

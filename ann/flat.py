@@ -16,7 +16,7 @@ from ann.kernels.scan import Everything, FlatScratch
 from ann.memory import aligned, grown, taken
 from ann.metrics import row_norms
 from ann.searching import MOST, one
-from ann.state import Desk, Floats, State
+from ann.state import Contents, Desk, Floats, State
 from ann.stored import Stored
 from ann.traces import Trace
 from ann.transforms import Transform
@@ -88,7 +88,8 @@ class Flat(Index):
             tail = before[n // codec.block : n // codec.block + 1]
             packed = np.concatenate([codec.disarrange(tail, np.array([last])), packed])
         arranged = codec.arrange(packed, np.array([len(packed)]))
-        return grown(before, n // codec.block, arranged)
+        # A block that gets fuller is being searched, so it is not written to.
+        return grown(before, n // codec.block, arranged, anew=last > 0)
 
     def _select(self, held: Rows, kept: Kept, threads: int) -> Rows:
         places, codec, n = np.flatnonzero(kept), self._codec, len(kept)
@@ -156,7 +157,9 @@ class Flat(Index):
             if found is not None:
                 return found
         k = validation.integer(k, "k", 1, MOST)
-        return self._search(Q, k, threads, distance_computations, filter, None, asked)
+        return self._view()._search(
+            Q, k, threads, distance_computations, filter, None, asked
+        )
 
     def trace(self, Q: ArrayLike, k: int = 10) -> list[Trace]:
         """Return what ``search`` does for each query: how many vectors it scores.
@@ -176,8 +179,8 @@ class Flat(Index):
         ValueError
             As ``search``.
         """
-        k = validation.integer(k, "k", 1, MOST)
-        return [Trace(**self._counted(outcome)) for outcome in self._trace(Q, k)]
+        k, now = validation.integer(k, "k", 1, MOST), self._view()
+        return [Trace(**now._counted(outcome)) for outcome in now._trace(Q, k)]
 
     def _record(self, state: State, desk: Desk, effort: Any) -> None:
         answer.search(
@@ -190,8 +193,8 @@ class Flat(Index):
         effort: Any,
     ) -> tuple[Floats, NDArray[np.int32]]:  # fmt: skip
         n, key, (packed, norms) = state.names.n, self._metric.key, state.held
-        d, plain = Q.shape[1], isinstance(self._codec, Float32)
-        size = self._codec.scan_query_size(d)
+        d, plain = Q.shape[1], isinstance(state.codec, Float32)
+        size = state.codec.scan_query_size(d)
         if state.selected is not None:
             scored[:] = len(state.selected)
             some = state.selected.positions
@@ -202,7 +205,7 @@ class Flat(Index):
         scored[:] = n
         if plain:
             return exact.search(key, packed[:n], Q, k, threads, norms[:n])
-        store, projected = state.structure.store, self._codec.project(Q)
+        store, projected = state.structure.store, state.codec.project(Q)
         return exact.scan_rows(store, n, projected, k, threads, size)
 
     def _filtered(
@@ -218,12 +221,13 @@ class Flat(Index):
         # Machine code goes by the class, and that of a filter's is for codes.
         return replace(among, codes={}, spare=[]), None
 
-    def _structure(self, held: Rows, n: int, originals: Any) -> Everything:
-        codec = self._codec
-        store = codec.scan_store(held.packed[: -(-n // codec.block)], self._metric.key)
+    def _structure(self, contents: Contents, originals: Any) -> Everything:
+        codec, n = contents.codec, contents.names.n
+        blocks = contents.held.packed[: -(-n // codec.block)]
+        store = codec.scan_store(blocks, self._metric.key)
         return Everything(store, n, codec.columns)
 
     def _scratch(self, state: State, effort: Any) -> FlatScratch:
         d = self._width(state)
-        size = max(d, self._codec.scan_query_size(d))
+        size = max(d, state.codec.scan_query_size(d))
         return FlatScratch(aligned((size,), np.float32), aligned((2 * d,), np.float32))

@@ -42,7 +42,7 @@ from ann.names import Names
 from ann.nodes import HIGHEST, Nodes
 from ann.searching import MOST, one
 from ann.soundness import audit, faults
-from ann.state import Desk, Floats, Outcome, State, Stopped
+from ann.state import Contents, Desk, Floats, Outcome, State, Stopped
 from ann.stored import Stored
 from ann.traces import WalkTrace
 from ann.transforms import Transform, reduced
@@ -118,8 +118,6 @@ class HNSW(Index):
         refine_dtype: str | None = None,
     ) -> None:
         super().__init__(metric, codec, refine, norm_check, transform, refine_dtype)
-        self._calibration: Calibration | None = None
-        self._seen: Seen | None = None  # all equal vectors, while they keep coming
         self._M = validation.integer(M, "M", 2, 1024)
         self._ef_construction = validation.integer(
             ef_construction, "ef_construction", 1
@@ -137,25 +135,23 @@ class HNSW(Index):
     def _arrays(self) -> list[NDArray[Any]]:
         if self._held is None:
             return []
-        packed, squares, levels, graph, same, _ = self._held
-        links = [graph.base, graph.upper, graph.upper_row]
-        return [packed, squares, levels, *links, same]
+        held: Nodes = self._held
+        links = [held.graph.base, held.graph.upper, held.graph.upper_row]
+        return [held.packed, held.squares, held.levels, *links, held.same]
 
-    def _saved(self) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
-        manifest, arrays = super()._saved()
-        if self._calibration is not None:
-            arrays |= self._calibration.saved()
-        return manifest, arrays
-
-    def _restore(self, stored: Stored) -> None:
-        super()._restore(stored)
-        self._calibration = adaptive.restored(stored)
+    def _shared(self, contents: Contents) -> Contents:
+        held: Nodes | None = contents.held
+        if held is None:
+            return contents
+        return contents._replace(held=held._replace(seen=None))  # each has its own
 
     def _saved_held(self, held: Nodes, n: int) -> dict[str, NDArray[Any]]:
-        return nodes.saved(held, n)
+        arrays = nodes.saved(held, n)
+        return arrays if held.calibration is None else arrays | held.calibration.saved()
 
     def _restored(self, stored: Stored, n: int, d: int) -> Nodes:
-        return nodes.restored(stored, n, self._M, self._codec.row(d))
+        held = nodes.restored(stored, n, self._M, self._codec.row(d))
+        return held._replace(calibration=adaptive.restored(stored))
 
     def _wider(self, effort: dict[str, Any], k: int) -> dict[str, Any]:
         given, stop = effort.get("ef_search"), effort.get("epsilon")
@@ -236,9 +232,9 @@ class HNSW(Index):
             found = self._again(self._state, Q, asked)
             if found is not None:
                 return found
-        k = validation.integer(k, "k", 1, MOST)
-        effort = self._effort(*asked)
-        return self._search(Q, k, threads, distance_computations, filter, effort, asked)
+        k, now = validation.integer(k, "k", 1, MOST), self._view()
+        effort = now._effort(*asked)
+        return now._search(Q, k, threads, distance_computations, filter, effort, asked)
 
     def _effort(
         self,
@@ -256,7 +252,7 @@ class HNSW(Index):
                     f"{target_recall!r} and {epsilon!r}"
                 )
             epsilon = adaptive.margin(
-                self._calibration, self._state.names, k, target_recall
+                self.calibration, self._state.names, k, target_recall
             )
             taper = True
         if validation.boolean(taper, "taper") and epsilon is None:
@@ -312,14 +308,14 @@ class HNSW(Index):
         >>> index.calibrate(queries, k=10)
         >>> ids, distances = index.search(Q, k=10, target_recall=0.95)
         """
-        with self._writer:
+        with self._changing(sound=False) as draft:
             adaptive.stop(0.0, self.metric)  # not under ip
             asked, _ = validation.queries(Q, self._d)
             if not len(asked):
                 raise ValueError("Q must have at least 1 row, got 0")
             if not self.ntotal:
                 raise ValueError("calibrate needs a vector inside, got none")
-            self._calibration = adaptive.calibrated(
+            calibration = adaptive.calibrated(
                 lambda epsilon: self.search(
                     asked, k, epsilon=epsilon, taper=True, threads=threads
                 ),
@@ -327,13 +323,14 @@ class HNSW(Index):
                 self._state.names,
                 self._metric.least,
             )
-            self._state.plan = None
+            draft._publish(held=draft._held._replace(calibration=calibration))
         return self
 
     @property
     def calibration(self) -> Calibration | None:
         """What ``calibrate`` measured last, or None."""
-        return self._calibration
+        held: Nodes | None = self._held
+        return None if held is None else held.calibration
 
     def trace(
         self,
@@ -367,9 +364,9 @@ class HNSW(Index):
         >>> [trace] = index.trace(q, ef_search=64)
         >>> [(step.id, step.distance) for step in trace.entry + trace.steps]
         """
-        k = validation.integer(k, "k", 1, MOST)
-        effort = self._effort(k, ef_search, epsilon, taper, target_recall)
-        return [self._told(outcome) for outcome in self._trace(Q, k, effort)]
+        k, now = validation.integer(k, "k", 1, MOST), self._view()
+        effort = now._effort(k, ef_search, epsilon, taper, target_recall)
+        return [now._told(outcome) for outcome in now._trace(Q, k, effort)]
 
     def _record(
         self, state: State, desk: Desk, effort: Effort
@@ -421,10 +418,11 @@ class HNSW(Index):
         """Score all that a filter lets pass, by the vectors themselves if they are."""
         key, some = self._metric.key, state.structure.rows
         if self._refine is not None:
-            return exact.search_among(key, state.originals, some, Q, k, threads)
-        if isinstance(self._codec, Float32):
+            originals = state.contents.originals
+            return exact.search_among(key, originals, some, Q, k, threads)
+        if isinstance(state.codec, Float32):
             return exact.search_among(key, state.held.packed, some, Q, k, threads)
-        size = self._query_size(Q.shape[1])
+        size = _query_size(state.codec, Q.shape[1])
         return exact.search_listed(state.structure, Q, k, threads, size)
 
     def _filtered(
@@ -455,27 +453,29 @@ class HNSW(Index):
         listed = filters.listed(every, selected)
         return state.among(selected, listed, refined), (1, *NEVER, None)
 
-    def _structure(self, held: Nodes, n: int, originals: Any) -> Walk:
-        store = self._codec.store(held.packed, self._metric.key)
-        return Walk(held.graph, store, self._codec.columns, originals, held.same)
+    def _structure(self, contents: Contents, originals: Any) -> Any:
+        return self._walk(contents, originals)
+
+    def _walk(self, contents: Contents, originals: Any) -> Walk:
+        codec, held = contents.codec, contents.held
+        store = codec.store(held.packed, self._metric.key)
+        return Walk(held.graph, store, codec.columns, originals, held.same)
 
     def _scratch(self, state: State, effort: Effort) -> Working:
         width, d = state.held.graph.base.shape[1], self._width(state)
         size = effort[0]
         if isinstance(state.structure, Listed):
             room = aligned((2 * d,), np.float32)
-            return FlatScratch(aligned((self._query_size(d),), np.float32), room)
+            query = aligned((_query_size(state.codec, d),), np.float32)
+            return FlatScratch(query, room)
         if isinstance(state.structure, FilteredWalk):
             width *= 2
-        own = new_scratch(state.capacity, size, width, self._query_size(d), d)
+        wide = _query_size(state.codec, d)
+        own = new_scratch(state.contents.capacity, size, width, wide, d)
         if isinstance(state.structure, FilteredWalk):
             through = np.empty(THROUGH + state.held.graph.base.shape[1], np.int32)
             return FilteredScratch(own, through)
         return own
-
-    def _query_size(self, d: int) -> int:
-        """Return the room for a query's prepared form, and to decode a vector."""
-        return d + self._codec.query_size(d)
 
     def _fits(self, scratch: Working, effort: Effort) -> bool:
         if isinstance(scratch, FlatScratch):
@@ -491,7 +491,9 @@ class HNSW(Index):
         first, before = self._state.names.n, self._held or nodes.none(self._M)
         codes = self._codes(X, threads)
         packed = grown(before.packed, first, self._codec.pack(codes), capacity)
-        seen, self._seen = self._seen or self._all_seen(), None
+        seen = before.seen
+        if seen is None or seen.n != first:  # never, or not by a change that was made
+            seen = self._all_seen()
         rows = packed if self._refine is None else originals
         leaders = seen.leaders(rows, np.full(len(X), -1, np.int32))
         rng = np.random.default_rng([self._seed, first])
@@ -500,8 +502,7 @@ class HNSW(Index):
         order = rng.permutation(len(X)).astype(np.int32)
         order = order[np.argsort(-levels[order].astype(np.int64), kind="stable")]
         order = first + order[leaders[order] < 0]
-        moved, n = capacity != self._state.capacity, first + len(X)
-        held = nodes.with_room(before, first, packed, levels, moved)
+        n, held = first + len(X), nodes.with_room(before, first, packed, levels)
         held, store = self._store_to_build_on(held, n, X, originals, threads)
         insertion = Insertion(
             held.graph,
@@ -509,7 +510,7 @@ class HNSW(Index):
             held.levels[:n],
             self._M,
             self._ef_construction,
-            self._query_size(X.shape[1]),
+            _query_size(self._codec, X.shape[1]),
             threads,
         )
         try:
@@ -521,11 +522,13 @@ class HNSW(Index):
             alive = np.ones(n, bool)
             alive[:first] = self._lead(self._state.names, before.same)
             alive[out] = False
-            held = held._replace(graph=insertion.graph)
+            held = held._replace(graph=insertion.graph, seen=None)
+            held = nodes.led(held, first, np.full(len(X), -1, np.int32))
             graph = self._upkeep(held, store, alive, X.shape[1], threads).remove()
             raise Stopped(cause, held._replace(graph=graph), out) from cause
-        self._seen = seen if first else None  # one large ``add`` does not need it again
-        held = nodes.led(held._replace(graph=insertion.graph), first, leaders)
+        # One large ``add`` does not need it again.
+        held = held._replace(graph=insertion.graph, seen=seen if first else None)
+        held = nodes.led(held, first, leaders)
         if self._metric.name != "ip" and len(X) >= n // _RARELY:
             names = self._state.names.extended(None, len(X))
             lead = self._lead(names, held.same)
@@ -535,11 +538,12 @@ class HNSW(Index):
 
     def _all_seen(self) -> Seen:
         """Return a table of all leaders in the index."""
-        state = self._state
-        if not state.names.n:
+        contents = self._state.contents
+        names, held = contents.names, contents.held
+        if not names.n:
             return Seen(np.empty((0, 4), np.uint8), np.empty(0, bool))
-        rows = state.held.packed if self._refine is None else state.originals
-        return Seen(rows, self._lead(state.names, state.held.same))
+        rows = held.packed if self._refine is None else contents.originals
+        return Seen(rows, self._lead(names, held.same))
 
     def _lead(self, names: Names, same: NDArray[np.int32]) -> Kept:
         """Return which positions (n,) have a place in the graph."""
@@ -591,12 +595,12 @@ class HNSW(Index):
             lead,
             self._M,
             self._ef_construction,
-            self._query_size(d),
+            _query_size(self._codec, d),
             threads,
         )
 
     def _take_out(self, positions: NDArray[np.int64], threads: int) -> None:
-        state, held, names = self._state, self._held, self._state.names
+        held, names = self._held, self._state.names
         dead, same = np.zeros(names.n, bool), held.same
         dead[positions] = True
         if len(same):
@@ -604,28 +608,24 @@ class HNSW(Index):
             leaders, successors = duplicates.taken_out(same, dead)
             names = names.exchanged(leaders, successors)
             dead[leaders], dead[successors] = False, True
-        names, self._seen = names.without(np.flatnonzero(dead)), None
-        self._publish(names, state.originals, held._replace(same=same), state.capacity)
-        try:
-            self._unlink(threads)
-        except BaseException:  # Ctrl-C: names are gone, so links go too
-            self._unlink(threads)
-            raise
+        names = names.without(np.flatnonzero(dead))
+        self._set(names=names, held=held._replace(same=same, seen=None))
+        self._unlink(threads)
 
     def _unlink(self, threads: int) -> None:
         """Lead all links past what was removed."""
-        state = self._state
-        held, upkeep = self._under_upkeep(state, threads)
-        held = held._replace(graph=upkeep.remove())
-        self._publish(state.names, state.originals, held, state.capacity, threads)
+        held, upkeep = self._under_upkeep(threads)
+        self._publish(threads, held=held._replace(graph=upkeep.remove()))
 
-    def _under_upkeep(self, state: State, threads: int) -> tuple[Nodes, Upkeep]:
-        d = self._width(state)
-        nothing = np.empty((0, d), np.float32)
+    def _under_upkeep(self, threads: int) -> tuple[Nodes, Upkeep]:
+        """Return the nodes with links of their own, and what changes these."""
+        contents, d = self._state.contents, self._width(self._state)
+        n, nothing = contents.names.n, np.empty((0, d), np.float32)
         held, store = self._store_to_build_on(
-            state.held, state.names.n, nothing, state.originals, threads
-        )
-        lead = self._lead(state.names, held.same)
+            nodes.with_own_links(contents.held, n), n, nothing, contents.originals,
+            threads,
+        )  # fmt: skip
+        lead = self._lead(contents.names, held.same)
         return held, self._upkeep(held, store, lead, d, threads)
 
     def _faults(self) -> Iterator[str]:
@@ -649,14 +649,15 @@ class HNSW(Index):
                 )
 
     def _repair(self, threads: int) -> None:
-        state, n = self._state, self._state.names.n
-        held, upkeep = self._under_upkeep(state, threads)
+        held, upkeep = self._under_upkeep(threads)
         graph, levels = upkeep.repair()
-        graph = graph._replace(base=graph.base[:n], upper_row=graph.upper_row[:n])
-        held = Nodes(
-            held.packed[:n], held.squares[:n], levels[:n], graph, held.same[:n]
+        n, capacity = len(levels), self._state.contents.capacity
+        levels = grown(np.empty(0, np.uint8), 0, levels, capacity)
+        rows = grown(np.empty(0, np.int32), 0, graph.upper_row[:n], capacity)
+        graph = graph._replace(upper_row=rows)
+        self._publish(
+            threads, held=held._replace(graph=graph, levels=levels, near=None)
         )
-        self._publish(state.names, state.originals[:n], held, n, threads)
 
     def _select(self, held: Nodes, kept: Kept, threads: int) -> Nodes:
         graph, levels, now = compact(
@@ -664,14 +665,26 @@ class HNSW(Index):
         )
         same = held.same[: len(kept)][kept] if len(held.same) else held.same
         same = np.where(same >= 0, now[same], -1).astype(np.int32)
-        packed, self._seen = taken(held.packed, np.flatnonzero(kept)), None
-        return Nodes(packed, np.empty(0, np.float32), levels, graph, same)
+        return held._replace(
+            packed=taken(held.packed, np.flatnonzero(kept)),
+            squares=np.empty(0, np.float32),
+            levels=levels,
+            graph=graph,
+            same=same,
+            near=None,
+            seen=None,
+        )
 
     def _draw_levels(self, rng: np.random.Generator, n: int) -> NDArray[np.uint8]:
         """Draw each point's highest layer: floor(−ln(U) / ln M) (Sec. 4.1)."""
         uniform = 1.0 - rng.random(n)  # in (0, 1]
         drawn = -np.log(uniform) / math.log(self._M)
         return np.minimum(drawn, HIGHEST).astype(np.uint8)
+
+
+def _query_size(codec: Codec, d: int) -> int:
+    """Return the room for a query's prepared form, and to decode a vector."""
+    return d + codec.query_size(d)
 
 
 def _walk_of(scratch: Any) -> Scratch:

@@ -6,11 +6,14 @@ the metric, ids, files, and who may change what while others search. How an inde
 answers is in :mod:`ann.searching`.
 """
 
+import copy
 import os
 import threading
 import weakref
 from abc import abstractmethod
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any, ClassVar, Self
 
 import numpy as np
@@ -29,7 +32,7 @@ from ann.metrics import metric as metric_named
 from ann.metrics import row_norms
 from ann.names import Names
 from ann.searching import METRICS, MOST, Searching
-from ann.state import Floats, State, Stopped
+from ann.state import Contents, Floats, State, Stopped
 from ann.storage import StorageError
 from ann.stored import Stored
 from ann.transforms import Transform, reduced
@@ -104,17 +107,13 @@ class Index(Searching):
                 )
             refine = validation.real(refine, "refine", 1.0)
             refine = int(refine) if refine.is_integer() else refine
-        self._codec = Float32() if codec is None else codec.copy()
-        self._codec.check_metric(self._metric)
+        codec = Float32() if codec is None else codec.copy()
+        codec.check_metric(self._metric)
+        self._refine, self._refine_dtype = refine, halves.checked(refine_dtype, refine)
+        contents = Contents(codec, transform, guard.checked(norm_check))
+        self._state = self._state_of(contents)
         self._check()
-        self._transform, self._refine = transform, refine
-        self._refine_dtype = halves.checked(refine_dtype, refine)
-        self._norm_check, self._norms = guard.checked(norm_check), Norms()
-        self._probes: Floats | None = None  # queries of the next canary
-        self._canary: Canary | None = None  # of what is inside now, once it was saved
-        self._d: int | None = None
-        self._state = self._make_state(Names(), np.empty((0, 0), np.float32), None, 0)
-        self._writer = threading.RLock()  # held by whoever changes the index
+        self._writer = threading.RLock()  # held while the index is changed
         self._unverified: Callable[[], None] | None = None  # see ``ann.load``
         self._foreign = False  # from a file that nobody looked for faults in
         _indexes.add(self)
@@ -140,7 +139,7 @@ class Index(Searching):
         """Return ``held`` with the ``kept`` (n,) positions only, which close up."""
 
     @abstractmethod
-    def _structure(self, held: Any, n: int, originals: Any) -> Any:
+    def _structure(self, contents: Contents, originals: Any) -> Any:
         """Return all that the kernels need to search (see ``answer.nearest``)."""
 
     @abstractmethod
@@ -203,20 +202,18 @@ class Index(Searching):
 
     @norm_check.setter
     def norm_check(self, how: str) -> None:
-        with self._writer:
-            self._norm_check, now = guard.checked(how), self._state
-            self._state = self._make_state(
-                now.names, now.originals, now.held, now.capacity
-            )
+        with self._changing(sound=False) as draft:
+            draft._publish(norm_check=guard.checked(how))
 
     @property
     def nbytes(self) -> int:
         """Bytes of all arrays that the index holds, the codec's included."""
-        state = self._state
-        held = [*self._arrays(), *self._codec.arrays(), state.originals]
-        if self._transform is not None:
-            held += self._transform.arrays()
-        names = [state.names.ids, state.names.alive]
+        now = self._view()
+        contents = now._state.contents
+        held = [*now._arrays(), *contents.codec.arrays(), contents.originals]
+        if contents.transform is not None:
+            held += contents.transform.arrays()
+        names = [contents.names.ids, contents.names.alive]
         return sum(array.nbytes for array in [*held, *names] if array is not None)
 
     @property
@@ -230,18 +227,30 @@ class Index(Searching):
         return {**shared, "transform": transform, **self._build_params}
 
     def __getstate__(self) -> dict[str, Any]:
-        """Return what a copy or a pickle holds: no machine code, no working memory."""
+        """Return what a copy or a pickle holds: no machine code, no working memory.
+
+        A copy shares the arrays, whose rows in use are never written to, and takes its
+        own before it is changed; so does an index that comes from a pickle, whose
+        arrays may lie in memory that others use or that cannot be written to.
+        """
         self._require_sound()
-        return {k: v for k, v in self.__dict__.items() if k != "_writer"}
+        settings, state = self.__dict__.copy(), self._state
+        del settings["_writer"], settings["_state"]
+        contents = self._shared(state.contents.shared())
+        return settings | {"contents": contents, "canary": state.canary}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         """Take over what ``__getstate__`` returned."""
-        self.__dict__.update(state, _writer=threading.RLock())
+        settings = dict(state)
+        contents, canary = settings.pop("contents"), settings.pop("canary")
+        self.__dict__.update(settings, _writer=threading.RLock())
+        self._state = self._state_of(contents)
+        self._state.canary = canary
         _indexes.add(self)
 
-    @property
-    def _held(self) -> Any:
-        return self._state.held
+    def __deepcopy__(self, memo: dict[int, Any]) -> Self:
+        """Return an independent copy, which shares what neither will write to."""
+        return copy.copy(self)
 
     def __len__(self) -> int:
         return self.ntotal
@@ -297,44 +306,54 @@ class Index(Searching):
 
         Notes
         -----
-        Searches may go on meanwhile, and may find some of the new vectors before
-        ``add`` returns. Other changes wait. An ``add`` that is broken off leaves
-        a working index: HNSW keeps the vectors that are in, the others none of the
-        call's. Under ``l2`` the squares of differences below about 1e-19 vanish in
-        float32.
+        Searches may go on meanwhile; they find all of the new vectors when ``add`` is
+        done, and none before. Other changes wait. An ``add`` that fails or is
+        interrupted leaves the index as it was; only graphs may keep those vectors that
+        are in their place already, and say how many in a note of the exception. Under
+        ``l2`` the squares of differences below about 1e-19 vanish in float32.
         """
-        with self._writer:
-            self._require_changeable()
-            names = self._state.names
-            vectors = validation.vectors(X, "X", self._d)
-            new = names.fresh(ids, len(vectors))
-            workers = validation.threads(threads, parallel.available())
-            if progress is not None and not callable(progress):
-                raise ValueError(f"progress must be a function, got {progress!r}")
-            prepared = self._metric.prepare(vectors, "X")
-            if names.n + len(prepared) > MOST:
-                raise ValueError(
-                    "an index must hold fewer than 2**31 vectors, got "
-                    f"{names.n + len(prepared)}"
-                )
-            if len(prepared) == 0:
-                return self
-            transform, inside = self._narrowed(prepared, workers)
-            self._codec.check_width(inside.shape[1])
-            lengths = row_norms(vectors)
-            norms = guard.absorb(self._norms, lengths, self.metric, self._norm_check)
-            before = self._transform, self._norms, self._probes
-            self._transform, self._norms = transform, norms
-            if self._probes is None:
-                usual = norms.usual(lengths, self.metric)
-                self._probes = canary.chosen(vectors[usual])
-            try:
-                self._absorb(prepared, inside, new, workers, progress or _unheeded)
-            except BaseException:
-                if self.ntotal == names.count:  # nothing came in
-                    self._transform, self._norms, self._probes = before
-                raise
+        with self._changing() as draft:
+            broken_off = draft._add(X, ids, threads, progress)
+        if broken_off is not None:
+            raise broken_off
         return self
+
+    def _add(
+        self,
+        X: ArrayLike,
+        ids: ArrayLike | None,
+        threads: int | None,
+        progress: Progress | None = None,
+    ) -> BaseException | None:
+        """Do what ``add`` does, in a draft.
+
+        What broke it off is returned, where some of the vectors are in all the same.
+        """
+        vectors, names = validation.vectors(X, "X", self._d), self._state.names
+        new = names.fresh(ids, len(vectors))
+        workers = validation.threads(threads, parallel.available())
+        if progress is not None and not callable(progress):
+            raise ValueError(f"progress must be a function, got {progress!r}")
+        prepared = self._metric.prepare(vectors, "X")
+        if names.n + len(prepared) > MOST:
+            raise ValueError(
+                "an index must hold fewer than 2**31 vectors, got "
+                f"{names.n + len(prepared)}"
+            )
+        if len(prepared) == 0:
+            return None
+        transform, inside = self._narrowed(prepared, workers)
+        self._codec.check_width(inside.shape[1])
+        lengths, probes = row_norms(vectors), self._state.contents.probes
+        norms = guard.absorb(self._norms, lengths, self.metric, self._norm_check)
+        if probes is None:
+            probes = canary.chosen(vectors[norms.usual(lengths, self.metric)])
+        self._own()
+        if names.n - names.count > names.n // _MOST_DEAD:
+            self._compact(workers)
+            new = self._state.names.fresh(new, len(inside))  # positions are others now
+        self._set(transform=transform, norms=norms, probes=probes, d=vectors.shape[1])
+        return self._absorb(prepared, inside, new, workers, progress or _unheeded)
 
     def remove(self, ids: ArrayLike, *, threads: int | None = None) -> Self:
         """Remove vectors; the ids of the others stay.
@@ -360,13 +379,17 @@ class Index(Searching):
         takes time in proportion to the index, so remove many at once. ``Flat`` and
         ``IVF`` give their memory back at once, ``HNSW`` by ``compact``.
         """
-        with self._writer:
-            self._require_changeable()
-            positions = self._state.names.positions(ids)
-            workers = validation.threads(threads, parallel.available())
-            if len(positions):
-                self._take_out(positions, workers)
+        with self._changing() as draft:
+            draft._remove(ids, threads)
         return self
+
+    def _remove(self, ids: ArrayLike, threads: int | None) -> None:
+        """Do what ``remove`` does, in a draft."""
+        positions = self._state.names.positions(ids)
+        workers = validation.threads(threads, parallel.available())
+        if len(positions):
+            self._own()
+            self._take_out(positions, workers)
 
     def update(
         self, ids: ArrayLike, X: ArrayLike, *, threads: int | None = None
@@ -390,20 +413,16 @@ class Index(Searching):
 
         Notes
         -----
-        A search in between may find neither the old vector nor the new one.
+        A search meanwhile finds the old vectors or the new ones, all of them. Whatever
+        ends the call early leaves the old ones.
         """
-        with self._writer:
-            vectors = validation.vectors(X, "X", self._d)
-            self._state.names.positions(ids)
-            names = validation.ids(ids, len(vectors))
-            prepared = self._metric.prepare(vectors, "X")
-            reduced(self._state.reduction, prepared, "X", parallel.available())
-            if self._norm_check == "raise":
-                lengths = row_norms(vectors)
-                guard.absorb(self._norms, lengths, self.metric, self._norm_check)
-            return self.remove(names, threads=threads).add(
-                vectors, names, threads=threads
-            )
+        with self._changing() as draft:
+            given = validation.ids(ids, len(validation.vectors(X, "X", self._d)))
+            draft._remove(given, threads)
+            broken_off = draft._add(X, given, threads)
+            if broken_off is not None:
+                raise broken_off
+        return self
 
     def compact(self, *, threads: int | None = None) -> Self:
         """Give back the memory of removed vectors; ids stay.
@@ -412,12 +431,16 @@ class Index(Searching):
         of all positions is not in use any more.
         """
         workers = validation.threads(threads, parallel.available())
-        with self._writer:
-            self._require_changeable()
-            names = self._state.names
-            if names.alive is not None:
-                self._keep(names.alive, workers)
+        with self._changing() as draft:
+            draft._compact(workers)
         return self
+
+    def _compact(self, threads: int) -> None:
+        """Do what ``compact`` does, in a draft."""
+        alive = self._state.names.alive
+        if alive is not None:
+            self._own()
+            self._keep(alive, threads)
 
     def check(self) -> Health:
         """Look for what should not be: an audit of everything that a search relies on.
@@ -464,8 +487,10 @@ class Index(Searching):
         workers = validation.threads(threads, parallel.available())
         with self._writer:
             self._require_sound()
-            if self._state.held is not None:
-                self._repair(workers)
+            with self._changing(sound=False) as draft:
+                if draft._held is not None:
+                    draft._own()
+                    draft._repair(workers)
             self._foreign = False
         return self
 
@@ -489,12 +514,13 @@ class Index(Searching):
         """
         with self._writer:
             self._require_sound()
-            self._canary = self._new_canary()
+            self._state.canary = self._new_canary()
             storage.write(path, *self._saved())
 
     def _saved(self) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
         """Return what is in a file: manifest and arrays."""
-        state, names, d = self._state, self._state.names, self._d or self._codec.d or 0
+        state, contents, names = self._state, self._state.contents, self._state.names
+        d = self._d or self._codec.d or 0
         manifest = {
             "library": "ann",
             "version": __version__,
@@ -510,15 +536,15 @@ class Index(Searching):
         arrays = self._codec.saved()
         if self._norms.count:
             arrays["norm_statistics"] = self._norms.saved()
-        if self._canary is not None:
-            arrays |= self._canary.saved()
+        if state.canary is not None:
+            arrays |= state.canary.saved()
         if names.ids is not None:
             arrays["ids"] = names.ids[: names.n]
         if names.alive is not None:
             arrays["alive"] = names.alive.view(np.uint8)
         if state.held is not None:
             if self._refine is not None:
-                arrays["originals"] = state.originals[: names.n]
+                arrays["originals"] = contents.originals[: names.n]
             if self._transform is not None:
                 arrays |= self._transform.saved()
             arrays |= self._saved_held(state.held, names.n)
@@ -539,26 +565,28 @@ class Index(Searching):
             ids = stored.within("ids", np.int64, (n,), 0, 2**63 - 1)
         if stored.has("alive"):
             alive = stored.within("alive", np.uint8, (n,), 0, 1).view(bool)
-        originals = self._state.originals
+        originals, norms = self._state.contents.originals, self._norms
         if filled:
             if d < 1 or not self._codec.is_trained:
                 raise StorageError(f"d and the codec must be known of vectors, got {d}")
             if self._refine is not None:
                 originals = stored.array("originals", self._refine_dtype, (n, d))
             held = self._restored(stored, n, width)
-            self._d = d
         elif n:
             raise StorageError(f"n must be 0 where nothing is filled, got {n}")
         if stored.has("norm_statistics"):
-            self._norms = Norms.restored(
-                stored.finite("norm_statistics", (6,), np.float64)
-            )
-        self._publish(Names(n, arrived, ids, alive), originals, held, n)
-        self._foreign = True
-        if held is not None:
-            self._canary = canary.restored(stored, d)
-        if self._canary is not None:
-            self._probes = self._canary.queries
+            norms = Norms.restored(stored.finite("norm_statistics", (6,), np.float64))
+        known = None if held is None else canary.restored(stored, d)
+        self._publish(
+            names=Names(n, arrived, ids, alive),
+            originals=originals,
+            held=held,
+            capacity=n,
+            d=d if filled else None,
+            norms=norms,
+            probes=None if known is None else known.queries,
+        )
+        self._state.canary, self._foreign = known, True
 
     def _require_sound(self) -> None:
         """Raise StorageError if what was mapped unread is not what was saved."""
@@ -577,7 +605,37 @@ class Index(Searching):
                 )
             self._foreign = False
 
-    # --- changes: a new state is made beside the old one, and put in its place --------
+    # --- changes: made in a draft, then put in place in one step ----------------------
+
+    @contextmanager
+    def _changing(self, sound: bool = True) -> Iterator[Self]:
+        """Yield a draft to be changed, whose contents then become those of the index.
+
+        Searches see none of it before, and nothing of it where anything is raised. With
+        ``sound``, what came from a file is looked at first.
+        """
+        with self._writer:
+            if sound:
+                self._require_changeable()
+            draft = self._view()
+            yield draft
+            self._state = draft._state
+
+    def _set(self, **changes: Any) -> None:
+        """Change the contents of a draft that ``_publish`` has yet to complete."""
+        contents = self._state.contents._replace(**changes)
+        self._state = replace(self._state, contents=contents)
+
+    def _own(self) -> None:
+        """Let a draft have arrays of its own, where others may have them, too."""
+        self._state = replace(self._state, contents=self._state.contents.own())
+
+    def _publish(self, threads: int | None = None, **changes: Any) -> None:
+        """Change the contents, and make all that a search of them needs.
+
+        No ``threads`` where what the structure holds is as it was.
+        """
+        self._state = self._state_of(self._state.contents._replace(**changes))
 
     def _absorb(
         self,
@@ -586,36 +644,33 @@ class Index(Searching):
         new: NDArray[np.int64] | None,
         threads: int,
         progress: Progress,
-    ) -> None:
+    ) -> BaseException | None:
         """Take in prepared vectors, and these as the structure wants them."""
-        names = self._state.names
-        if names.n - names.count > names.n // _MOST_DEAD:
-            self.compact(threads=threads)
-            new = self._state.names.fresh(new, len(X))  # positions are others now
-        state, more = self._state, len(X)
-        n, capacity = state.names.n + more, state.capacity
-        if n > capacity:
-            capacity = roomy(state.names.n, n)
-        names = state.names.extended(new, more)
-        originals = state.originals
+        contents, names = self._state.contents, self._state.names
+        n, capacity, originals = names.n, contents.capacity, contents.originals
+        if n + len(X) > capacity:
+            capacity = roomy(n, n + len(X))
         if self._refine is not None:
             kept = halves.kept(whole, self._refine_dtype)
-            originals = grown(originals, state.names.n, kept, capacity)
-        codec = self._codec
-        if not codec.is_trained:
-            self._codec = codec.copy()
+            originals = grown(originals, n, kept, capacity)
+        if not self._codec.is_trained:
+            self._set(codec=self._codec.copy())
+        names, broken_off = names.extended(new, len(X)), None
         try:
             held = self._insert(X, originals, capacity, threads, progress)
         except Stopped as stopped:
-            self._d = whole.shape[1]
+            if len(stopped.absent) == len(X):
+                raise stopped.cause from None
+            held, broken_off = stopped.held, stopped.cause
             names = names.without(stopped.absent)
-            self._publish(names, originals, stopped.held, capacity, threads)
-            raise stopped.cause from None
-        except BaseException:
-            self._codec = codec
-            raise
-        self._d = whole.shape[1]
-        self._publish(names, originals, held, capacity, threads)
+            broken_off.add_note(
+                f"{type(self).__name__}.add kept {len(X) - len(stopped.absent):,} of "
+                f"{len(X):,} vectors, and now holds {names.count:,}"
+            )
+        self._publish(
+            threads, names=names, originals=originals, held=held, capacity=capacity
+        )
+        return broken_off
 
     def _take_out(self, positions: NDArray[np.int64], threads: int) -> None:
         kept = np.ones(self._state.names.n, bool)
@@ -624,61 +679,54 @@ class Index(Searching):
 
     def _keep(self, kept: Kept, threads: int) -> None:
         """Leave nothing but the ``kept`` (n,) positions, which close up."""
-        state, originals = self._state, self._state.originals
-        held = self._select(state.held, kept, threads)
-        names = state.names.kept(kept)
+        contents = self._state.contents
+        originals = contents.originals
         if self._refine is not None:
             originals = taken(originals, np.flatnonzero(kept))
-        self._publish(names, originals, held, names.n, threads)
+        names = contents.names.kept(kept)
+        held = self._select(contents.held, kept, threads)
+        self._publish(
+            threads, names=names, originals=originals, held=held, capacity=names.n
+        )
 
-    def _publish(
-        self,
-        names: Names,
-        originals: Floats,
-        held: Any,
-        capacity: int,
-        threads: int | None = None,
-    ) -> None:
-        """Let searches see a new state; no ``threads`` where ``held`` is as it was."""
-        self._state = self._make_state(names, originals, held, capacity)
-        self._canary = None
+    def _shared(self, contents: Contents) -> Contents:
+        """Return what a copy begins with."""
+        return contents
 
     # --- what should come out ---------------------------------------------------------
 
     def _new_canary(self) -> Canary | None:
         """Return known queries with what they find now."""
-        if self._held is None or self._probes is None or not len(self._probes):
+        probes = self._state.contents.probes
+        if self._held is None or probes is None or not len(probes):
             return None
-        return Canary(self._probes, *self.search(self._probes, canary.K))
+        return Canary(probes, *self.search(probes, canary.K))
 
     def _sung(self) -> str | None:
         """Return what is wrong with the answers to known queries, or None."""
-        known = self._canary
+        known = self._state.canary
         if known is None:
             return None
         if not self._norms.usual(row_norms(known.queries), self.metric).all():
             return "known queries must have norms as the vectors have, got others"
         return known.fault(*self.search(known.queries, known.ids.shape[1]))
 
-    def _make_state(
-        self, names: Names, originals: Floats, held: Any, capacity: int
-    ) -> State:
-        refined = None
+    def _state_of(self, contents: Contents) -> State:
+        """Return contents with all that a search of them needs."""
+        names, held = contents.names, contents.held
+        refined = structure = reduction = None
         if self._refine is not None:
-            refined = ROWS[self._metric.key](halves.packed(originals))
-        structure = reduction = None
+            refined = ROWS[self._metric.key](halves.packed(contents.originals))
         if held is not None:
-            structure = self._structure(held, names.n, refined)
-            if self._transform is not None:
-                reduction = self._transform.reduction(self._metric)
+            structure = self._structure(contents, refined)
+            if contents.transform is not None:
+                reduction = contents.transform.reduction(self._metric)
         metric = METRICS.index(self._metric.name)
-        final = answer.Final(metric, names.n, refined, names.ids)
         bounds = guard.ANY
-        if self._norm_check != "off":
-            bounds = self._norms.of_queries(self.metric)
-        return State(
-            names, originals, held, structure, final, capacity, bounds, reduction
-        )
+        if contents.norm_check != "off":
+            bounds = contents.norms.of_queries(self._metric.name)
+        final = answer.Final(metric, names.n, refined, names.ids)
+        return State(contents, structure, final, bounds, reduction)
 
     # --- the steps between ------------------------------------------------------------
 

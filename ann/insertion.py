@@ -45,7 +45,7 @@ class Linking:
 
     Parameters
     ----------
-    graph : Graph               changed in place, so that searches may go on
+    graph : Graph               changed in place
     store : NamedTuple          of all points, that can compare two of them
     levels : (n,) uint8         highest layer of each point
     M, ef_construction : int

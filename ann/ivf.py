@@ -26,7 +26,7 @@ from ann.kmeans import kmeans
 from ann.memory import aligned, aligned_copy, query_buffers, taken
 from ann.metrics import row_norms
 from ann.searching import MOST, one
-from ann.state import Desk, Floats, Outcome, State
+from ann.state import Contents, Desk, Floats, Outcome, State
 from ann.storage import StorageError
 from ann.stored import Stored
 from ann.traces import ListsTrace
@@ -141,7 +141,8 @@ class IVF(Index):
     @property
     def nlist(self) -> int | None:
         """Number of lists; None while the default waits for the first ``add``."""
-        return self._nlist if self._held is None else len(self._held.centroids)
+        held: Cells | None = self._held
+        return self._nlist if held is None else len(held.centroids)
 
     @property
     def centroids(self) -> Floats:
@@ -149,10 +150,8 @@ class IVF(Index):
 
         With a transform they are as narrow as the vectors that it makes.
         """
-        if self._held is None:
-            return np.empty((0, 0), np.float32)
-        centroids: Floats = self._held.centroids
-        return centroids.copy()
+        held: Cells | None = self._held
+        return np.empty((0, 0), np.float32) if held is None else held.centroids.copy()
 
     @property
     def _build_params(self) -> dict[str, Any]:
@@ -261,9 +260,9 @@ class IVF(Index):
             found = self._again(self._state, Q, asked)
             if found is not None:
                 return found
-        k = validation.integer(k, "k", 1, MOST)
-        effort = self._effort(nprobe, patience)
-        return self._search(Q, k, threads, distance_computations, filter, effort, asked)
+        k, now = validation.integer(k, "k", 1, MOST), self._view()
+        effort = now._effort(nprobe, patience)
+        return now._search(Q, k, threads, distance_computations, filter, effort, asked)
 
     def _effort(self, nprobe: int | None, patience: int | None) -> tuple[int, int]:
         """Return what a scan takes; raise ValueError where it is out of range."""
@@ -304,9 +303,9 @@ class IVF(Index):
         >>> [trace] = index.trace(q, nprobe=16)
         >>> [(visit.list, visit.size, visit.changed) for visit in trace.visits]
         """
-        k = validation.integer(k, "k", 1, MOST)
-        effort = self._effort(nprobe, patience)
-        return [self._told(outcome) for outcome in self._trace(Q, k, effort)]
+        k, now = validation.integer(k, "k", 1, MOST), self._view()
+        effort = now._effort(nprobe, patience)
+        return [now._told(outcome) for outcome in now._trace(Q, k, effort)]
 
     def _record(self, state: State, desk: Desk, effort: tuple[int, int]) -> Visited:
         visited = _room(effort[0])
@@ -337,7 +336,8 @@ class IVF(Index):
         if isinstance(state.structure, Listed):
             scored[:] = len(state.structure.rows)
             key, some = self._metric.key, state.structure.rows
-            return exact.search_among(key, state.originals, some, Q, k, threads)
+            originals = state.contents.originals
+            return exact.search_among(key, originals, some, Q, k, threads)
         shared = self._shares(len(Q))
         if isinstance(state.structure, ListedInLists) and shared and state.selected:
             scored[:] = len(state.structure.rows)
@@ -419,7 +419,7 @@ class IVF(Index):
     def _list_query_size(self, state: State) -> int:
         d = state.held.centroids.shape[1]
         of_rows = shadows.query_size(state.held.store, d)
-        return max(of_rows, self._codec.scan_query_size(d))
+        return max(of_rows, state.codec.scan_query_size(d))
 
     def _filtered(
         self, state: State, selected: Filter, effort: tuple[int, int], nq: int
@@ -452,16 +452,17 @@ class IVF(Index):
             state.places = places
         return state.places
 
-    def _structure(self, held: Cells, n: int, originals: Any) -> Lists:
+    def _structure(self, contents: Contents, originals: Any) -> Lists:
+        held: Cells = contents.held
         return Lists(
             centroids=held.coarse,
             offsets=held.offsets,
-            slots=self._slots(held),
+            slots=self._slots(contents.codec, held),
             store=held.store,
             row_ids=held.row_ids,
             residual=self._residual,
             mean=self._mean(held),
-            columns=self._codec.columns,
+            columns=contents.codec.columns,
         )
 
     def _mean(self, cells: Cells) -> Floats | None:
@@ -471,10 +472,10 @@ class IVF(Index):
         mean: Floats = cells.centroids.mean(axis=0)
         return mean
 
-    def _slots(self, cells: Cells) -> NDArray[np.int64]:
+    def _slots(self, codec: Codec, cells: Cells) -> NDArray[np.int64]:
         """Return where each list begins in its store (nlist + 1,)."""
-        block, d = self._codec.block, cells.centroids.shape[1]
-        if isinstance(self._codec, Float32) and shadows.pays(self._metric.key, d):
+        block, d = codec.block, cells.centroids.shape[1]
+        if isinstance(codec, Float32) and shadows.pays(self._metric.key, d):
             block = BLOCK
         return np.concatenate([[0], np.cumsum(-(-cells.sizes // block) * block)])
 
@@ -491,7 +492,7 @@ class IVF(Index):
                 cells.packed, cells.cross, cells.centroids, key
             )
         elif isinstance(codec, Float32):
-            slots = self._slots(cells)
+            slots = self._slots(codec, cells)
             if stored is not None:
                 both = centre, cells.centroids
                 store = shadows.restored(key, cells.packed, slots, both, stored)

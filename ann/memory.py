@@ -48,22 +48,46 @@ def aligned_copy(array: NDArray[Any]) -> NDArray[Any]:
 
 
 def grown(
-    array: NDArray[Any], used: int, more: NDArray[Any], capacity: int | None = None
+    array: NDArray[Any],
+    used: int,
+    more: NDArray[Any],
+    capacity: int | None = None,
+    *,
+    anew: bool = False,
 ) -> NDArray[Any]:
     """Return ``array[:used]`` with ``more`` behind it, in place where there is room.
 
     A first fill is exact; later ones leave half as much again, so that many small
     additions copy each vector O(1) times. With a ``capacity`` the array is kept if that
-    is its length, and copied into one of that length if not.
+    is its length, and copied into one of that length if not. With ``anew`` it is always
+    copied: for arrays whose rows before ``used`` will be changed, too.
     """
     n = used + len(more)
-    if len(array) < n if capacity is None else len(array) != capacity:
+    small = len(array) < n if capacity is None else len(array) != capacity
+    if small or anew:
         bigger = aligned((capacity or roomy(used, n), *more.shape[1:]), more.dtype)
         if used:
             bigger[:used] = array[:used]
         array = bigger
     array[used:n] = more
     return array
+
+
+def private(part: Any, copies: dict[tuple[int, int], Any] | None = None) -> Any:
+    """Return a nest of named tuples with copies of its arrays, writable and aligned.
+
+    Arrays that share memory from the same address on, and end together, do so in the
+    copy, too. What is no array and no tuple is passed on.
+    """
+    copies = {} if copies is None else copies
+    if isinstance(part, np.ndarray):
+        key = part.__array_interface__["data"][0], part.nbytes
+        if key not in copies:
+            copies[key] = aligned_copy(part).reshape(-1).view(np.uint8)
+        return copies[key].view(part.dtype).reshape(part.shape)
+    if isinstance(part, tuple):
+        return type(part)(*(private(inner, copies) for inner in part))
+    return part
 
 
 def taken(array: NDArray[Any], rows: NDArray[np.int64]) -> NDArray[Any]:

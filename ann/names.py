@@ -89,6 +89,11 @@ class Names:
             alive = np.concatenate([alive, np.ones(more, bool)])
         return Names(self.n + more, self.arrived + more, ids, alive, self._known)
 
+    def own(self) -> "Names":
+        """Return the names with arrays that nothing else refers to."""
+        ids = None if self.ids is None else self.ids[: self.n].copy()
+        return Names(self.n, self.arrived, ids, self.alive, self._known)
+
     def positions(self, ids: ArrayLike) -> Ids:
         """Return where these are.
 

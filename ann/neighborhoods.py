@@ -68,9 +68,7 @@ def informed(
 ) -> Near:
     """Return the neighbourhoods with those rows made anew that are out of date.
 
-    Rows are written in place where there is room. Searches may go on meanwhile: a row
-    that is half of before and half of after misleads a walk, but what it finds is
-    scored by itself. The result does not depend on ``threads``.
+    The rows before stay as they are. The result does not depend on ``threads``.
 
     Parameters
     ----------
@@ -163,11 +161,10 @@ def _rooted(
 
 
 def _with_room(near: Neighborhoods, capacity: int) -> Neighborhoods:
-    n = len(near.rows)
-    if n == capacity:
-        return near
-    rows = _empty_rows(capacity, near.degree, near.bits)
-    rows[:n] = near.rows[:capacity]
+    """Return a copy with so many rows."""
+    n = min(len(near.rows), capacity)
+    rows = aligned((capacity, near.rows.shape[1]), np.uint8)
+    rows[:n], rows[n:] = near.rows[:n], 255
     return _of_rows(rows, near)
 
 

@@ -9,8 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ann import duplicates
+from ann.adaptive import Calibration
+from ann.duplicates import Seen
 from ann.kernels.graph import Graph
-from ann.memory import aligned_copy, grown
+from ann.memory import aligned, aligned_copy, grown
 from ann.storage import StorageError
 from ann.stored import Stored
 
@@ -21,7 +23,7 @@ HIGHEST = 31  # layer
 
 
 class Nodes(NamedTuple):
-    """What ``HNSW`` holds; arrays have ``State.capacity`` rows, ``upper`` its own."""
+    """What ``HNSW`` holds; arrays have ``capacity`` rows, ``upper`` its own."""
 
     packed: NDArray[Any]  #: the codec's stored form
     squares: NDArray[np.float32]  #: of norms: for the builder
@@ -29,6 +31,8 @@ class Nodes(NamedTuple):
     graph: Graph
     same: Positions  #: see ``kernels.duplicates``; (0,) while there are none
     near: Any = None  #: ``ann.neighborhoods.Near``, where a graph has it
+    seen: Seen | None = None  #: all equal vectors, while they keep coming
+    calibration: Calibration | None = None  #: of what is inside, or was
 
 
 def none(M: int) -> Nodes:
@@ -48,10 +52,10 @@ def _no_links(n: int, width: int) -> Positions:
     return np.full((n, width), -1, np.int32)
 
 
-def with_room(
-    nodes: Nodes, first: int, packed: NDArray[Any], levels: Levels, moved: bool
-) -> Nodes:
+def with_room(nodes: Nodes, first: int, packed: NDArray[Any], levels: Levels) -> Nodes:
     """Return the nodes with new ones behind them, which nothing links to.
+
+    Links are in arrays of their own, for those of the nodes before will change, too.
 
     Parameters
     ----------
@@ -59,22 +63,27 @@ def with_room(
     first : int                 how many are in use
     packed : (capacity, ...)    of all, the new ones after the first
     levels : (m,) uint8         of the new ones
-    moved : bool                whether searches that go on keep to the arrays before
     """
     graph, more, capacity = nodes.graph, int(levels.sum()), len(packed)
     (_, M0), (_, M) = graph.base.shape, graph.upper.shape
     used = int(nodes.levels[:first].sum())
     above = np.cumsum(levels, dtype=np.int64) - levels + used
-    upper = grown(graph.upper, used, _no_links(more, M))
-    if moved and upper is graph.upper:
-        upper = aligned_copy(upper)  # or searches found what their vectors lack
-    base = grown(graph.base, first, _no_links(len(levels), M0), capacity)
+    upper = grown(graph.upper, used, _no_links(more, M), anew=True)
+    base = grown(graph.base, first, _no_links(len(levels), M0), capacity, anew=True)
     rows = grown(graph.upper_row, first, above.astype(np.int32), capacity)
     return nodes._replace(
         packed=packed,
         levels=grown(nodes.levels, first, levels, capacity),
         graph=graph._replace(base=base, upper=upper, upper_row=rows),
     )
+
+
+def with_own_links(nodes: Nodes, n: int) -> Nodes:
+    """Return the first ``n`` nodes with links that may be changed."""
+    graph = nodes.graph
+    base, upper = aligned(graph.base.shape, np.int32), aligned_copy(graph.upper)
+    base[:n] = graph.base[:n]
+    return nodes._replace(graph=graph._replace(base=base, upper=upper))
 
 
 def led(nodes: Nodes, first: int, leaders: Positions) -> Nodes:
@@ -88,8 +97,8 @@ def led(nodes: Nodes, first: int, leaders: Positions) -> Nodes:
     before = nodes.same
     if not len(before):
         before = np.full(first, -1, np.int32)
-    same = grown(before, first, more, capacity)
-    same[first + len(more) :] = -1  # a search may get there before their vectors do
+    same = grown(before, first, more, capacity, anew=True)
+    same[first + len(more) :] = -1
     duplicates.follow(same, first, leaders)
     return nodes._replace(same=same)
 

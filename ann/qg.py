@@ -20,10 +20,9 @@ from ann.kernels.quantized import QuantizedScratch, QuantizedWalk
 from ann.kernels.sketch import bits
 from ann.memory import aligned
 from ann.metrics import row_norms
-from ann.names import Names
 from ann.neighborhoods import Stores
 from ann.nodes import Nodes
-from ann.state import Floats, State
+from ann.state import Contents, Floats, State
 from ann.stored import Stored
 from ann.transforms import Transform
 
@@ -135,9 +134,9 @@ class QG(HNSW):
             arrays += [nodes.rows, *frame.sketch[:4], frame.centre, roots.rows]
         return arrays
 
-    def _structure(self, held: Nodes, n: int, originals: Any) -> Any:
-        walk = super()._structure(held, n, originals)
-        return QuantizedWalk(walk.store, originals, held.same, *held.near)
+    def _structure(self, contents: Contents, originals: Any) -> Any:
+        held, store = contents.held, self._walk(contents, originals).store
+        return QuantizedWalk(store, originals, held.same, *held.near)
 
     def _filtered(
         self, state: State, selected: Filter, effort: Effort, nq: int
@@ -149,8 +148,8 @@ class QG(HNSW):
 
     def _plain(self, state: State) -> State:
         """Return the state whose walks are those of ``HNSW``."""
-        n, originals = state.names.n, state.structure.originals
-        return replace(state, structure=super()._structure(state.held, n, originals))
+        originals = state.structure.originals
+        return replace(state, structure=self._walk(state.contents, originals))
 
     def _scratch(self, state: State, effort: Effort) -> Any:
         if not isinstance(state.structure, QuantizedWalk):
@@ -159,12 +158,12 @@ class QG(HNSW):
         sketch = state.structure.frame.sketch
         wide = bits(sketch) + 2 * len(sketch.units) + sketch.codes.shape[1]
         return QuantizedScratch(
-            visited=np.zeros(state.capacity, np.uint8),
+            visited=np.zeros(state.contents.capacity, np.uint8),
             epoch=np.zeros(1, np.uint8),
             keys=aligned((room(ef),), np.float32),
             ids=aligned((room(ef),), np.int32),
             met=aligned((places(ef),), np.uint32),
-            query=aligned((self._query_size(d),), np.float32),
+            query=aligned((d + state.codec.query_size(d),), np.float32),
             centred=aligned((d,), np.float32),
             told=aligned((wide,), np.float32),
             tables=aligned((8 * bits(sketch),), np.uint8),
@@ -177,26 +176,20 @@ class QG(HNSW):
             return super()._fits(scratch, effort)
         return bool(len(scratch.keys) >= room(effort[0]))
 
-    def _publish(
-        self,
-        names: Names,
-        originals: Floats,
-        held: Any,
-        capacity: int,
-        threads: int | None = None,
-    ) -> None:
+    def _publish(self, threads: int | None = None, **changes: Any) -> None:
         if threads is not None:
-            held = self._informed(names, originals, held, capacity, threads)
-        super()._publish(names, originals, held, capacity, threads)
+            contents = self._state.contents._replace(**changes)
+            changes["held"] = self._informed(contents, threads)
+        super()._publish(threads, **changes)
 
-    def _informed(
-        self, names: Names, originals: Floats, held: Nodes, capacity: int, threads: int
-    ) -> Nodes:
-        """Return the nodes with rows that tell of the links as they are now."""
-        n = names.n
+    def _informed(self, contents: Contents, threads: int) -> Nodes:
+        """Return the nodes with rows that describe the links as they are now."""
+        held, names, n = contents.held, contents.names, contents.names.n
         d = held.packed.shape[1] if self._codec.d is None else self._codec.d
         nothing = np.empty((0, d), np.float32)
-        held, store = self._store_to_build_on(held, n, nothing, originals, threads)
+        held, store = self._store_to_build_on(
+            held, n, nothing, contents.originals, threads
+        )
         near = held.near
         if near is None or not len(near.nodes.rows):
             centre, far = self._centre(held, n, d)
@@ -207,8 +200,8 @@ class QG(HNSW):
         stored = self._codec.store(held.packed, self._metric.key)
         lead = self._lead(names, held.same)
         near = neighborhoods.informed(
-            near, held.levels, held.graph.base, Stores(store, stored), lead, capacity,
-            self._relaxed(), threads,
+            near, held.levels, held.graph.base, Stores(store, stored), lead,
+            contents.capacity, self._relaxed(), threads,
         )  # fmt: skip
         return held._replace(near=near)
 

@@ -9,7 +9,7 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from operator import is_
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -41,13 +41,41 @@ class Searching(ABC):
     """The half of an index that answers; nothing here changes it."""
 
     _metric: Metric
-    _codec: Codec
     _refine: float | None
-    _norm_check: str
-    _norms: guard.Norms
-    _d: int | None
-    _transform: Transform | None
-    _state: State
+    _state: State  #: all that a change replaces
+
+    def _view(self) -> Self:
+        """Return an index that stays as this one is now, whatever changes meanwhile.
+
+        A search that reads the state more than once runs on one.
+        """
+        view = object.__new__(type(self))
+        view.__dict__.update(self.__dict__)
+        return view
+
+    @property
+    def _codec(self) -> Codec:
+        return self._state.contents.codec
+
+    @property
+    def _transform(self) -> Transform | None:
+        return self._state.contents.transform
+
+    @property
+    def _norm_check(self) -> str:
+        return self._state.contents.norm_check
+
+    @property
+    def _norms(self) -> guard.Norms:
+        return self._state.contents.norms
+
+    @property
+    def _d(self) -> int | None:
+        return self._state.contents.d
+
+    @property
+    def _held(self) -> Any:
+        return self._state.contents.held
 
     # --- what a structure supplies ----------------------------------------------------
 
@@ -245,7 +273,7 @@ class Searching(ABC):
         """
         k = validation.integer(k, "k", 1, MOST)
         every = filters.everything
-        return self._search(Q, k, threads, None, every, None, (every, k))
+        return self._view()._search(Q, k, threads, None, every, None, (every, k))
 
     def range_search(
         self, Q: ArrayLike, radius: float, **effort: Any
@@ -279,18 +307,20 @@ class Searching(ABC):
         """
         least = -math.inf if self._metric.name == "ip" else 0.0
         radius = validation.real(radius, "radius", least)
-        queries, single = validation.queries(Q, self._d)
+        now = self._view()
+        queries, single = validation.queries(Q, now._d)
         nq = len(queries)
         all_ids, all_distances = [_NO_IDS] * nq, [_NO_DISTANCES] * nq
         k, left = _FIRST_RANGE, np.arange(nq)
         while True:
-            ids, distances = self.search(queries[left], k, **self._wider(effort, k))
+            ids, distances = now.search(queries[left], k, **self._wider(effort, k))
             for r, i, d in zip(left, ids, distances, strict=True):
                 all_ids[r], all_distances[r] = i[d <= radius], d[d <= radius]
             left = left[distances[:, -1] <= radius]
-            if not len(left) or k >= self._state.names.count:
+            n = now._state.names.count
+            if not len(left) or k >= n:
                 break
-            k = min(4 * k, self._state.names.count)
+            k = min(4 * k, n)
         if single:
             return all_ids[0], all_distances[0]
         return all_ids, all_distances
@@ -390,7 +420,7 @@ class Searching(ABC):
                 break
             if desk.ids.shape[1] == found and self._fits(desk.scratch, effort):
                 return desk._replace(plan=plan)
-        whole = aligned((1, self._d or 0), np.float32)
+        whole = aligned((1, state.contents.d or 0), np.float32)
         query = whole
         if state.reduction is not None:
             query = aligned((1, self._width(state)), np.float32)
@@ -406,7 +436,8 @@ class Searching(ABC):
 
     def _width(self, state: State) -> int:
         """Return how wide the queries are that a state's structure takes."""
-        return (self._d or 0) if state.reduction is None else state.reduction.width
+        d = state.contents.d or 0
+        return d if state.reduction is None else state.reduction.width
 
     # --- a traced query ---------------------------------------------------------------
 

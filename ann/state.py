@@ -7,11 +7,15 @@ from weakref import WeakKeyDictionary
 import numpy as np
 from numpy.typing import NDArray
 
+from ann.canary import Canary
+from ann.codecs import Codec
 from ann.filters import Filter, Positions, Prepared
-from ann.guard import Bounds
+from ann.guard import Bounds, Norms
 from ann.kernels.answer import Final
 from ann.kernels.reduce import Reduction
+from ann.memory import private
 from ann.names import Names
+from ann.transforms import Transform
 
 Floats = NDArray[np.float32]
 _NONE: "WeakKeyDictionary[Prepared, Ready]" = WeakKeyDictionary()
@@ -48,26 +52,57 @@ class Ready(NamedTuple):
     ways: dict[Any, Any]  #: by effort: the state and effort that find only these
 
 
-@dataclass(eq=False)
-class State:
-    """All that an index holds at a moment.
+class Contents(NamedTuple):
+    """All that an index holds: what a copy of it keeps.
 
-    A change makes another and puts it in its place: a search sees what was before or
-    what is after. Arrays may have room for more positions than are in use, which what
-    comes is written to. A graph's rows are rewritten in place, and may lead a search
-    that is still at work on an earlier state there; so whatever it reads by
-    position has ``capacity`` rows in every state that shares the graph, and
-    ``final.n`` keeps what it finds there out of its answer.
+    A change replaces it by another. Arrays may have spare rows behind those in use,
+    which are written to while earlier contents are still being searched; rows in use
+    are never written to again.
     """
 
-    names: Names
-    originals: Floats  #: prepared; only for refine
-    held: Any  #: the structure's arrays; None before the first vectors
+    codec: Codec
+    transform: Transform | None
+    norm_check: str
+    names: Names = Names()
+    originals: NDArray[Any] = np.empty((0, 0), np.float32)  #: prepared; for refine
+    held: Any = None  #: the structure's arrays; None before the first vectors
+    capacity: int = 0  #: positions that there is room for
+    d: int | None = None  #: width of the vectors; None before the first
+    norms: Norms = Norms()  #: statistics of all vectors taken in
+    probes: Floats | None = None  #: queries of the next canary
+    owned: bool = True  #: whether spare rows may be written to
+
+    def shared(self) -> "Contents":
+        """Return what a copy begins with: the same arrays, until it is changed."""
+        return self._replace(owned=False)
+
+    def own(self) -> "Contents":
+        """Return the same with arrays that may be changed."""
+        if self.owned:
+            return self
+        return self._replace(
+            names=self.names.own(),
+            originals=private(self.originals),
+            held=private(self.held),
+            owned=True,
+        )
+
+
+@dataclass(eq=False)
+class State:
+    """What an index holds at a moment, and what a search of it works with.
+
+    A change makes another and puts it in its place in one step, so a search sees all of
+    what was before or all of what is after. No rows that a state uses are ever written
+    to again, but for its working memory.
+    """
+
+    contents: Contents
     structure: Any  #: all that the kernels need to search (see ``answer.nearest``)
     final: Final
-    capacity: int  #: positions that there is room for
     bounds: Bounds  #: norms that queries are expected to have
     reduction: Reduction | None  #: how queries become what the structure takes
+    canary: Canary | None = None  #: of what is inside, once it was saved
     plan: Plan | None = None  #: of the last lone query
     selected: Filter | None = None  #: what a filtered search may find
     spare: list[Desk] = field(default_factory=list)  #: not in use; list.pop is atomic
@@ -80,14 +115,20 @@ class State:
     )
     places: Positions | None = None  #: where a structure has each position
 
-    def __getstate__(self) -> dict[str, Any]:
-        """Return what a copy or a pickle holds: no machine code, no working memory."""
-        made: dict[str, Any] = {"plan": None, "spare": [], "codes": {}, "spares": {}}
-        return {**self.__dict__, **made, "prepared": None, "places": None}
+    @property
+    def names(self) -> Names:
+        """The ids of all positions."""
+        return self.contents.names
 
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        """Take over what ``__getstate__`` returned."""
-        self.__dict__.update(state, prepared=WeakKeyDictionary())
+    @property
+    def held(self) -> Any:
+        """The structure's arrays; None before the first vectors."""
+        return self.contents.held
+
+    @property
+    def codec(self) -> Codec:
+        """How vectors are stored and scored."""
+        return self.contents.codec
 
     def among(self, selected: Filter, structure: Any, final: bool = False) -> "State":
         """Return the same for a search among some of its vectors.
@@ -96,12 +137,9 @@ class State:
         """
         of = self.final
         return State(
-            self.names,
-            self.originals,
-            self.held,
+            self.contents,
             structure,
             Final(of.metric, of.n, None, of.names) if final else of,
-            self.capacity,
             self.bounds,
             None if final else self.reduction,
             selected=selected,

@@ -25,10 +25,7 @@ _BATCH, _SHARE = 1024, 32
 class Upkeep(Linking):
     """Changes to a graph other than insertion, in place.
 
-    Searches may go on meanwhile: each meets rows of before, of after, or some of both.
-    Rows of vectors that are not alive stay as they are, for a search that stands on
-    one. A change that was broken off is completed by asking for it again. The result
-    does not depend on the number of threads.
+    The result does not depend on the number of threads.
 
     Parameters
     ----------

@@ -35,7 +35,7 @@ INDEXES = {
 
 def fingerprint(index, threads):
     digest = hashlib.sha256()
-    arrays = [*index._arrays(), *index._codec.arrays(), index._state.originals]
+    arrays = [*index._arrays(), *index._codec.arrays(), index._state.contents.originals]
     if isinstance(index, ann.HNSW):  # what lies behind the vectors is unused
         n, graph = index.ntotal, index._held.graph
         rows = int(index._held.levels[:n].sum())

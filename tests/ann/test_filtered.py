@@ -8,6 +8,7 @@ import pytest
 import ann
 from ann import duplicates, filters
 from ann.filters import Filter
+from ann.hnsw import _query_size
 from ann.insertion import new_scratch
 from ann.kernels import filtered
 from tests.ann import reference
@@ -23,7 +24,7 @@ UNLIMITED = 10**9
 def memory(index, ef):
     """Return working memory for filtered walks."""
     (n, M0), d = index._held.graph.base.shape, index.d
-    own = new_scratch(n, ef, 2 * M0, index._query_size(d), d)
+    own = new_scratch(n, ef, 2 * M0, _query_size(index._codec, d), d)
     return filtered.FilteredScratch(own, np.empty(filtered.THROUGH + M0, np.int32))
 
 
@@ -260,8 +261,8 @@ def on(index, **parts):
     """Put other links into an index, whose memory is then its own."""
     state = index._state
     graph = state.held.graph._replace(**parts)
-    state.structure = state.structure._replace(graph=graph)
-    state.held = state.held._replace(graph=graph)
+    index._set(held=state.held._replace(graph=graph))
+    index._state.structure = state.structure._replace(graph=graph)
     return index
 
 

@@ -419,7 +419,7 @@ def test_only_codes_decide_the_graph(metric, bits):
     )
     codec = ann.SQ(bits).train(reference.unit(X) if metric == "cosine" else X)
     for index in (lean, refined, decoded):
-        index._codec = codec.copy()
+        index._set(codec=codec.copy())
     for part in (X[:800], X[800:]):
         lean.add(part)
         refined.add(part)

@@ -43,7 +43,7 @@ class Churned:
 
     def upkeep(self):
         self._put(self.graph)
-        return self.index._under_upkeep(self.index._state, self.threads)[1]
+        return self.index._under_upkeep(self.threads)[1]
 
     def audit(self):
         return audit(self.graph, self.levels, self.alive)
@@ -79,7 +79,6 @@ class Churned:
         return reference.exact(self.index.metric, Q, self.X[living], k, living)[0]
 
     def _put(self, graph):
-        state = self.index._state
-        names = Names(state.names.n, state.names.arrived, None, self.alive.copy())
-        held = state.held._replace(graph=graph)
-        self.index._publish(names, state.originals, held, state.capacity)
+        now = self.index._state.names
+        names = Names(now.n, now.arrived, None, self.alive.copy())
+        self.index._publish(names=names, held=self.index._held._replace(graph=graph))
