@@ -248,6 +248,18 @@ def _best_open(typingctx, keys, ids, size):
 
 
 @kernel
+def key_of(frontier, i, key):
+    """Return the key that member ``i`` has now; ``key`` where ``met`` has lost it.
+
+    A member that is compared with others by the key that it had when it was taken may
+    be counted among those better than itself, for it may have got a newer key since.
+    """
+    f = frontier
+    entry, name = np.int64(f.met[i & f.last]), np.int64(i >> f.skipped)
+    return f.keys[entry - (name << f.shift)] if entry >> f.shift == name else key
+
+
+@kernel
 def beyond(frontier, size, capacity, key):
     """Whether at least ``capacity`` members are better than a key."""
     return (

@@ -15,6 +15,7 @@ from ann.kernels.fastscan import BLOCK
 from ann.kernels.frontier import (
     begin_frontier,
     beyond,
+    key_of,
     limit,
     narrow,
     put,
@@ -94,6 +95,8 @@ def _nearest(structure, q, effort, scratch, keys, ids, recorder=None):
     worst = INFINITY
     following, estimate = NO_ID, INFINITY
     while True:
+        if following != NO_ID:
+            estimate = key_of(pool, following, estimate)
         if following == NO_ID or beyond(pool, size, ef, estimate):
             following, estimate = take_best(pool, size)
             if following == NO_ID or beyond(pool, size, ef, estimate):

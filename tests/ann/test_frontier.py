@@ -139,6 +139,28 @@ def test_the_best_open_is_taken_and_marked(size):
 
 
 @kernel
+def _key_of(f, i, key):
+    return kernels.key_of(f, i, key)
+
+
+def test_a_member_has_its_newest_key_until_it_is_lost(put):
+    f, links, size = made(), np.full(20, 5, np.int32), 0
+    links[4:] = np.arange(16)
+    for keys in (np.arange(16), 30 - np.arange(16)):
+        size = put(f, size, np.uint32(0xFFFF), keys.astype(np.float32), links, 4)
+    before = np.float32(99)
+    assert [_key_of(f, i, before) for i in (0, 7, 15)] == [30, 23, 15]
+    assert _key_of(f, 16, before) == 99  # never inside
+    links[4] = 7 + f.last + 1  # takes the place of 7
+    put(f, 16, np.uint32(1), np.zeros(16, np.float32), links, 4)
+    assert _key_of(f, 7, before) == 99
+    size, _ = _narrow(f, 17, 8, 8)
+    assert size == 8
+    assert _key_of(f, 15, before) == 15
+    assert _key_of(f, 0, before) == 99  # dropped
+
+
+@kernel
 def _beyond(f, size, capacity, key):
     return kernels.beyond(f, size, capacity, key)
 

@@ -38,6 +38,17 @@ def test_it_finds_what_is_near(metric, codec):
         np.testing.assert_array_equal(alone[0], ids[r])
 
 
+@pytest.mark.parametrize("metric", ["l2", "cosine", "ip"])
+def test_of_few_vectors_none_is_missing(metric):
+    """A pool no larger than the index: a newer estimate must drop no one."""
+    for n in range(1, 14):
+        rows, queries = gaussian(n, 24, seed=n), gaussian(20, 24, seed=50 + n)
+        ids, distances = made(metric, "float32").add(rows).search(queries, k=n)
+        expected = ann.Flat(metric).add(rows).search(queries, k=n)
+        np.testing.assert_array_equal(ids, expected[0])
+        np.testing.assert_allclose(distances, expected[1], rtol=1e-5, atol=1e-5)
+
+
 def test_nodes_are_scored_once_a_step_and_more_with_a_larger_pool():
     index, scored = made().add(X), np.zeros(len(Q), np.int64)
     work = []
