@@ -97,7 +97,7 @@ class Worker:
     def _call(self, *message: Any) -> Any:
         try:
             self._pipe.send(message)
-            if not self._pipe.poll(self.timeout_s):
+            if not self._is_in_time():
                 self.close()
                 text = f"no answer within {self.timeout_s:.3g} s"
                 raise WorkerError(text, fatal=True, kind="timed out")
@@ -110,6 +110,10 @@ class Worker:
             kind = "out of memory" if exhausted else "failed"
             raise WorkerError(value, fatal=False, kind=kind)
         return value
+
+    def _is_in_time(self) -> bool:
+        """Wait for an answer; return whether it came before the timeout."""
+        return self._pipe.poll(self.timeout_s)
 
     def _death(self) -> WorkerError:
         code = self._process.exitcode or 0

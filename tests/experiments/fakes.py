@@ -10,6 +10,9 @@ from pydantic import Field
 from experiments import measure
 from experiments.adapter import Adapter, Params
 from experiments.streaming.updatable import Updatable
+from experiments.worker import Worker
+
+HANGING = b"hanging\n"  # the last words of a worker that hangs
 
 
 class Brute(Adapter):
@@ -74,7 +77,20 @@ def go_wrong(fault):
             os.write(2, b"last words\n")
             os.kill(os.getpid(), signal.SIGKILL)
         case "hang":
+            os.write(2, HANGING)
             time.sleep(600)
+
+
+def give_up_on_what_hangs(monkeypatch):
+    """Let a call time out as soon as its worker hangs, and no other call ever."""
+
+    def is_in_time(worker):
+        while not worker._pipe.poll(0.01):
+            if HANGING.decode() in worker.log():
+                return False
+        return True
+
+    monkeypatch.setattr(Worker, "_is_in_time", is_in_time)
 
 
 class Environment(Brute):
@@ -98,11 +114,44 @@ class Called(Brute):
         return call
 
 
+class Clock:
+    """A clock that moves only when it is read, by a tick, and when a search sleeps.
+
+    What measures by it finds the same at every run, however busy the machine is.
+    """
+
+    TICK_NS = 1000
+
+    def __init__(self, cores=1):
+        self.cores, self.now_ns, self.busy_ns = cores, 0, 0
+
+    def perf_counter_ns(self):
+        self.now_ns += self.TICK_NS
+        self.busy_ns += self.cores * self.TICK_NS
+        return self.now_ns
+
+    def perf_counter(self):
+        return self.perf_counter_ns() / 1e9
+
+    def process_time(self):
+        return self.busy_ns / 1e9
+
+    def sleep(self, seconds):
+        self.now_ns += round(seconds * 1e9)
+
+    def replace(self, monkeypatch, *modules):
+        """Put it in the place of the clock that modules have imported."""
+        for module in modules:
+            for name in ("perf_counter_ns", "perf_counter", "process_time", "sleep"):
+                if hasattr(module, name):
+                    monkeypatch.setattr(module, name, getattr(self, name))
+
+
 class Sleeper(Called):
     """The first coordinate of each query says for how many milliseconds."""
 
     def find(self, Q):
-        time.sleep(float(Q[:, 0].sum()) / 1000)
+        measure.sleep(float(Q[:, 0].sum()) / 1000)
 
 
 class SlowStart(Called):
@@ -115,7 +164,7 @@ class SlowStart(Called):
     def find(self, Q):
         if (len(Q) > 1) in self.slow:
             self.slow.discard(len(Q) > 1)
-            time.sleep(0.3)
+            measure.sleep(0.3)
 
 
 class Compiled(Called):
@@ -166,9 +215,9 @@ class Planted(Brute):
         def call(Q):
             match search.fault:
                 case "two threads":
-                    # As the clock would go with two of them, on a machine that has
-                    # two cores to spare.
-                    measure.process_time = lambda: 2 * time.perf_counter()
+                    # As the clock would go with many of them: with two, a pause
+                    # between two looks at it could hide the second.
+                    measure.process_time = lambda: 1000 * time.perf_counter()
                 case "compiles":
                     import numba
 
@@ -240,4 +289,4 @@ class Pauses(Called):
     def find(self, Q):
         self.calls += 1
         if self.calls % self.search.every == 0:
-            time.sleep(self.search.ms / 1000)
+            measure.sleep(self.search.ms / 1000)

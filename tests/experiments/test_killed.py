@@ -102,7 +102,7 @@ def kill(process):
     members = psutil.Process(process.pid).children(recursive=True)
     os.killpg(process.pid, signal.SIGKILL)
     process.communicate()
-    psutil.wait_procs(members, timeout=10)
+    psutil.wait_procs(members, timeout=60)
 
 
 def found(out):

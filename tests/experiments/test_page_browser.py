@@ -77,7 +77,8 @@ def drawn(tab, figure):
 def slide(tab, nines):
     move = "(node, at) => { node.value = at; node.dispatchEvent(new Event('input')); }"
     tab.locator("#section-0 .slider input").evaluate(move, nines)
-    tab.wait_for_timeout(100)
+    # The page's own timers fire in order, however late: this one after the drawing's.
+    tab.evaluate("new Promise((done) => setTimeout(done, 100))")
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
@@ -329,16 +330,13 @@ def test_a_zoom_keeps_plain_ticks_and_a_double_click_returns(browser, html):
         tab.mouse.down()
         tab.mouse.move(x + 200, y + 200, steps=5)
         tab.mouse.up()
-        for _ in range(50):
-            if tab.evaluate(reach) != before[1]:
-                break
-            tab.wait_for_timeout(50)
+        tab.wait_for_function(f"(was) => `${{{reach}}}` !== `${{was}}`", arg=before[1])
         zoomed = tab.evaluate(reach)
         assert zoomed[0] > before[1][0]
         assert zoomed[1] < before[1][1]
         assert all(re.fullmatch(r"\.\d+|1\.0|0", tick) for tick in tab.evaluate(ticks))
         tab.mouse.dblclick(x, y)
-        tab.wait_for_timeout(600)
+        tab.wait_for_function(f"(was) => `${{{reach}}}` === `${{was}}`", arg=before[1])
         assert tab.evaluate(ticks) == before[0]
         assert tab.evaluate(reach) == before[1]
 

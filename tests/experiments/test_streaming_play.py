@@ -43,7 +43,7 @@ def _ann(tmp_path, monkeypatch):
     monkeypatch.setattr(updatable, "_CLASSES", (*updatable._CLASSES, fakes.Growing))
     (tmp_path / "book.yaml").write_text(BOOK)
 
-    def invoke(config, *arguments, timeout_s=100):
+    def invoke(config, *arguments, timeout_s=1000):
         text = f"timeout_s = {timeout_s}{CONFIG}{config}"
         (tmp_path / "stream.toml").write_text(text)
         command = ["runbook", "book.yaml", "--config", "stream.toml", *arguments]
@@ -156,7 +156,8 @@ def test_a_step_that_fails_ends_its_index_and_no_other(ann):
     assert "last words" in told
 
 
-def test_a_search_that_hangs_ends_its_index_and_no_other(ann):
+def test_a_search_that_hangs_ends_its_index_and_no_other(ann, monkeypatch):
+    fakes.give_up_on_what_hangs(monkeypatch)
     hangs = 'label = "hangs"\nbuild.M = 5\nsearch.fault = ["hang", "raise"]\n'
     done = ann(GROWING + hangs + GROWING, timeout_s=10)
     assert done.exit_code == 1

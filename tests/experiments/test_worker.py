@@ -115,6 +115,8 @@ def test_closing_ends_a_busy_worker(start):
     worker = start()
     worker.build()
     worker._pipe.send(("measure", fakes.Brute.Search(fault="hang"), 0))
-    time.sleep(0.1)
+    while "hanging" not in worker.log():
+        assert alive(worker)
+        time.sleep(0.01)
     worker.close()
     assert not alive(worker)

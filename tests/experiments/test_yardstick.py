@@ -1,6 +1,7 @@
+import fakes
 import numpy as np
-import pytest
 
+from experiments import yardstick
 from experiments.yardstick import Yardstick
 
 
@@ -12,8 +13,14 @@ def test_its_work_is_a_small_search():
     np.testing.assert_array_equal(stick._table, Yardstick()._table)
 
 
-def test_it_takes_longer_where_the_same_work_does(monkeypatch):
-    stick = Yardstick()
-    once, work = stick.us(), stick.work
-    monkeypatch.setattr(stick, "work", lambda: [work() for _ in range(4)])
-    assert stick.us() == pytest.approx(4 * once, rel=0.5)
+def test_it_is_the_median_of_what_the_work_takes(monkeypatch):
+    stick, clock, calls = Yardstick(), fakes.Clock(), []
+    clock.replace(monkeypatch, yardstick)
+
+    def work():
+        calls.append(0)
+        clock.sleep(1.0 if len(calls) % 3 == 0 else 0.002)  # a third is disturbed
+
+    monkeypatch.setattr(stick, "work", work)
+    assert stick.us() == 2000 + clock.TICK_NS / 1e3
+    assert len(calls) == yardstick.REPEATS
