@@ -31,6 +31,7 @@ _TOGETHER = 8  # queries that are checked at once: few enough to leave BLAS alon
 # waits for the interpreter: woken for each pick, at 1 %, it raised the 99th percentile
 # of 23 us searches from 0.10 to 0.7 ms; now and then, to 0.15 ms.
 _PATIENCE_S = 0.5
+now_s = time.monotonic
 _log = logging.getLogger("ann.monitor")
 
 
@@ -80,7 +81,7 @@ class Watcher:
         self._inbox: deque[Call] = deque()
         self._waiting: deque[tuple[int, Pick]] = deque()
         self._rested_at = 0.0  # when the next check may begin
-        self._saved_at = time.monotonic()
+        self._saved_at = now_s()
         self.closed = False
         self.make_locks()
         _watchers.add(self)
@@ -135,12 +136,12 @@ class Watcher:
         """Return how long there is nothing to do, unless the bell rings."""
         if not self._waiting:
             return _PATIENCE_S
-        return min(_PATIENCE_S, max(0.0, self._rested_at - time.monotonic()))
+        return min(_PATIENCE_S, max(0.0, self._rested_at - now_s()))
 
     def _may_check(self, everything: bool) -> bool:
         if everything:
             return bool(self._waiting)
-        rested = time.monotonic() >= self._rested_at
+        rested = now_s() >= self._rested_at
         return bool(self._waiting) and rested and not self.closed
 
     def _look(self) -> list[Alert]:
@@ -179,14 +180,14 @@ class Watcher:
             some.append(self._waiting.popleft())
         parts = zip(*(pick for _, pick in some), strict=True)
         picks = Pick(*(np.array(part) for part in parts))
-        began, new = time.monotonic(), []
+        began, new = now_s(), []
         try:
             found = self.compared(picks, threads=1)
         except Exception:
             self.failed("a check failed")
             return []
         finally:
-            ended = time.monotonic()
+            ended = now_s()
             self._rested_at = ended + (ended - began) * (1 / self._budget - 1)
         with self.lock:
             for (query, _), recall, gap in zip(some, *found, strict=True):
@@ -225,14 +226,14 @@ class Watcher:
             self._ledger.counts["errors"] += 1
 
     def _save_if_due(self) -> None:
-        if time.monotonic() - self._saved_at >= self._save_every_s:
+        if now_s() - self._saved_at >= self._save_every_s:
             self._save()
 
     def _save(self) -> None:
         if self._path is None:
             return
         with self.lock:
-            self._saved_at = time.monotonic()
+            self._saved_at = now_s()
             self._ledger.save(self._path)
 
     def close(self) -> None:

@@ -5,6 +5,7 @@ import logging
 import math
 import os
 import re
+import sys
 import threading
 import time
 import urllib.error
@@ -66,6 +67,12 @@ def one_by_one(monitor, Q, **effort):
     return monitor.flush()
 
 
+@pytest.fixture
+def by_hand(monkeypatch):
+    """Leave all work to ``flush``: no thread looks at a part of the calls before."""
+    monkeypatch.setattr(watcher.Watcher, "_wake", lambda self: None)
+
+
 def codes(monitor):
     return [(alert.code, alert.cause) for alert in monitor.alerts]
 
@@ -73,7 +80,7 @@ def codes(monitor):
 # --- the incident ---------------------------------------------------------------------
 
 
-def test_the_incident_is_silent_without_a_monitor_and_named_by_one(index):
+def test_the_incident_is_silent_without_a_monitor_and_named_by_one(index, by_hand):
     before, after = contents(1500, seed=2), contents(1000, seed=3)
     right = index.exact(encoded(after))[0]
     wrong = encoded_without_normalisation(after)
@@ -96,7 +103,7 @@ def test_the_incident_is_silent_without_a_monitor_and_named_by_one(index):
     monitor.close()
 
 
-def test_no_false_alarm_in_100_000_clean_queries(index):
+def test_no_false_alarm_in_100_000_clean_queries(index, by_hand):
     monitor = ann.Monitor(index, share=0.01, k=10, queue=2000, seed=1)
     for seed in range(20):
         monitor.search(encoded(contents(5000, seed=100 + seed)))
@@ -113,7 +120,7 @@ def test_no_false_alarm_in_100_000_clean_queries(index):
 # --- whose fault ----------------------------------------------------------------------
 
 
-def test_a_damaged_index_is_told_from_queries_out_of_distribution(graph):
+def test_a_damaged_index_is_told_from_queries_out_of_distribution(graph, by_hand):
     monitor = ann.Monitor(graph, share=0.05, seed=0)
     monitor.learn(contents(600, seed=4), ef_search=20)
     one_by_one(monitor, contents(500, seed=5), ef_search=20)
@@ -130,7 +137,7 @@ def test_a_damaged_index_is_told_from_queries_out_of_distribution(graph):
     assert not graph.check().ok
 
 
-def test_queries_out_of_distribution_are_told_from_a_damaged_index(graph):
+def test_queries_out_of_distribution_are_told_from_a_damaged_index(graph, by_hand):
     monitor = ann.Monitor(graph, share=0.05, seed=0)
     strangers = gaussian(1000, D, seed=7)  # of no cluster, and as long as the others
     length = np.linalg.norm(contents(1000, seed=4), axis=1, keepdims=True)
@@ -158,7 +165,7 @@ def test_an_unknown_cause_is_said_to_be_unknown():
     assert ledger.report().standing == ("scores",)
 
 
-def test_less_effort_is_a_fall_of_recall(index):
+def test_less_effort_is_a_fall_of_recall(index, by_hand):
     monitor = ann.Monitor(index, share=0.2, drop=0.01, baseline=1.0, seed=0)
     Q = encoded(contents(1000, seed=8))
     one_by_one(monitor, Q, ef_search=64)
@@ -393,7 +400,7 @@ def test_what_is_sampled_is_a_copy(index):
     Q, lock = encoded(contents(20, seed=13)), threading.Event()
 
     def late(q, k):
-        assert lock.wait(30)
+        assert lock.wait(600)
         return index.exact(q, k)
 
     with ann.Monitor(index, share=1.0, truth=late) as monitor:
@@ -423,17 +430,19 @@ def test_each_query_is_sampled_by_itself(index, share):
     assert places.min() > places.mean() - 5 * math.sqrt(places.mean())
 
 
-def test_it_costs_microseconds(index):
-    q, best = encoded(contents(1, seed=14))[0], np.inf
-    with ann.Monitor(index, share=0.01) as monitor:
-        answer = index.search(q)
-        for _ in range(30):  # a busy machine may need several
-            begin = time.perf_counter()
-            for _ in range(500):
-                monitor._note(q, answer, False)
-            best = min(best, (time.perf_counter() - begin) / 500)
-            monitor.flush()
-    assert best < 20e-6
+def test_a_query_is_noted_in_a_few_calls(index, by_hand):
+    """Some sixteen calls of small functions: three microseconds when measured."""
+    q, calls = encoded(contents(1, seed=14))[0], []
+    monitor = ann.Monitor(index, share=0.01)
+    answer = index.search(q)
+    sys.setprofile(lambda frame, event, argument: calls.append(event))
+    try:
+        for _ in range(500):
+            monitor._note(q, answer, False)
+    finally:
+        sys.setprofile(None)
+    monitor.close()
+    assert sum(event in ("call", "c_call") for event in calls) < 20 * 500
 
 
 def test_many_threads_may_search(index):
@@ -469,13 +478,13 @@ def test_queues_are_bounded_and_what_they_turn_away_is_counted(index, monkeypatc
 
     def slow(Q, k):
         began.set()
-        assert go_on.wait(30)
+        assert go_on.wait(600)
         return index.exact(Q, k)
 
     q = encoded(contents(1, seed=16))[0]
     monitor = ann.Monitor(index, share=1.0, queue=4, truth=slow)
     monitor.search(q)
-    assert began.wait(30)
+    assert began.wait(600)
     for _ in range(99):
         monitor.search(q)
     assert len(monitor._watcher._inbox) == 30
@@ -497,7 +506,7 @@ def test_what_the_watcher_does_by_itself(index):
         monitor.search(Q[row : row + 100])
     for q in 50 * Q[:200]:
         monitor.search(q)
-    assert raised.wait(30)  # nobody called flush
+    assert raised.wait(600)  # nobody called flush
     monitor.close()
     assert not monitor._watcher._thread.is_alive()
 
@@ -511,19 +520,31 @@ def test_the_piece_that_ends_learning_is_evidence_beyond_it():
     assert (move.baseline, move.value) == (1, 50)
 
 
-def test_checks_keep_to_their_budget(index):
+def test_checks_keep_to_their_budget(index, by_hand, monkeypatch):
+    now_s = [1000.0]
+    monkeypatch.setattr(watcher, "now_s", lambda: now_s[0])
+
     def slow(Q, k):
-        time.sleep(0.02)
+        now_s[0] += 0.02
         return index.exact(Q, k)
 
     monitor = ann.Monitor(index, share=1.0, budget=0.01, truth=slow)
-    q, end = encoded(contents(1, seed=18))[0], time.monotonic() + 0.5
-    while time.monotonic() < end:
+    work, checked = monitor._watcher.work, []
+    for q in encoded(contents(24, seed=18)):
         monitor.search(q)
-        time.sleep(0.005)
-    assert 1 <= monitor.report().checked <= 8  # one check, and two seconds of rest
+    for rest_s in (0, 1.9, 0.1, 1.0, 0.9, 0.1):  # 99 times 0.02 s is due after a check
+        now_s[0] += rest_s
+        work()
+        checked.append(monitor.report().checked)
+    assert checked == [8, 8, 16, 16, 16, 24]
+    assert monitor._watcher.pause_s() == watcher._PATIENCE_S  # nothing waits
+    for q in encoded(contents(8, seed=18)):
+        monitor.search(q)
+    work()
+    now_s[0] += 1.9
+    assert monitor._watcher.pause_s() == pytest.approx(0.08)
     monitor.close()
-    assert monitor.report().checked <= 8
+    assert monitor.report().checked == 24
 
 
 def test_failures_are_counted_and_watching_goes_on(index, caplog):
@@ -624,7 +645,7 @@ def test_a_file_of_something_else_is_refused(index, tmp_path):
 def test_a_forked_child_watches_for_itself(index, tmp_path):
     path = tmp_path / "watch.json"
     Q = encoded(contents(20, seed=22))
-    monitor = ann.Monitor(index, share=1.0, path=path)
+    monitor = ann.Monitor(index, share=1.0, budget=1.0, path=path)
     monitor.search(Q)
     monitor.flush()
     child = os.fork()
@@ -633,7 +654,7 @@ def test_a_forked_child_watches_for_itself(index, tmp_path):
         try:
             for q in Q:
                 monitor.search(q)
-            deadline = time.monotonic() + 20
+            deadline = time.monotonic() + 600  # its thread does nothing
             while monitor.report().checked < 40 and time.monotonic() < deadline:
                 time.sleep(0.01)
             monitor.close()
@@ -771,7 +792,7 @@ def test_several_monitors_share_their_families(index):
 
 
 def fetched(url):
-    with urllib.request.urlopen(url, timeout=10) as answer:
+    with urllib.request.urlopen(url, timeout=60) as answer:
         return answer.headers, answer.read().decode()
 
 
