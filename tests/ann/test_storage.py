@@ -824,30 +824,49 @@ def test_a_kill_at_every_step_leaves_the_old_file_or_the_new_one(old):
 
 
 KILLS = """
-import json, os, random, signal, sys, time
+import json, os, random, signal, sys
 import numpy as np
 from ann import storage, parallel
+parallel.available = lambda: 1
 
 path, kills, seed = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
 random.seed(seed)
 full = [np.full(300_000, i, np.int32) for i in range(2)]
+pwrite = os.pwrite
+os.pwrite = lambda file, data, at: pwrite(file, data[:65_536], at)  # often half done
 
-def save_until_killed(first):
-    for i in range(first, first + 1000):  # were the parent killed, this has an end
-        storage.write(path, {"is": i % 2}, {"a": full[i % 2], "b": full[i % 2][:9]})
+def save(which):
+    storage.write(path, {"is": which}, {"a": full[which], "b": full[which][:9]})
 
-start = time.perf_counter()
-storage.write(path, {"is": 1}, {"a": full[1], "b": full[1][:9]})
-longest = 5 * (time.perf_counter() - start)
+def follow(at_line):
+    # Call at_line with the number of each line of Python that is about to run.
+    count = 0
+    def trace(frame, event, argument):
+        nonlocal count
+        count += event == "line"
+        at_line(count)
+        return trace
+    sys.settrace(trace)
+
+def save_until_killed(first, last_line):
+    follow(lambda n: n >= last_line and os.kill(os.getpid(), signal.SIGKILL))
+    for i in range(first, first + 1000):
+        save(i % 2)
+
+save(0)
+lines = []
+follow(lines.append)
+save(1)
+sys.settrace(None)
 seen, left = [0, 0], 0
 for turn in range(kills):
+    last_line = random.randrange(5 * lines[-1])
     child = os.fork()
     if child == 0:
-        save_until_killed(turn)
+        save_until_killed(turn, last_line)
         os._exit(1)
-    time.sleep(random.uniform(0, longest))
-    os.kill(child, signal.SIGKILL)
-    os.waitpid(child, 0)
+    _, status = os.waitpid(child, 0)
+    assert os.waitstatus_to_exitcode(status) == -signal.SIGKILL
     manifest, arrays = storage.read(path, mmap=bool(random.getrandbits(1)), verify=True)
     which = manifest["is"]
     assert (arrays["a"] == which).all() and arrays["a"].size == 300_000, which
@@ -859,7 +878,7 @@ print(json.dumps([seen, left]))
 """
 
 
-def test_kills_at_random_moments(tmp_path):
+def test_kills_at_random_lines(tmp_path):
     """ANN_KILLS=300 kills as often."""
     kills = int(os.environ.get("ANN_KILLS", "20"))
     path = tmp_path / "f"
