@@ -12,7 +12,7 @@ test: .venv/ready ## the whole test suite, a file at a time on every core
 	$(BIN)/python -m pytest --numprocesses logical --dist loadfile --no-loadscope-reorder
 
 thorough: .venv/ready ## what shows in long runs only: life, damaged files, kills, threads
-	ANN_STEPS=100000 ANN_CORRUPTIONS=20000 ANN_KILLS=300 ANN_CHURN_SECONDS=60 \
+	ANN_STEPS=100000 ANN_CORRUPTIONS=20000 ANN_KILLS=300 ANN_CHANGES=1000 \
 	  $(BIN)/python -m pytest --numprocesses logical --dist loadfile \
 	  $(addprefix tests/ann/test_,change.py concurrency.py saving.py storage.py)
 

@@ -3,7 +3,6 @@
 import multiprocessing
 import os
 import threading
-import time
 from concurrent.futures import ProcessPoolExecutor
 
 import numpy as np
@@ -14,7 +13,8 @@ import ann.insertion
 from tests.ann import reference
 from tests.ann.data import clustered, gaussian
 
-SECONDS = float(os.environ.get("ANN_CHURN_SECONDS", 3))
+CHANGES = int(os.environ.get("ANN_CHANGES", 40))
+FEWEST = 50  # searches of each thread, however quick the changes are
 D = 24
 KINDS = {
     "Flat": (lambda: ann.Flat(), {}),
@@ -35,11 +35,12 @@ def test_many_search_while_one_adds_and_removes(kind):
     index = make().add(stays, ids=np.arange(3000))
     true = reference.exact("l2", Q, np.concatenate([stays, comes]), 10)[1][:, -1]
     given, failures, counts = [3000], [], []
-    end = time.monotonic() + SECONDS
+    ended = threading.Event()
 
     def search(seed):
-        rng, near, total = np.random.default_rng(seed), 0, 0
-        while time.monotonic() < end and not failures:
+        rng, near, total, count = np.random.default_rng(seed), 0, 0, 0
+        while not failures and (count < FEWEST or not ended.is_set()):
+            count += 1
             some = rng.choice(len(Q), rng.choice([1, 4, 16]), replace=False)
             alone = rng.random() < 0.5
             asked = Q[some[0]] if alone else Q[some]
@@ -63,7 +64,7 @@ def test_many_search_while_one_adds_and_removes(kind):
 
     def change():
         rng = np.random.default_rng(0)
-        while time.monotonic() < end and not failures:
+        for _ in range(CHANGES):
             n = int(rng.integers(1, 200))
             ids = np.arange(given[0], given[0] + n)
             given[0] += n
@@ -73,6 +74,7 @@ def test_many_search_while_one_adds_and_removes(kind):
             index.remove(ids)
             if rng.random() < 0.1:
                 index.compact()
+        ended.set()
 
     threads = [threading.Thread(target=search, args=(s,)) for s in range(8)]
     threads.append(threading.Thread(target=change))
