@@ -16,7 +16,7 @@ def python(script, *arguments, folder=ROOT, check=True, **environment):
         env={**os.environ, **environment},
         capture_output=True,
         text=True,
-        timeout=300,
+        timeout=3600,
         check=False,
     )
     if check and done.returncode:

@@ -1,4 +1,5 @@
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -29,7 +30,7 @@ def test_every_number_is_handed_out_once(n, chunk, threads):
 
 def test_no_more_threads_than_asked_for_or_than_chunks():
     for n, threads, expected in [(40, 3, 3), (2, 4, 2), (40, 1, 1)]:
-        workers, everybody = set(), threading.Barrier(expected, timeout=30)
+        workers, everybody = set(), threading.Barrier(expected, timeout=600)
 
         def work(ranges, workers=workers, everybody=everybody):
             workers.add(threading.get_ident())
@@ -44,14 +45,18 @@ def test_no_more_threads_than_asked_for_or_than_chunks():
 @pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt])
 @pytest.mark.parametrize("threads", [1, 3])
 def test_an_exception_ends_the_hand_out_and_is_raised(error, threads):
-    done, all_here = [], threading.Barrier(threads, timeout=30)
+    done, all_here = [], threading.Barrier(threads, timeout=600)
+    at_five = threading.Event()
 
     def work(ranges):
         all_here.wait()
         for a, _ in ranges:
             done.append(a)
             if a == 5:
+                at_five.set()
                 raise error("at five")
+            if at_five.is_set():
+                time.sleep(0.001)  # gives way to the thread that is about to raise
 
     with pytest.raises(error, match="at five"):
         parallel.run(work, 10**6, 1, threads)
@@ -70,7 +75,7 @@ def test_an_exception_of_a_helper_is_raised_when_all_have_stopped():
             if threading.get_ident() != mine:
                 helper_failed.set()
                 raise ValueError("a helper's")
-            assert helper_failed.wait(30)
+            assert helper_failed.wait(600)
         finally:
             running.pop()
 
@@ -144,14 +149,14 @@ def test_serial_blas_ends_with_its_last_user():
     def first():
         with parallel.serial_blas():
             first_in.set()
-            second_in.wait(30)
+            second_in.wait(600)
         first_out.set()
 
     def second():
-        first_in.wait(30)
+        first_in.wait(600)
         with parallel.serial_blas():
             second_in.set()
-            first_out.wait(30)
+            first_out.wait(600)
             seen.extend(blas_threads())
             np.ones((50, 50)) @ np.ones((50, 50))
 
@@ -178,7 +183,7 @@ def meet(ranges):
 
 child = os.fork()
 if child == 0:
-    both = threading.Barrier(2, timeout=10)
+    both = threading.Barrier(2, timeout=600)
     parallel.run(meet, 2, 1, 2)  # two threads, or the barrier breaks
     got = index.search(X, k=3, threads=4)
     os._exit(0 if all(map(np.array_equal, got, expected)) else 1)
