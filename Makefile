@@ -1,9 +1,11 @@
 # Every target sets up its own virtual environment on a fresh machine.
 PYTHON ?= python3
 BIN := .venv/bin
+SEED ?= 18
+COUNT ?= 20
 
-.PHONY: quick test thorough check counters compare-check peers churn filters hostile \
-  metrics dimension reduce adaptive tune uses clean
+.PHONY: quick test thorough mutations check counters compare-check peers churn filters \
+  hostile metrics dimension reduce adaptive tune uses clean
 
 quick: .venv/ready ## the first look: 50,000 real vectors, every index, figures in results/quick
 	$(BIN)/ann run experiments/configs/quick.toml --out results/quick
@@ -15,6 +17,9 @@ thorough: .venv/ready ## what shows in long runs only: life, damaged files, kill
 	ANN_STEPS=100000 ANN_CORRUPTIONS=20000 ANN_KILLS=300 ANN_CHANGES=1000 \
 	  $(BIN)/python -m pytest --numprocesses logical --dist loadfile \
 	  $(addprefix tests/ann/test_,change.py concurrency.py saving.py storage.py)
+
+mutations: .venv/ready ## whether tests notice COUNT small faults drawn by SEED; takes hours
+	$(BIN)/python -m tests.mutations --seed $(SEED) --count $(COUNT)
 
 check: .venv/ready ## style, types and the layering of the rooms
 	$(BIN)/ruff check .
