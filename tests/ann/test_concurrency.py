@@ -63,18 +63,24 @@ def test_many_search_while_one_adds_and_removes(kind):
         counts.append((near, total))
 
     def change():
-        rng = np.random.default_rng(0)
-        for _ in range(CHANGES):
-            n = int(rng.integers(1, 200))
-            ids = np.arange(given[0], given[0] + n)
-            given[0] += n
-            index.add(comes[rng.integers(3000, size=n)], ids=ids)
-            if rng.random() < 0.5:
-                index.update(ids[: n // 3], comes[: n // 3])
-            index.remove(ids)
-            if rng.random() < 0.1:
-                index.compact()
-        ended.set()
+        try:
+            for number in range(CHANGES):
+                if failures:
+                    break
+                change_once(np.random.default_rng(number))
+        finally:
+            ended.set()
+
+    def change_once(rng):
+        n = int(rng.integers(1, 200))
+        ids = np.arange(given[0], given[0] + n)
+        given[0] += n
+        index.add(comes[rng.integers(3000, size=n)], ids=ids)
+        if rng.random() < 0.5:
+            index.update(ids[: n // 3], comes[: n // 3])
+        index.remove(ids)
+        if rng.random() < 0.1:
+            index.compact()
 
     threads = [threading.Thread(target=search, args=(s,)) for s in range(8)]
     threads.append(threading.Thread(target=change))
