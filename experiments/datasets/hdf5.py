@@ -23,7 +23,7 @@ from experiments.datasets.vectors import (
 )
 
 _NAMES = ("train", "test", "neighbors", "distances")
-_CHILD_S = 30  # usually 0.2
+_CHILD_S = 120  # usually 0.2
 
 
 def read(path: Path) -> Vectors:

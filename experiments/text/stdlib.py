@@ -22,7 +22,7 @@ _NOT_MODULES = {
     "distutils", "encodings", "ensurepip", "idlelib", "lib2to3", "pydoc_data", "test",
     "turtledemo",
 }  # fmt: skip
-_CHILD_S = 30  # usually 0.1
+_CHILD_S = 120  # usually 0.1
 _ASK = """
 import importlib, json, sys
 found = {}

@@ -6,18 +6,12 @@ import numpy as np
 import pytest
 
 import ann
-from ann.tuning import (
-    UnreachableError,
-    bench,
-    betting,
-    candidates,
-    contest,
-    wish,
-)
+from ann.tuning import UnreachableError, bench, betting, candidates, wish
 from ann.tuning.bench import Latency, Truth, in_turns
 from ann.tuning.candidates import EXACT, FAST, SMALL, Candidate
 from ann.tuning.contest import STRIDE, Entry
 from ann.tuning.verdict import verdict
+from tests.ann import known_latencies
 from tests.ann.data import clustered, integers
 
 N, D, NQ = 1500, 16, 400
@@ -32,21 +26,7 @@ def _data():
 
 @pytest.fixture(name="clock")
 def _clock(monkeypatch):
-    """Put in place a clock that ticks when it is read, and latencies that are known."""
-    ticks = itertools.count(step=1000)
-    monkeypatch.setattr(bench, "now_ns", lambda: next(ticks))
-
-    def told(contestants, Q, k, rounds):
-        times = [known_us(*each) for each in contestants]
-        return [Latency(us, 2 * us) for us in times]
-
-    monkeypatch.setattr(contest, "in_turns", told)
-
-
-def known_us(index, setting):
-    if isinstance(index, ann.HNSW):
-        return 10 + setting["ef_search"] / 10 + abs(index.params["M"] - 12) / 100
-    return 20 + setting["nprobe"] if setting else 50 + index.nbytes / 1e6
+    known_latencies.replace(monkeypatch)
 
 
 @pytest.fixture(name="few")
@@ -241,7 +221,7 @@ def test_neighbours_are_others_nearby():
 # --- all of it ------------------------------------------------------------------------
 
 
-def test_the_choice_holds_on_queries_that_it_never_saw(data, few):
+def test_the_choice_holds_on_queries_that_it_never_saw(data, few, clock):
     X, Q = data
     found = tuned((X, Q[:200]), target_recall=0.9)
     ids, _ = found.index.search(Q[200:], 10, **found.search_params)

@@ -10,6 +10,7 @@ from ann.tuning import candidates
 from ann.tuning.candidates import EXACT, FAST, Candidate
 from experiments.cli import app
 from experiments.lessons import lesson, sets, tuning
+from tests.ann import known_latencies
 
 SETS = ["patches", "word counts", "popular items", "topics"]
 
@@ -34,6 +35,8 @@ def _taught(tmp_path_factory):
         patch.setattr(sets, "word_counts", small("word counts"))
         patch.setattr(sets, "popular", small("popular items"))
         patch.setattr(candidates, "FAST", FAST[4:])
+        known_latencies.replace(patch)
+        patch.setattr(tuning, "in_turns", known_latencies.in_turns)
         patch.setattr(tuning, "REPETITIONS", 2)
         patch.setattr(tuning, "candidates", lambda: [EXACT, FAST[4]])
         for name, value in {"_ASKED": 200, "_POOL": 300, "_FRESH": 150}.items():

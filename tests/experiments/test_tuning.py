@@ -8,6 +8,7 @@ import ann
 from ann.tuning import candidates
 from ann.tuning.candidates import FAST
 from experiments.cli import app
+from tests.ann import known_latencies
 from tests.ann.populations import sentences
 
 
@@ -17,6 +18,7 @@ def _run(tmp_path, monkeypatch):
     monkeypatch.setenv("ANN_CACHE", str(tmp_path / "cache"))
     monkeypatch.setenv("COLUMNS", "120")
     monkeypatch.setattr(candidates, "FAST", FAST[4:])
+    known_latencies.replace(monkeypatch)
     return lambda *arguments: CliRunner().invoke(app, ["tune", *arguments])
 
 
