@@ -60,8 +60,31 @@ def kmeans(
     centroids : (k, d) float32
     """
     X = sample(X, PER_CENTROID * k, rng)
-    nearest = _Nearest("dot" if spherical else "l2", X, threads)
-    return lloyd(X, sample(X, k, rng), nearest, iterations, spherical)
+    if spherical:
+        nearest = _Nearest("dot", X, threads)
+        return lloyd(X, sample(X, k, rng), nearest, iterations, spherical)
+    centre = middle(X)
+    X = X - centre if centre.any() else X  # a copy only where there is need
+    nearest = _Nearest("l2", X, threads)
+    return lloyd(X, sample(X, k, rng), nearest, iterations) + centre
+
+
+def middle(X: Floats) -> Floats:
+    """Return (d,) numbers to take off rows, lest ‖x‖² − 2⟨x, c⟩ + ‖c‖² cancel.
+
+    They are the means, each to a power of two that is no less than the component's
+    standard deviation: so none is left off by more than half of that, taking them off
+    and adding them rounds next to nothing, and they are 0 where the means are small.
+    """
+    mean = X.mean(axis=0, dtype=np.float64)
+    apart = np.zeros(X.shape[1])
+    for first in range(0, len(X), CHUNK):
+        apart += np.square(X[first : first + CHUNK] - mean).sum(axis=0)
+    mantissas, exponents = np.frexp(np.sqrt(apart / len(X)))
+    unit = np.ldexp(1.0, exponents)
+    near = np.where(mantissas > 0, np.rint(mean / unit) * unit, mean)
+    middles: Floats = near.astype(np.float32)
+    return middles
 
 
 class _Nearest:
