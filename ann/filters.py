@@ -116,7 +116,8 @@ def resolve(
         - a mask: id i passes where ``i < m`` and ``mask[i]``, so that what was added
           since the mask was made does not pass;
         - ids: those that pass, in any order. Others than the index has, such as ids
-          that were removed since, pass nothing;
+          that were removed since, pass nothing. Nothing but 0 and 1, some repeated, is
+          taken for a mask of another dtype, and refused;
         - a function that is called once, with all ids (ntotal,) int64 in no particular
           order and read-only, and returns a mask of the same shape.
     n : int
@@ -133,7 +134,7 @@ def resolve(
     ------
     ValueError
         Anything else: of more dimensions (one filter serves all queries), of another
-        dtype; or the function returned something else than such a mask.
+        dtype, a mask of integers; or the function returned something else than a mask.
     """
     if callable(given):
         return Filter(_by_function(given, n, names, alive).astype(np.int32), n)
@@ -146,6 +147,7 @@ def resolve(
     if array.dtype == np.bool_:
         selected = _by_mask(array, n, names)
     elif array.dtype.kind in "iu" or array.size == 0:
+        _refuse_bits(array)
         selected = _by_ids(array.astype(np.int64, copy=False), n, names, find)
     else:
         raise ValueError(
@@ -154,6 +156,17 @@ def resolve(
     if alive is None:
         return selected
     return Filter(selected.positions[alive[selected.positions]], n)
+
+
+def _refuse_bits(ids: NDArray[Any]) -> None:
+    """Raise ValueError for 0 and 1 repeated: a mask that is of integers."""
+    if ids.size < 2 or not (0 <= ids[0] <= 1 and 0 <= ids[-1] <= 1):
+        return
+    if (ids.size > 2 or ids[0] == ids[1]) and ids.min() >= 0 and ids.max() <= 1:
+        raise ValueError(
+            "filter must be a mask of bool, or ids other than 0 and 1 repeated, got "
+            f"{ids.size} integers that look like a mask: use mask.astype(bool)"
+        )
 
 
 def _by_function(

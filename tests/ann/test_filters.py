@@ -78,6 +78,11 @@ def test_ids_pass_in_any_order_and_however_often():
     assert passing([2**62, 3, 3, 0], 7, NAMES) == [1, 3, 4]
 
 
+def test_0_and_1_are_ids_where_none_is_repeated():
+    for ids in ([0], [1], [0, 1], [1, 0], [0, 1, 2], [1, 1, 2, 0], [0, -1, 1]):
+        assert passing(ids, 6) == sorted({i for i in ids if i >= 0})
+
+
 def test_other_ids_than_there_are_pass_nothing():
     huge = np.array([2**64 - 1, 2**63, 1], np.uint64)
     for names in (None, NAMES):
@@ -188,6 +193,9 @@ REFUSED = {
     ),
     "a number": (3, r"must be a mask \(m,\), .* got int of shape \(\)"),
     "floats": ([0.0, 1.0], "must be of bool or of integers, got dtype float64"),
+    "bits": ([1, 0, 1], "got 3 integers that look like a mask: use mask.astype"),
+    "bits of a byte": (np.ones(5, np.uint8), "got 5 integers that look like a mask"),
+    "two bits": ([1, 1], "got 2 integers that look like a mask"),
     "text": (["a", "b"], "must be of bool or of integers, got dtype <U1"),
     "a set": ({1, 2}, r"must be a mask \(m,\), .* got set of shape \(\)"),
     "none": (None, r"must be a mask \(m,\), .* got NoneType of shape \(\)"),
