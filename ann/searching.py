@@ -303,7 +303,8 @@ class Searching(ABC):
         Notes
         -----
         It searches for more and more neighbours until the last lies outside: as
-        exact as ``search`` is.
+        exact as ``search`` is. Under ``cosine``, distances of up to ``(16 + d / 16)
+        2**-24``, such as rounding makes of 0, count as 0 where the radius is less.
         """
         least = -math.inf if self._metric.name == "ip" else 0.0
         radius = validation.real(radius, "radius", least)
@@ -312,11 +313,13 @@ class Searching(ABC):
         nq = len(queries)
         all_ids, all_distances = [_NO_IDS] * nq, [_NO_DISTANCES] * nq
         k, left = _FIRST_RANGE, np.arange(nq)
+        limit = self._metric.radius(radius, queries.shape[1])
         while True:
             ids, distances = now.search(queries[left], k, **self._wider(effort, k))
             for r, i, d in zip(left, ids, distances, strict=True):
-                all_ids[r], all_distances[r] = i[d <= radius], d[d <= radius]
-            left = left[distances[:, -1] <= radius]
+                near = d <= limit
+                all_ids[r], all_distances[r] = i[near], np.minimum(d[near], radius)
+            left = left[distances[:, -1] <= limit]
             n = now._state.names.count
             if not len(left) or k >= n:
                 break
