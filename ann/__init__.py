@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from ann.metrics import similarity
     from ann.monitor import Monitor
     from ann.neighbors import ANNTransformer
+    from ann.precision import PrecisionWarning
     from ann.presets import PRESETS
     from ann.qg import QG
     from ann.saving import load
@@ -44,6 +45,7 @@ __all__ = [
     "Index",
     "Monitor",
     "NormWarning",
+    "PrecisionWarning",
     "RaBitQ",
     "StorageError",
     "Truncate",
@@ -66,6 +68,7 @@ _HOMES = {
     "Monitor": "ann.monitor",
     "NormWarning": "ann.guard",
     "PRESETS": "ann.presets",
+    "PrecisionWarning": "ann.precision",
     "StorageError": "ann.storage",
     "Truncate": "ann.transforms",
     "audit": "ann.diagnosis",

@@ -182,7 +182,7 @@ def _report(
         )
         if how == "raise":
             raise ValueError(text)
-        warnings.warn(text, NormWarning, stacklevel=_outside())
+        warnings.warn(text, NormWarning, stacklevel=outside())
     return strange
 
 
@@ -200,7 +200,7 @@ def _what_to_do(bounds: Bounds) -> str:
     return f"{cure}; norm_check='off' takes any"
 
 
-def _outside() -> int:
+def outside() -> int:
     """Return the stack level of the caller of this library, for a warning."""
     import sys
 

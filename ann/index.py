@@ -19,7 +19,7 @@ from typing import Any, ClassVar, Self
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ann import canary, guard, halves, parallel, storage, validation
+from ann import canary, guard, halves, parallel, precision, storage, validation
 from ann._version import __version__
 from ann.canary import Canary
 from ann.codecs import Codec, Float32
@@ -66,7 +66,9 @@ class Index(Searching):
         directions, nothing is.
     refine_dtype : str, optional
         What ``refine`` keeps vectors as: "float32" by default, or "float16", of half
-        the memory, and right to a part in 2,000; components must be within ±65,504.
+        the memory, and right to a part in 2,000. Components must be within ±65,504;
+        vectors that rounding moves by more than 0.2 % of their norms are refused, and
+        by more than 0.2 % of their distances from their mean warned of.
     transform : Transform, optional
         What makes vectors narrower before they are indexed, and queries likewise:
         ``ann.PCA`` or ``ann.Truncate``; nothing by default. Distances are then those
@@ -296,13 +298,16 @@ class Index(Searching):
         ValueError
             Wrong shape or width, a value that is not finite in float32, a zero vector
             under ``cosine`` (also one that a transform makes), a norm above 1e18 under
-            the others, an id given twice; with ``norm_check="raise"`` a strange norm.
-            The index is then unchanged.
+            the others, an id given twice; with ``norm_check="raise"`` a strange norm;
+            what ``refine_dtype`` cannot keep. The index is then unchanged.
 
         Warns
         -----
         ann.NormWarning
             With ``norm_check="warn"``, where there are strange norms.
+        ann.PrecisionWarning
+            Rows that differ have become equal in float32 (looked for among 16,384 at
+            most), or would be hard to tell apart in float16.
 
         Notes
         -----
@@ -329,7 +334,8 @@ class Index(Searching):
 
         What broke it off is returned, where some of the vectors are in all the same.
         """
-        vectors, names = validation.vectors(X, "X", self._d), self._state.names
+        given, names = validation.numbers_of(X, "X"), self._state.names
+        vectors = validation.vectors(given, "X", self._d)
         new = names.fresh(ids, len(vectors))
         workers = validation.threads(threads, parallel.available())
         if progress is not None and not callable(progress):
@@ -342,6 +348,7 @@ class Index(Searching):
             )
         if len(prepared) == 0:
             return None
+        self._look_at_precision(given, vectors, prepared)
         transform, inside = self._narrowed(prepared, workers)
         self._codec.check_width(inside.shape[1])
         lengths, probes = row_norms(vectors), self._state.contents.probes
@@ -729,6 +736,15 @@ class Index(Searching):
         return State(contents, structure, final, bounds, reduction)
 
     # --- the steps between ------------------------------------------------------------
+
+    def _look_at_precision(
+        self, given: NDArray[Any], X: Floats, prepared: Floats
+    ) -> None:
+        """Say where vectors lose what matters by being cast, or refuse them."""
+        precision.look_at_rows(given, X, "X")
+        if self._refine is not None:
+            before = self._state.originals[: self._state.names.n]
+            halves.check(prepared, self._refine_dtype, before)
 
     def _narrowed(self, X: Floats, threads: int) -> tuple[Transform | None, Floats]:
         """Return the transform, trained, and prepared vectors as the structure's."""
