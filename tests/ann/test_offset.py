@@ -1,4 +1,4 @@
-"""What all vectors have in common changes no distance, and must change no answer."""
+"""An offset that all vectors share, and their unit, must change no answer."""
 
 from itertools import product
 
@@ -130,3 +130,18 @@ def test_exact_search_far_from_0_is_that_by_direct_distances(search, d, monkeypa
     best = np.sort(apart, axis=1)[:, :10]
     np.testing.assert_allclose(keys, best, rtol=1e-5)
     np.testing.assert_allclose(np.take_along_axis(apart, ids, 1), best, rtol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("structure", "codec", "metric"),
+    [all_ for all_ in product(STRUCTURES, CODECS, ("l2", "l1")) if allowed(*all_)],
+)
+def test_the_unit_changes_nothing(structure, codec, metric):
+    make, effort = STRUCTURES[structure]
+    found = []
+    for unit in (1, 2.0**-40, 2.0**30):
+        rows, queries = (np.float32(unit) * A for A in (X[:500], Q))
+        index = make(metric, codec=CODECS[codec](), norm_check="off").add(rows)
+        found.append(index.search(queries, K, **effort)[0])
+    np.testing.assert_array_equal(found[1], found[0])
+    np.testing.assert_array_equal(found[2], found[0])
