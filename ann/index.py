@@ -743,7 +743,7 @@ class Index(Searching):
         """Say where vectors lose what matters by being cast, or refuse them."""
         precision.look_at_rows(given, X, "X")
         if self._refine is not None:
-            before = self._state.originals[: self._state.names.n]
+            before = self._state.contents.originals[: self._state.names.n]
             halves.check(prepared, self._refine_dtype, before)
 
     def _narrowed(self, X: Floats, threads: int) -> tuple[Transform | None, Floats]:
