@@ -16,6 +16,7 @@ from ann._version import __version__ as __version__
 if TYPE_CHECKING:
     from ann.codecs import PQ, SQ, RaBitQ
     from ann.diagnosis import audit
+    from ann.fit import CodecWarning
     from ann.flat import Flat
     from ann.guard import NormWarning
     from ann.hnsw import HNSW
@@ -41,6 +42,7 @@ __all__ = [
     "QG",
     "SQ",
     "ANNTransformer",
+    "CodecWarning",
     "Flat",
     "Index",
     "Monitor",
@@ -63,6 +65,7 @@ _HOMES = {
     "QG": "ann.qg",
     "RaBitQ": "ann.codecs",
     "SQ": "ann.codecs",
+    "CodecWarning": "ann.fit",
     "Flat": "ann.flat",
     "Index": "ann.index",
     "Monitor": "ann.monitor",

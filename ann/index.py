@@ -23,6 +23,8 @@ from ann import canary, guard, halves, parallel, precision, storage, validation
 from ann._version import __version__
 from ann.canary import Canary
 from ann.codecs import Codec, Float32
+from ann.fit import Fit, learned, looked_at, some_rows
+from ann.fit import restored as restored_fit
 from ann.guard import Norms
 from ann.health import Health
 from ann.kernels import answer
@@ -141,6 +143,16 @@ class Index(Searching):
         """Return ``held`` with the ``kept`` (n,) positions only, which close up."""
 
     @abstractmethod
+    def _vectors(self) -> Floats:
+        """Return all vectors (n, d) as the codec decodes them, in order of position.
+
+        Raises
+        ------
+        ValueError
+            Its codes are not to be decoded.
+        """
+
+    @abstractmethod
     def _structure(self, contents: Contents, originals: Any) -> Any:
         """Return all that the kernels need to search (see ``answer.nearest``)."""
 
@@ -221,7 +233,7 @@ class Index(Searching):
     @property
     def params(self) -> dict[str, Any]:
         """The parameters in force, as plain values."""
-        codec = None if isinstance(self._codec, Float32) else self._codec.params
+        codec = None if isinstance(self._set_codec, Float32) else self._set_codec.params
         transform = None if self._transform is None else self._transform.params
         shared = {"metric": self.metric, "codec": codec, "refine": self._refine}
         if self._refine_dtype != "float32":
@@ -254,13 +266,18 @@ class Index(Searching):
         """Return an independent copy, which shares what neither will write to."""
         return copy.copy(self)
 
+    @property
+    def _set_codec(self) -> Codec:
+        """The codec that was asked for, though it may still be waiting."""
+        return self._state.contents.waiting or self._codec
+
     def __len__(self) -> int:
         return self.ntotal
 
     def __repr__(self) -> str:
         shown = {k: v for k, v in self.params.items() if v is not None}
         if "codec" in shown:
-            shown["codec"] = self._codec
+            shown["codec"] = self._set_codec
         if "transform" in shown:
             shown["transform"] = self._transform
         text = ", ".join(f"{k}={v!r}" for k, v in shown.items())
@@ -350,7 +367,7 @@ class Index(Searching):
             return None
         self._look_at_precision(given, vectors, prepared)
         transform, inside = self._narrowed(prepared, workers)
-        self._codec.check_width(inside.shape[1])
+        self._set_codec.check_width(inside.shape[1])
         lengths, probes = row_norms(vectors), self._state.contents.probes
         norms = guard.absorb(self._norms, lengths, self.metric, self._norm_check)
         if probes is None:
@@ -360,6 +377,12 @@ class Index(Searching):
             self._compact(workers)
             new = self._state.names.fresh(new, len(inside))  # positions are others now
         self._set(transform=transform, norms=norms, probes=probes, d=vectors.shape[1])
+        codec, waiting = self._codec, self._state.contents.waiting
+        if not codec.is_trained and len(inside) < codec.fewest:
+            self._set(codec=Float32(), waiting=codec)
+        elif waiting and self.ntotal + len(inside) >= waiting.fewest:
+            self._code_all(prepared, inside, new, workers, progress)
+            return None
         return self._absorb(prepared, inside, new, workers, progress or _unheeded)
 
     def remove(self, ids: ArrayLike, *, threads: int | None = None) -> Self:
@@ -449,6 +472,76 @@ class Index(Searching):
             self._own()
             self._keep(alive, threads)
 
+    def retrain(
+        self,
+        ids: ArrayLike | None = None,
+        X: ArrayLike | None = None,
+        *,
+        threads: int | None = None,
+    ) -> Self:
+        """Build the index anew, as if all that is inside had come in one ``add``.
+
+        The codec, the transform and an ``IVF``'s lists learn from all vectors; for
+        where those that came first are not like the others (:class:`ann.CodecWarning`).
+
+        Parameters
+        ----------
+        ids : (m,) array of int64, optional
+        X : (m, d) array, optional
+            Vectors to take instead of what is kept of these: without ``refine`` an
+            index has but their codes, and what is lost in these cannot be learned from.
+        threads : int, optional
+            All cores by default. The result does not depend on it.
+
+        Returns
+        -------
+        self
+
+        Raises
+        ------
+        ValueError
+            As ``update``; ``ids`` without ``X`` or the reverse; an ``IVF`` of
+            ``RaBitQ`` codes without ``refine``, which are not to be decoded.
+
+        Notes
+        -----
+        It takes the time of an ``add`` of all vectors, and their memory once more.
+        Searches may go on meanwhile. Whatever ends the call early leaves the index as
+        it was. Without ``refine`` a transform stays as it is.
+        """
+        if (ids is None) != (X is None):
+            raise ValueError(
+                "ids and X must be given both or neither, got "
+                f"{'X' if ids is None else 'ids'} alone"
+            )
+        workers = validation.threads(threads, parallel.available())
+        with self._changing() as draft:
+            draft._retrain(ids, X, workers)
+        return self
+
+    def _retrain(
+        self, ids: ArrayLike | None, X: ArrayLike | None, threads: int
+    ) -> None:
+        """Do what ``retrain`` does, in a draft."""
+        if self._held is None:
+            if ids is not None:
+                self._state.names.positions(ids)
+            return
+        whole, inside = self._all_vectors()
+        if ids is not None and X is not None:
+            given, positions = (
+                validation.numbers_of(X, "X"),
+                self._state.names.positions(ids),
+            )
+            vectors = validation.vectors(given, "X", self._d)
+            validation.ids(ids, len(vectors))
+            prepared = self._metric.prepare(vectors, "X")
+            self._look_at_precision(given, vectors, prepared)
+            at = np.searchsorted(self._state.names.here, positions)
+            inside[at] = self._narrowed(prepared, threads)[1]
+            whole[at] = prepared if self._refine is not None else inside[at]
+        self._build_anew(whole, inside, self._own_ids(), threads, _unheeded)
+
     def check(self) -> Health:
         """Look for what should not be: an audit of everything that a search relies on.
 
@@ -474,7 +567,8 @@ class Index(Searching):
             problems += self._audited()
             if strange := self._norms.strange:
                 problems.append(f"{strange} vectors of strange norms were let in")
-            problems += filter(None, [self._sung()])
+            fit = state.contents.fit
+            problems += filter(None, [fit and fit.problem(), self._sung()])
             n = state.names.count
             return Health(tuple(problems), n, state.names.n - n)
 
@@ -537,10 +631,12 @@ class Index(Searching):
             "d": d,
             "n": names.n,
             "arrived": names.arrived,
-            "trained": bool(d) and self._codec.is_trained,
+            "trained": bool(d) and self._set_codec.is_trained,
             "filled": state.held is not None,
         }
-        arrays = self._codec.saved()
+        arrays = self._set_codec.saved()
+        if contents.fit is not None:
+            arrays["codec_fit"] = contents.fit.saved()
         if self._norms.count:
             arrays["norm_statistics"] = self._norms.saved()
         if state.canary is not None:
@@ -567,6 +663,10 @@ class Index(Searching):
             width = self._transform.d_out
         if stored.flag("trained"):
             self._codec.restore(width, stored)
+        elif filled:
+            self._set(codec=Float32(), waiting=self._codec)
+        if stored.has("codec_fit"):
+            self._set(fit=restored_fit(stored.array("codec_fit", np.float64, (5,))))
         ids = alive = held = None
         if stored.has("ids"):
             ids = stored.within("ids", np.int64, (n,), 0, 2**63 - 1)
@@ -574,8 +674,8 @@ class Index(Searching):
             alive = stored.within("alive", np.uint8, (n,), 0, 1).view(bool)
         originals, norms = self._state.contents.originals, self._norms
         if filled:
-            if d < 1 or not self._codec.is_trained:
-                raise StorageError(f"d and the codec must be known of vectors, got {d}")
+            if d < 1:
+                raise StorageError(f"d must be known of vectors, got {d}")
             if self._refine is not None:
                 originals = stored.array("originals", self._refine_dtype, (n, d))
             held = self._restored(stored, n, width)
@@ -663,6 +763,7 @@ class Index(Searching):
         if not self._codec.is_trained:
             self._set(codec=self._codec.copy())
         names, broken_off = names.extended(new, len(X)), None
+        fit = self._look_at_fit(whole, X, threads)
         try:
             held = self._insert(X, originals, capacity, threads, progress)
         except Stopped as stopped:
@@ -674,10 +775,119 @@ class Index(Searching):
                 f"{type(self).__name__}.add kept {len(X) - len(stopped.absent):,} of "
                 f"{len(X):,} vectors, and now holds {names.count:,}"
             )
+        if fit is None and self._held is None:
+            self._set(held=held)
+            fit = self._first_fit(whole, X, threads)
         self._publish(
-            threads, names=names, originals=originals, held=held, capacity=capacity
-        )
+            threads, names=names, originals=originals, held=held, capacity=capacity,
+            fit=fit,
+        )  # fmt: skip
         return broken_off
+
+    # --- what a codec has learned from ------------------------------------------------
+
+    def _first_fit(self, whole: Floats, X: Floats, threads: int) -> Fit | None:
+        """Return how well codes describe those that the codec learned from."""
+        contents = self._state.contents
+        if isinstance(contents.codec, Float32) and contents.transform is None:
+            return None
+        some = some_rows(len(X))
+        described = self._described(X[some], threads)
+        return learned(whole[some], X[some], described, self._metric.key)
+
+    def _look_at_fit(self, whole: Floats, X: Floats, threads: int) -> Fit | None:
+        """Say where vectors that come are described worse by their codes."""
+        fit = self._state.contents.fit
+        if fit is None:
+            return None
+        some, cure = some_rows(len(X)), "retrain() learns from all vectors"
+        if self._refine is None:
+            cure = f"{cure}, if it is given them, for the index keeps but codes"
+        described = self._described(X[some], threads)
+        return looked_at(
+            fit, whole[some], X[some], described, self._metric.key, len(X), cure
+        )
+
+    def _described(self, X: Floats, threads: int) -> Floats:
+        """Return what the codes of vectors (n, d) would tell of them."""
+        if isinstance(self._codec, Float32):
+            return X
+        codes = self._codec.encode(X, threads=threads)
+        return self._codec.decode(codes, threads=threads)
+
+    def _decoded(self, packed: NDArray[Any]) -> Floats:
+        """Return what stored vectors stand for."""
+        if isinstance(self._codec, Float32):
+            return packed
+        return self._codec.decode(self._codec.unpack(packed))
+
+    def _code_all(
+        self,
+        whole: Floats,
+        X: Floats,
+        new: NDArray[np.int64] | None,
+        threads: int,
+        progress: Progress | None,
+    ) -> None:
+        """Train the codec that was waiting, and build anew with those that came."""
+        names, held = self._state.names, self._all_vectors()
+        ids, arrived = self._own_ids(), names.arrived + len(X)
+        if ids is not None or new is not None:
+            before = names.of_all[names.here]
+            after = np.arange(names.arrived, arrived) if new is None else new
+            ids = np.concatenate([before, after])
+        self._set(names=Names(names.n, arrived, names.ids, names.alive))
+        whole, X = (np.concatenate(pair) for pair in zip(held, (whole, X), strict=True))
+        self._build_anew(whole, X, ids, threads, progress or _unheeded)
+
+    def _own_ids(self) -> NDArray[np.int64] | None:
+        """Return the ids of all vectors; None where each is its position."""
+        names = self._state.names
+        if names.ids is None and names.alive is None and names.arrived == names.n:
+            return None
+        return names.of_all[names.here]
+
+    def _all_vectors(self) -> tuple[Floats, Floats]:
+        """Return copies of all vectors, prepared, and as the structure takes them."""
+        contents, here = self._state.contents, self._state.names.here
+        if self._refine is None:
+            inside = self._vectors()[here]
+            return inside, inside
+        whole = halves.floats(contents.originals[here])
+        workers = parallel.available()
+        return whole, np.array(reduced(self._state.reduction, whole, "X", workers))
+
+    def _build_anew(
+        self,
+        whole: Floats,
+        X: Floats,
+        ids: NDArray[np.int64] | None,
+        threads: int,
+        progress: Progress,
+    ) -> None:
+        """Let a draft hold these vectors alone, as if they had come in one ``add``."""
+        contents, transform = self._state.contents, self._state.contents.transform
+        if transform is not None and self._refine is not None:
+            self._set(transform=transform.untrained(), held=None)
+            transform, X = self._narrowed(whole, threads)
+        self._state = self._state_of(
+            Contents(
+                self._set_codec.untrained(),
+                transform,
+                contents.norm_check,
+                names=Names(0, contents.names.arrived - len(X)),
+                d=contents.d,
+                norms=contents.norms,
+                probes=contents.probes,
+            )
+        )
+        if not len(X):
+            return
+        if len(X) < self._codec.fewest:
+            self._set(codec=Float32(), waiting=self._codec)
+        broken_off = self._absorb(whole, X, ids, threads, progress)
+        if broken_off is not None:
+            raise broken_off
 
     def _take_out(self, positions: NDArray[np.int64], threads: int) -> None:
         kept = np.ones(self._state.names.n, bool)

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ann import exact, filters, parallel, shadows, traces, validation
-from ann.codecs import Codec, Float32
+from ann.codecs import Codec, Float32, RaBitQ
 from ann.filters import Filter
 from ann.index import Index, Kept, Progress
 from ann.kernels import scan
@@ -132,11 +132,11 @@ class IVF(Index):
         super().__init__(metric, codec, refine, norm_check, transform, refine_dtype)
         self._nlist = None if nlist is None else validation.integer(nlist, "nlist", 1)
         self._seed = validation.integer(seed, "seed", 0)
-        self._residual = self._takes_residuals()
+        self._codes_vectors = self._codec.is_trained  # not residuals
 
-    def _takes_residuals(self) -> bool:
+    def _residual(self, codec: Codec) -> bool:
         """Whether codes are of residuals; a codec that came trained knows vectors."""
-        return self._codec.codes_residuals(self._metric) and not self._codec.is_trained
+        return codec.codes_residuals(self._metric) and not self._codes_vectors
 
     @property
     def nlist(self) -> int | None:
@@ -172,19 +172,19 @@ class IVF(Index):
             "packed": held.packed,
             "cross": held.cross,
         }
-        if self._codec.codes_residuals(self._metric) and not self._residual:
+        if self._codec.codes_residuals(self._metric) and self._codes_vectors:
             arrays["of_vectors"] = np.ones(1, np.uint8)  # codes are, not of residuals
         return {**arrays, **shadows.saved(held.store)}
 
     def _restore(self, stored: Stored) -> None:
         super()._restore(stored)
         if self._held is None:
-            self._residual = self._takes_residuals()
+            self._codes_vectors = self._codec.is_trained
 
     def _restored(self, stored: Stored, n: int, d: int) -> Cells:
         if stored.has("of_vectors"):
             stored.within("of_vectors", np.uint8, (1,), 1, 1)
-            self._residual = False
+            self._codes_vectors = True
         nlist = self._nlist or 0
         centroids = stored.finite("centroids", (nlist, d))
         offsets = stored.within("offsets", np.int64, (nlist + 1,), 0, n)
@@ -204,7 +204,7 @@ class IVF(Index):
             packed=stored.array("packed", one.dtype, (blocks, *one.shape[1:])),
             cross=_NOTHING,
         )
-        beside = self._residual and self._codec.has_cross(self._metric.key)
+        beside = self._residual(self._codec) and self._codec.has_cross(self._metric.key)
         rows = n if beside else 0
         cells = cells._replace(cross=stored.array("cross", np.float32, (rows,)))
         return self._stored(cells, parallel.available(), stored)
@@ -460,14 +460,14 @@ class IVF(Index):
             slots=self._slots(contents.codec, held),
             store=held.store,
             row_ids=held.row_ids,
-            residual=self._residual,
-            mean=self._mean(held),
+            residual=self._residual(contents.codec),
+            mean=self._mean(contents.codec, held),
             columns=contents.codec.columns,
         )
 
-    def _mean(self, cells: Cells) -> Floats | None:
+    def _mean(self, codec: Codec, cells: Cells) -> Floats | None:
         """Return the centroids' mean, which queries for residuals are taken from."""
-        if not (self._residual and self._metric.key == "l2"):
+        if not (self._residual(codec) and self._metric.key == "l2"):
             return None
         mean: Floats = cells.centroids.mean(axis=0)
         return mean
@@ -487,7 +487,7 @@ class IVF(Index):
         centre = cells.centroids.mean(axis=0, keepdims=True)
         numbers = np.arange(len(sizes))
         coarse = shadows.store(key, cells.centroids, numbers, centre, threads)
-        if self._residual:
+        if self._residual(codec):
             store = codec.residual_store(
                 cells.packed, cells.cross, cells.centroids, key
             )
@@ -517,7 +517,7 @@ class IVF(Index):
             cells = self._partition(X, threads)
             progress(0, len(X))
         labels = self._assign(cells, X, threads)
-        if self._residual:
+        if self._residual(self._codec):
             codes, cross = self._residual_codes(cells, labels, X, threads)
         else:
             codes, cross = self._codes(X, threads), _NOTHING
@@ -530,7 +530,7 @@ class IVF(Index):
         self, cells: Cells, labels: NDArray[np.int32], X: Floats, threads: int
     ) -> tuple[NDArray[np.uint8], Floats]:
         """Return codes of vectors less their centroids, and what goes beside them."""
-        codec, mean = self._codec, self._mean(cells)
+        codec, mean = self._codec, self._mean(self._codec, cells)
         residuals = X - cells.centroids[labels]
         if not codec.is_trained:
             codec.train_residuals(residuals, threads)
@@ -539,6 +539,28 @@ class IVF(Index):
         return codec.related(
             codes, residuals, labels, centroids, self._metric.key, threads
         )
+
+    def _described(self, X: Floats, threads: int) -> Floats:
+        if not self._residual(self._codec):
+            return super()._described(X, threads)
+        centroids = self._held.centroids[self._assign(self._held, X, threads)]
+        described: Floats = super()._described(X - centroids, threads) + centroids
+        return described
+
+    def _vectors(self) -> Floats:
+        codec, cells = self._codec, self._held
+        residual = self._residual(codec)
+        if residual and isinstance(codec, RaBitQ):
+            raise ValueError(
+                "retrain needs refine in an IVF of RaBitQ codes, whose terms are of "
+                "queries' estimates, got None"
+            )
+        decoded = self._decoded(codec.disarrange(cells.packed, cells.sizes))
+        if residual:
+            decoded = decoded + np.repeat(cells.centroids, cells.sizes, axis=0)
+        vectors = np.empty_like(decoded)
+        vectors[cells.row_ids] = decoded
+        return vectors
 
     def _audited(self) -> Iterator[str]:
         if self._held is None:

@@ -33,16 +33,19 @@ class Near(NamedTuple):
     nodes: Neighborhoods
     roots: Neighborhoods  #: one row: where walks begin
     frame: Frame
+    learned_from: int  #: nodes that there were when differences were learned
 
 
-def none(degree: int, sketch: Sketch, centre: Floats, metric: str) -> Near:
+def none(
+    degree: int, sketch: Sketch, centre: Floats, metric: str, learned_from: int
+) -> Near:
     """Return neighbourhoods of no nodes."""
     wide = bits(sketch)
     nodes, roots = (
         kernels.of_rows(_empty_rows(n, of, wide), of, wide)
         for n, of in ((0, degree), (1, ROOTS))
     )
-    return Near(nodes, roots, _frame(sketch, centre, metric))
+    return Near(nodes, roots, _frame(sketch, centre, metric), learned_from)
 
 
 def _frame(sketch: Sketch, centre: Floats, metric: str) -> Frame:
@@ -113,7 +116,7 @@ def informed(
             kernels.encode(rows, frame, stores.told, some, told, place, around)
 
     parallel.run(write, len(nodes), _CHUNK, threads)
-    return Near(rows, roots, frame)
+    return Near(rows, roots, frame, near.learned_from)
 
 
 def _told(
@@ -196,6 +199,7 @@ def saved(near: Near, n: int) -> dict[str, NDArray[Any]]:
         "near_rows": near.nodes.rows[:n],
         "near_roots": near.roots.rows,
         "near_centre": near.frame.centre,
+        "near_learned_from": np.array([near.learned_from], np.int64),
         **sketches.saved(near.frame.sketch),
     }
 
@@ -215,4 +219,7 @@ def restored(stored: Stored, n: int, degree: int, d: int, metric: str) -> Near:
         )
         for name, count, of in (("near_rows", n, degree), ("near_roots", 1, ROOTS))
     )
-    return Near(nodes, roots, _frame(sketch, centre, metric))
+    of = n  # what earlier versions of the library left out
+    if stored.has("near_learned_from"):
+        of = int(stored.within("near_learned_from", np.int64, (1,), 0, 2**31 - 1)[0])
+    return Near(nodes, roots, _frame(sketch, centre, metric), of)

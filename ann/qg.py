@@ -20,13 +20,14 @@ from ann.kernels.quantized import QuantizedScratch, QuantizedWalk
 from ann.kernels.sketch import bits
 from ann.memory import aligned
 from ann.metrics import row_norms
-from ann.neighborhoods import Stores
+from ann.neighborhoods import Near, Stores
 from ann.nodes import Nodes
 from ann.state import Contents, Floats, State
 from ann.stored import Stored
 from ann.transforms import Transform
 
 _SAMPLE = 65_536  # rows whose mean is the centre
+_GROWN = 2  # times as many nodes: what differences are like is learned again
 _LINKED, _EACH = 8192, 8  # nodes, and their first links: what is learned from
 _MOST_BITS = 2**15  # whose sums are of 16 bits
 _RELAXED = 0.2  # how much farther a filling link may be than a link to one near it
@@ -59,7 +60,8 @@ class QG(HNSW):
     answer is what has been scored. It begins at the best of 256 roots. A filtered
     search walks the graph as ``HNSW`` does.
 
-    What differences of neighbours are like is learned when the first vectors come.
+    What differences of neighbours are like is learned when the first vectors come, and
+    again whenever there are twice as many.
 
     ``search`` is as of ``HNSW``, but that ``ef_search`` is the size of a pool of
     estimates, ``distance_computations`` counts the nodes scored, not the neighbours
@@ -130,13 +132,15 @@ class QG(HNSW):
     def _arrays(self) -> list[NDArray[Any]]:
         arrays = super()._arrays()
         if self._held is not None:
-            nodes, roots, frame = self._held.near
-            arrays += [nodes.rows, *frame.sketch[:4], frame.centre, roots.rows]
+            near: Near = self._held.near
+            arrays += [near.nodes.rows, near.roots.rows]
+            arrays += [*near.frame.sketch[:4], near.frame.centre]
         return arrays
 
     def _structure(self, contents: Contents, originals: Any) -> Any:
         held, store = contents.held, self._walk(contents, originals).store
-        return QuantizedWalk(store, originals, held.same, *held.near)
+        nodes, roots, frame, _ = held.near
+        return QuantizedWalk(store, originals, held.same, nodes, roots, frame)
 
     def _filtered(
         self, state: State, selected: Filter, effort: Effort, nq: int
@@ -191,12 +195,14 @@ class QG(HNSW):
             held, n, nothing, contents.originals, threads
         )
         near = held.near
-        if near is None or not len(near.nodes.rows):
+        if near is None or n >= _GROWN * near.learned_from:
             centre, far = self._centre(held, n, d)
             sketch = sketches.learned(
                 self._differences(held, n), far, self._code_bits, self._seed
             )
-            near = neighborhoods.none(self._degree, sketch, centre, self._metric.name)
+            near = neighborhoods.none(
+                self._degree, sketch, centre, self._metric.name, n
+            )
         stored = self._codec.store(held.packed, self._metric.key)
         lead = self._lead(names, held.same)
         near = neighborhoods.informed(
@@ -231,11 +237,6 @@ class QG(HNSW):
         return self._decoded(held.packed[ends.ravel()]) - self._decoded(
             held.packed[starts.ravel()]
         )
-
-    def _decoded(self, packed: NDArray[Any]) -> Floats:
-        if isinstance(self._codec, Float32):
-            return packed
-        return self._codec.decode(self._codec.unpack(packed))
 
     def _saved_held(self, held: Nodes, n: int) -> dict[str, NDArray[Any]]:
         return super()._saved_held(held, n) | neighborhoods.saved(held.near, n)

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from ann.canary import Canary
 from ann.codecs import Codec
 from ann.filters import Filter, Positions, Prepared
+from ann.fit import Fit
 from ann.guard import Bounds, Norms
 from ann.kernels.answer import Final
 from ann.kernels.reduce import Reduction
@@ -60,7 +61,7 @@ class Contents(NamedTuple):
     are never written to again.
     """
 
-    codec: Codec
+    codec: Codec  #: how vectors are stored and scored: float32 while one is waiting
     transform: Transform | None
     norm_check: str
     names: Names = Names()
@@ -70,6 +71,8 @@ class Contents(NamedTuple):
     d: int | None = None  #: width of the vectors; None before the first
     norms: Norms = Norms()  #: statistics of all vectors taken in
     probes: Floats | None = None  #: queries of the next canary
+    waiting: Codec | None = None  #: has too few vectors to be trained on
+    fit: Fit | None = None  #: how well codes describe the vectors that came
     owned: bool = True  #: whether spare rows may be written to
 
     def shared(self) -> "Contents":

@@ -82,6 +82,10 @@ class Transform(ABC):
         """Return an independent copy."""
         return copy.deepcopy(self)
 
+    def untrained(self) -> Self:
+        """Return a transform with the same parameters that has learned nothing."""
+        return type(self)(**{k: v for k, v in self.params.items() if k != "kind"})
+
     def __repr__(self) -> str:
         shown = (f"{k}={v!r}" for k, v in self.params.items() if k != "kind")
         return f"{type(self).__name__}({', '.join(shown)})"

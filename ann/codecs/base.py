@@ -128,6 +128,11 @@ class Codec(ABC):
         return all(hasattr(self, name) for name in self._learned)
 
     @property
+    def fewest(self) -> int:
+        """Vectors to learn from, at least: an index keeps fewer as float32 at first."""
+        return 1
+
+    @property
     def d(self) -> int | None:
         """Width of the vectors that the codec was trained on; None before."""
         return getattr(self, "_d", None)
@@ -240,6 +245,10 @@ class Codec(ABC):
     def copy(self) -> Self:
         """Return an independent copy, learned state included."""
         return copy.deepcopy(self)
+
+    def untrained(self) -> Self:
+        """Return a codec with the same parameters that has learned nothing."""
+        return type(self)(**{k: v for k, v in self.params.items() if k != "kind"})
 
     def _check_norms(self, X: Floats, name: str) -> None:
         check_norms(X, name, _LONGEST)

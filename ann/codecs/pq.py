@@ -93,6 +93,11 @@ class PQ(Codec):
         """Codewords of a subspace."""
         return int(2**self.nbits)
 
+    @property
+    def fewest(self) -> int:
+        """As many as codewords, and 32 at least."""
+        return max(self.ksub, 32)
+
     def check_width(self, d: int) -> None:
         """Raise ValueError unless ``m`` divides ``d``; the message lists what does."""
         super().check_width(d)

@@ -12,6 +12,7 @@ from ann.kernels import int8, sq
 _SAMPLE, _TRIED = 65_536, 2048  # rows for the range, and to try steps on
 _SHARES = np.geomspace(1.0, 0.05, 24, dtype=np.float32)  # of the range, tried in turn
 _BLOCK = 8192  # rows
+_FEWEST = 32
 _WIDEST = 2**13  # components: a 32-bit sum holds 510² for each
 
 
@@ -63,6 +64,11 @@ class SQ(Codec):
     @property
     def _top(self) -> int:
         return int(2**self.bits - 1)
+
+    @property
+    def fewest(self) -> int:
+        """32: of fewer the range tells little."""
+        return _FEWEST
 
     def check_width(self, d: int) -> None:
         """Raise ValueError above 8,192 components."""

@@ -50,7 +50,7 @@ class Case:
     def index(self):
         index = self.make()
         if self.change != "first add":
-            index.add(X[:20]).add(X[20:])
+            index.add(X[:34]).add(X[34:])
         if self.change in ("compact", "add to few"):
             index.remove(np.arange(10, 30))
         return index
@@ -67,7 +67,7 @@ class Case:
                 index.update([3, 8, 11], MORE[:3], threads=1)
             case "calibrate":
                 index.calibrate(MORE, K, threads=1)
-            case "compact" | "repair":
+            case "compact" | "repair" | "retrain":
                 getattr(index, self.change)(threads=1)
 
     def _vectors(self):
@@ -105,6 +105,7 @@ def cases(kinds, *changes):
 
 EVERY = [
     *cases(KINDS, "first add", "add", "add to few", "remove", "update", "compact"),
+    *cases(KINDS, "retrain"),
     *cases(GRAPHS, "repair", "calibrate"),
 ]
 
