@@ -95,8 +95,8 @@ def _nearest(structure, q, effort, scratch, keys, ids, recorder=None):
     worst = INFINITY
     following, estimate = NO_ID, INFINITY
     while True:
-        if following != NO_ID:
-            estimate = key_of(pool, following, estimate)
+        if following != NO_ID:  # if worse now, it is still what was best before
+            estimate = min(estimate, key_of(pool, following, estimate))
         if following == NO_ID or beyond(pool, size, ef, estimate):
             following, estimate = take_best(pool, size)
             if following == NO_ID or beyond(pool, size, ef, estimate):
