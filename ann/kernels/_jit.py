@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import numba
+from numba.core.codegen import get_host_cpu_features
 from numba.extending import overload
 
 from ann.kernels.tricks import COMPILED, OFF
@@ -28,6 +29,31 @@ F = TypeVar("F", bound=Callable[..., Any])
 _OPTIONS: Any = {"nogil": True, "error_model": "numpy", "_nrt": False}
 
 
+_NEEDS = {
+    "avx512": {"avx512f", "avx512bw", "avx512vl", "avx512dq", "avx512vnni"},
+    "avx2": {"avx2", "fma"},
+    "portable": set[str](),
+}
+
+
+def cpu_features() -> set[str]:
+    """Return the names of the host's features that Numba compiles for.
+
+    ``NUMBA_CPU_FEATURES`` and ``NUMBA_ENABLE_AVX`` leave some out; an instruction of
+    theirs could not be compiled.
+    """
+    config: Any = numba.config
+    flags = config.CPU_FEATURES
+    if flags is None:
+        flags = get_host_cpu_features()
+    return {flag[1:] for flag in flags.split(",") if flag.startswith("+")}
+
+
+def levels_of(features: set[str]) -> tuple[str, ...]:
+    """Return the vector levels that a processor can run, the best first."""
+    return tuple(level for level, needs in _NEEDS.items() if needs <= features)
+
+
 def simd_level() -> str:
     """Return the vector level in force: ``avx512``, ``avx2`` or ``portable``.
 
@@ -38,31 +64,19 @@ def simd_level() -> str:
     ValueError
         ``ANN_SIMD`` is none of the three, or the host lacks what it names.
     """
-    from llvmlite import binding
-
-    features = binding.get_host_cpu_features()
-    needs = {
-        "avx512": ("avx512f", "avx512bw", "avx512vl", "avx512dq", "avx512vnni"),
-        "avx2": ("avx2", "fma"),
-        "portable": (),
-    }
-    has = [k for k, names in needs.items() if all(features.get(f) for f in names)]
-    level = os.environ.get("ANN_SIMD") or has[0]
-    if level not in has:
-        raise ValueError(f"ANN_SIMD must be one of {has} on this host, got {level!r}")
+    level = os.environ.get("ANN_SIMD") or LEVELS[0]
+    if level not in LEVELS:
+        raise ValueError(
+            f"ANN_SIMD must be one of {list(LEVELS)} on this host, got {level!r}"
+        )
     return level
 
 
+# A module whose code depends on the level has a function of the level that returns a
+# variant, and uses that of SIMD_LEVEL; so tests compare all of LEVELS in one process.
+LEVELS = levels_of(cpu_features())
 SIMD_LEVEL = simd_level()
-
-
-def _has_vbmi() -> bool:
-    from llvmlite import binding
-
-    return bool(binding.get_host_cpu_features().get("avx512vbmi"))
-
-
-VBMI = SIMD_LEVEL == "avx512" and _has_vbmi()  # permutes all 64 bytes of a vector
+VBMI = "avx512vbmi" in cpu_features()  # AVX-512 can permute all 64 bytes of a vector
 
 
 def cache_folder() -> Path:

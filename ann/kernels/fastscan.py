@@ -401,15 +401,17 @@ def _plain_sums(blocks, start, rows, tables, out, at, ahead):
         _put32(out, at + 16 + i, np.int32(high))
 
 
-def sums(level: str) -> Any:
+def sums(level: str, vbmi: bool = VBMI) -> Any:
     """Return ``f(blocks, start, rows, tables, out, at, ahead)`` of a vector level.
+
+    All variants write the same numbers. AVX-512 has a variant of its own with VBMI.
 
     It sums up the table entries of a block's 32 codes. The block begins at byte
     ``start`` and has ``rows`` of 64 bytes; the tables are the bytes of ``tables``, 64 a
     row. 32 int32, in order of vectors, are written to ``out[at:]``. Unless ``ahead`` is
     None, the line so many bytes behind each row that is read is asked for.
     """
-    if level == "avx512" and VBMI:
+    if level == "avx512" and vbmi:
         return _permuted_sums
     return _plain_sums if level == "portable" else _shuffled_sums
 

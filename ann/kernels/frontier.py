@@ -8,7 +8,7 @@ all but about the best are dropped. On 115,647 x 384 that and newer estimates to
 off a search at recall@10 0.93, 11 % at 0.99.
 """
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from llvmlite import ir
@@ -186,7 +186,15 @@ def _put_one_by_one(
     return size
 
 
-_put = _put_at_once if SIMD_LEVEL == "avx512" else _put_one_by_one
+def putting(level: str) -> Any:
+    """Return ``put`` of a vector level, by fields; all levels leave the same members.
+
+    What is in the arrays behind the members is not part of the result.
+    """
+    return _put_at_once if level == "avx512" else _put_one_by_one
+
+
+_put = putting(SIMD_LEVEL)
 
 
 # --- who is next ----------------------------------------------------------------------

@@ -12,10 +12,9 @@ from tests.ann import reference
 from tests.ann.data import gaussian, integers
 from tests.ann.reference import METRICS
 
-NEEDS = {"avx512": {"avx512"}, "avx2": {"avx512", "avx2"}, "portable": None}
-LEVELS = [
-    level for level, hosts in NEEDS.items() if not hosts or _jit.SIMD_LEVEL in hosts
-]
+VARIANTS = [(level, False) for level in _jit.LEVELS]
+if "avx512" in _jit.LEVELS and _jit.VBMI:
+    VARIANTS.append(("avx512", True))
 
 
 def rounded_tables(codec, key, q):
@@ -64,16 +63,20 @@ def test_a_block_is_as_described():
 # --- sums -----------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("level", LEVELS)
-@pytest.mark.parametrize("m", [1, 2, 5, 64, 257, 768])
-def test_sums_are_whole_and_never_wrap(level, m):
-    sums = fastscan.sums(level)
+@pytest.fixture(scope="module", params=VARIANTS, ids=str)
+def run(request):
+    sums = fastscan.sums(*request.param)
 
     @numba.njit
     def run(blocks, block, tables, out, ahead):
         rows = blocks.shape[1]
         sums(blocks, block * rows * 64, rows, tables, out, 3, ahead)
 
+    return run
+
+
+@pytest.mark.parametrize("m", [1, 2, 3, 4, 5, 8, 13, 64, 100, 130, 257, 768])
+def test_sums_are_whole_and_never_wrap(run, m):
     rng = np.random.default_rng(m)
     tables = np.zeros((-(-m // 4) * 4, 16), np.uint8)
     tables[:m] = rng.integers(256 if m <= 257 else 65535 // m + 1, size=(m, 16))
@@ -190,8 +193,8 @@ def test_levels_scan_alike(monkeypatch):
     cross = rng.standard_normal(n).astype(np.float32)
     store = fastscan.FastScan(blocks, words, 1, cross)
     q, found = gaussian(1, 3 * m)[0], []
-    for level in LEVELS:
-        monkeypatch.setattr(fastscan, "block_sums", fastscan.sums(level))
+    for variant in VARIANTS:
+        monkeypatch.setattr(fastscan, "block_sums", fastscan.sums(*variant))
         scan, begin = (numba.njit(f) for f in (fastscan.scan_blocks, fastscan._begin))
         buffer = aligned((fastscan.query_size(m),), np.float32)
         keys, ids = np.empty(20, np.float32), np.empty(20, np.int32)

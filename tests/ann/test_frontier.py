@@ -4,12 +4,11 @@ import numpy as np
 import pytest
 
 from ann.kernels import frontier as kernels
-from ann.kernels._jit import SIMD_LEVEL, kernel
+from ann.kernels._jit import LEVELS, kernel
 from ann.kernels.frontier import Frontier
 from ann.kernels.pool import EXPANDED, ID_MASK, NO_ID
 
 CAPACITY = 24
-LEVELS = ["plain", "avx512"] if SIMD_LEVEL == "avx512" else ["plain"]
 _numbers_of = kernels.begin_frontier
 
 
@@ -27,7 +26,7 @@ def made(capacity=CAPACITY):
 
 
 def putting(level):
-    put = kernels._put_at_once if level == "avx512" else kernels._put_one_by_one
+    put = kernels.putting(level)
 
     @kernel
     def once(f, size, bits, news, links, first):
@@ -39,9 +38,16 @@ def putting(level):
     return once
 
 
-@pytest.fixture(scope="module", params=LEVELS)
-def put(request):
-    return putting(request.param)
+@pytest.fixture(scope="module")
+def putters():
+    """``put`` of each level that has one of its own."""
+    ways = {kernels.putting(level): level for level in LEVELS}
+    return [putting(level) for level in ways.values()]
+
+
+@pytest.fixture(params=range(1 + ("avx512" in LEVELS)))
+def put(request, putters):
+    return putters[request.param]
 
 
 def members(f, size):
@@ -100,20 +106,23 @@ def test_of_two_in_one_place_the_later_is_known(put):
     assert [i for i, _ in members(f, size)] == [7, other, 7]
 
 
-@pytest.mark.skipif(len(LEVELS) == 1, reason="needs AVX-512")
 @pytest.mark.parametrize("ids", [np.arange(40), np.arange(0, 4096, 64), np.arange(900)])
-def test_both_ways_to_put_do_the_same(ids):
-    both = [(putting(level), made(200)) for level in LEVELS]
-    sizes = [0, 0]
+def test_all_levels_leave_the_same_members(putters, ids):
+    fs = [made(200) for _ in putters]
+    size = 0
     for links, news, bits in steps(20, ids, kinds=7):
-        for which, (put, f) in enumerate(both):
-            sizes[which] = put(f, sizes[which], np.uint32(bits), news, links, 4)
-        if sizes[0] > 200:
+        news[::5] = np.inf
+        sizes = [
+            put(f, size, np.uint32(bits), news, links, 4)
+            for put, f in zip(putters, fs, strict=True)
+        ]
+        assert len(set(sizes)) == 1
+        size = sizes[0]
+        for f in fs[1:]:
+            assert members(f, size) == members(fs[0], size)
+            np.testing.assert_array_equal(f.met, fs[0].met)
+        if size > 200:
             break
-        assert sizes[0] == sizes[1]
-        one, other = (members(f, sizes[0]) for _, f in both)
-        assert one == other
-        np.testing.assert_array_equal(both[0][1].met, both[1][1].met)
 
 
 @kernel

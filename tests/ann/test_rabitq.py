@@ -8,7 +8,7 @@ from sklearn.datasets import load_digits
 import ann
 from ann.kernels import rabitq, rotation
 from tests.ann.data import clustered, gaussian
-from tests.ann.test_fastscan import LEVELS
+from tests.ann.levels import WITH_AND_WITHOUT_VNNI
 
 N, D = 500, 100
 X = clustered(N, D, seed=8) + gaussian(1, D, seed=9)
@@ -151,7 +151,7 @@ def test_estimates_have_no_bias_and_their_bound_holds(bits):
 # --- kernels --------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("level", LEVELS)
+@pytest.mark.parametrize("level", WITH_AND_WITHOUT_VNNI)
 @pytest.mark.parametrize("bits", [1, 3, 8])
 def test_sums_over_planes_are_of_whole_numbers(level, bits):
     total = rabitq.planes_sum(level)

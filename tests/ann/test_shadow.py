@@ -6,14 +6,13 @@ import pytest
 
 import ann
 from ann import shadows
-from ann.kernels import _jit, shadow
+from ann.kernels import shadow
 from ann.kernels.scan import enter
 from ann.kernels.stores import begin, score
 from ann.memory import aligned
 from tests.ann import reference
 from tests.ann.data import clustered, gaussian, integers
-
-LEVELS = ["portable", *(["avx512"] if _jit.SIMD_LEVEL == "avx512" else [])]
+from tests.ann.levels import WITH_AND_WITHOUT_VNNI
 
 
 def bounds_of(level):
@@ -37,7 +36,7 @@ def bounds_of(level):
     return bounds
 
 
-@pytest.fixture(scope="module", params=LEVELS)
+@pytest.fixture(scope="module", params=WITH_AND_WITHOUT_VNNI)
 def bounds(request):
     return bounds_of(request.param)
 
