@@ -36,7 +36,7 @@ from ann.kernels.fastscan import BLOCK, ROW
 from ann.kernels.fastscan import block_sums as sums
 from ann.kernels.pool import NO_ID, insert
 from ann.kernels.rows import rotate_row
-from ann.kernels.sketch import FINER, PER_ROW, Sketch, begin_tables, put
+from ann.kernels.sketch import PER_ROW, Sketch, begin_tables, finer, put
 from ann.kernels.stores import LINE, between, decode, fetch
 from ann.kernels.tricks import on
 
@@ -336,8 +336,9 @@ def sum_bits(near, node, block, fine, tables, out, following):
     sums(near.rows, at, rows, tables, out, 0, ahead)
     if fine:
         sums(near.rows, at, rows, tables[4 * wide :], out, BLOCK, None)
+        parts = np.int32(finer(wide))
         for t in range(BLOCK):
-            out[t] = FINER * out[t] + out[BLOCK + t]
+            out[t] = parts * out[t] + out[BLOCK + t]
 
 
 @intrinsic

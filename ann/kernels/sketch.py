@@ -12,7 +12,7 @@ out bit by bit, ``v 2^i``, so that whatever the bits of an axis, ⟨o, v⟩ is a
 signed numbers: four of them have 16 sums, a table for FastScan.
 """
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from llvmlite import ir
@@ -42,7 +42,6 @@ _ZERO, _ONE, _TWO = np.float32(0.0), np.float32(1.0), np.float32(2.0)
 _HALF = np.float32(0.5)
 _TOP = 63.0  # of a rounded component: an entry, the sum of four, fits into 8 bits …
 _LARGEST_SUM = 2.0**15  # … and a sum of entries into 16
-FINER = 126  # as many of the finer steps are one of the coarser
 
 
 class Sketch(NamedTuple):
@@ -61,6 +60,16 @@ class Sketch(NamedTuple):
 def bits(sketch):
     """Return how many bits a difference is told in: a multiple of 16."""
     return sketch.units.size + sketch.twos + 3 * sketch.fours
+
+
+@kernel
+def finer(wide):
+    """Return how many of a query's finer steps are one of the coarser.
+
+    What rounding to a coarser step leaves is at most half of it, so that the sum of
+    ``wide`` such parts fits into 16 bits, as FastScan has them at AVX2.
+    """
+    return 2 * min(np.int64(_TOP), 65535 // wide)
 
 
 # --- a difference ---------------------------------------------------------------------
@@ -142,8 +151,9 @@ def begin_tables(sketch, q, told, tables):
     for t in range(wide):  # what rounding left, in steps of its own
         scaled = told[t] * inverse
         told[t] = scaled - np.rint(scaled)
-    half /= np.float32(FINER)
-    total, lowest = _write_tables(told, wide, np.float32(FINER), tables[4 * wide :])
+    parts = np.float32(finer(wide))
+    half /= parts
+    total, lowest = _write_tables(told, wide, parts, tables[4 * wide :])
     return base - half * np.float32(total + 2 * lowest), _TWO * half
 
 
@@ -182,14 +192,16 @@ def _add_products(sketch, told, room, to, step, total):
         out[j] += sketch.units[j] * step * product
 
 
-@intrinsic
-def _multiply(typingctx, codes, array, integers, to):
-    """Write the products of all axes and the signed bytes at ``array[integers:]``.
+def products(level: str) -> Any:
+    """Return ``f(codes, array, integers, to)`` of a vector level.
 
-    As whole numbers, where ``array[to:]`` has float32. Four components of 16 axes are
-    multiplied at a time, so nothing is summed across lanes: for 256 axes of 384
-    components, what is around it included, that takes 1.0 instead of 1.4 us.
+    It writes the products of all axes and the signed bytes at ``array[integers:]``, as
+    whole numbers, where ``array[to:]`` has float32; all levels write the same. Four
+    components of 16 axes are multiplied at a time, so nothing is summed across lanes:
+    for 256 axes of 384 components, what is around it included, that takes 1.0 instead
+    of 1.4 us.
     """
+    add = multiply_add_bytes if level == "avx512" else multiply_add_words
 
     def generate(context, builder, signature, args):
         kinds, whole = signature.args, ir.VectorType(I32, 16)
@@ -200,8 +212,6 @@ def _multiply(typingctx, codes, array, integers, to):
         query = builder.bitcast(query, I32.as_pointer())
         target = pointer(context, builder, kinds[1], args[1], args[3])
         bytes_ = ir.VectorType(I8, ROW)
-        vnni = SIMD_LEVEL == "avx512"
-        add = multiply_add_bytes if vnni else multiply_add_words
 
         def group(g, _):
             first = builder.mul(g, builder.mul(quads, I64(ROW)))
@@ -228,8 +238,15 @@ def _multiply(typingctx, codes, array, integers, to):
         loop(builder, I64(0), groups, 1, [], group)
         return context.get_dummy_value()
 
-    i64 = types.int64
-    return types.void(codes, array, i64, i64), generate
+    @intrinsic
+    def multiply(typingctx, codes, array, integers, to):
+        i64 = types.int64
+        return types.void(codes, array, i64, i64), generate
+
+    return multiply
+
+
+_multiply = products(SIMD_LEVEL)
 
 
 @intrinsic

@@ -1,12 +1,15 @@
 """Differences told in a few bits, against numpy."""
 
+import numba
 import numpy as np
 import pytest
 
 from ann import sketches
 from ann.kernels import sketch as kernels
 from ann.kernels.fastscan import unpack_blocks
+from ann.kernels.sketch import Sketch
 from tests.ann.data import gaussian
+from tests.ann.levels import WITH_AND_WITHOUT_VNNI
 
 D = 40
 
@@ -87,9 +90,67 @@ def test_tables_give_the_products_of_a_query(bits, fine, error):
         if fine:
             entries = tables[4 * wide :].reshape(-1, 16).astype(int)
             finer = entries[np.arange(wide // 4), nibbles].sum(axis=1)
-            sums = kernels.FINER * sums + finer
+            sums = kernels.finer(wide) * sums + finer
         true = odd @ told(sketch, q[None])[0]
         assert np.abs(base + step * sums - true).max() < error * np.abs(true).max()
+
+
+def of_signs(m, d, seed):
+    """Return a sketch of m one-bit axes, and the axes."""
+    codes = np.random.default_rng(seed).integers(1, 256, size=(m, d), dtype=np.uint8)
+    by_groups = codes.reshape(m // 16, 16, -1, 4).transpose(0, 2, 1, 3)
+    ones = np.ones(m, np.float32)
+    sketch = Sketch(np.ascontiguousarray(by_groups), ones, ones, ones, 0, 0, True)
+    return sketch, codes.astype(np.int64) - 128
+
+
+@pytest.mark.parametrize("m", [16, 1024, 1056, 4096, 2**15])
+def test_no_sum_of_entries_overflows_16_bits(m):
+    sketch, axes = of_signs(m, 32, seed=m)
+    q = gaussian(1, 32, seed=m)[0]
+    room, tables = np.empty(3 * m + 32, np.float32), np.empty(8 * m, np.uint8)
+    base, step = kernels.begin_tables(sketch, q, room, tables)
+    coarse, fine = tables.reshape(2, -1, 16).astype(int)
+    assert coarse.max(axis=1).sum() < 2**16
+    assert fine.max(axis=1).sum() < 2**16
+    nibbles = np.random.default_rng(0).integers(16, size=m // 4)
+    at = np.arange(m // 4)
+    sums = kernels.finer(m) * coarse[at, nibbles].sum() + fine[at, nibbles].sum()
+    odd = 2 * (nibbles[:, None] >> np.arange(4) & 1).ravel() - 1
+    true = odd @ (axes @ q.astype(np.float64))
+    # Each component is rounded to half a step, and a query to one of 127 · 254.
+    rounding = np.linalg.norm(axes) * np.abs(q).max() / (127 * 254)
+    assert abs(base + step * sums - true) < 5 / np.sqrt(12) * np.hypot(
+        step / 2 * np.sqrt(m), rounding
+    )
+
+
+@pytest.fixture(scope="module", params=WITH_AND_WITHOUT_VNNI)
+def products(request):
+    multiply = kernels.products(request.param)
+
+    @numba.njit
+    def run(codes, array, integers, to):
+        multiply(codes, array, integers, to)
+
+    return run
+
+
+@pytest.mark.parametrize("d", [16, 32, 48, 80, 128])
+def test_products_of_axes_are_whole_numbers(products, d):
+    rng = np.random.default_rng(d)
+    for m, at in ((16, 0), (48, 3), (64, 5)):
+        codes = rng.integers(256, size=(m, d), dtype=np.uint8)
+        q = rng.integers(-128, 128, size=d).astype(np.int8)
+        codes[0], codes[1] = 255, 0
+        q[: d // 2] = (-128, 127)[at % 2]
+        by_groups = codes.reshape(m // 16, 16, -1, 4).transpose(0, 2, 1, 3)
+        room = np.zeros(at + d // 4 + m + 7, np.float32)
+        room[at : at + d // 4] = q.view(np.float32)
+        products(np.ascontiguousarray(by_groups), room, at, at + d // 4)
+        found = room.view(np.int32)[at + d // 4 : at + d // 4 + m]
+        np.testing.assert_array_equal(found, codes.astype(int) @ q.astype(int))
+        assert not room[at + d // 4 + m :].any()
 
 
 def test_alike_axes_have_a_bit_each_and_large_ones_more():
