@@ -137,27 +137,50 @@ class Lanes:
         return call(b, name, wide, [where, I32(4), mask, ir.Constant(wide, None)])
 
     def load_half(self, pointer, index, mask=None):
-        """``load`` of float16, whose bits are in an array of uint16."""
+        """``load`` of float16, whose bits are in an array of uint16, as these bits."""
         b, wide = self.builder, ir.VectorType(I16, self.lanes)
         where = b.bitcast(b.gep(pointer, [index]), wide.as_pointer())
         if mask is None:
-            bits = b.load(where, align=2)
-        else:
-            name = f"llvm.masked.load.v{self.lanes}i16.p0"
-            bits = call(b, name, wide, [where, I32(2), mask, ir.Constant(wide, None)])
-        halves = b.bitcast(bits, ir.VectorType(ir.HalfType(), self.lanes))
-        return b.fpext(halves, self.vector)
+            return b.load(where, align=2)
+        name = f"llvm.masked.load.v{self.lanes}i16.p0"
+        return call(b, name, wide, [where, I32(2), mask, ir.Constant(wide, None)])
+
+    def widen(self, bits):
+        """Return the float32 that float16, given as bits, are."""
+        halves = ir.VectorType(ir.HalfType(), self.lanes)
+        return self.builder.fpext(self.builder.bitcast(bits, halves), self.vector)
+
+    def widen_by_bits(self, bits):
+        """``widen`` of what is finite, where there may be no instruction for it.
+
+        The bits are moved to where float32 has its exponent and fraction, and scaled by
+        what the exponents' biases differ.
+        """
+        b, whole = self.builder, ir.VectorType(I32, self.lanes)
+        bits = b.zext(bits, whole)
+        size, sign = (
+            b.shl(
+                b.and_(bits, splat(I32, self.lanes, some)), splat(I32, self.lanes, by)
+            )
+            for some, by in ((0x7FFF, 13), (0x8000, 16))
+        )
+        bias = splat(F32, self.lanes, 2.0**112)
+        size = b.fmul(b.bitcast(size, self.vector), bias)
+        return b.bitcast(b.or_(b.bitcast(size, whole), sign), self.vector)
 
     def mask(self, count):
-        """Lanes below ``count``."""
-        iota = ir.Constant(ir.VectorType(I64, self.lanes), list(range(self.lanes)))
-        return self.builder.icmp_signed(
-            "<", iota, broadcast(self.builder, count, self.lanes)
-        )
+        """Lanes below ``count``, which must fit into 32 bits."""
+        b = self.builder
+        iota = ir.Constant(ir.VectorType(I32, self.lanes), list(range(self.lanes)))
+        return b.icmp_signed("<", iota, broadcast(b, b.trunc(count, I32), self.lanes))
 
     def fma(self, a, b, c):
-        """Return ``a * b + c``, rounded once."""
-        return call(self.builder, f"llvm.fma.v{self.lanes}f32", self.vector, [a, b, c])
+        """Return ``a * b + c``, rounded once where the processor can, which is usual.
+
+        ``llvm.fma`` would call a function for each element where it cannot.
+        """
+        name = f"llvm.fmuladd.v{self.lanes}f32"
+        return call(self.builder, name, self.vector, [a, b, c])
 
     def add_square(self, t, acc):
         """Return ``acc + t²``."""
@@ -169,6 +192,16 @@ class Lanes:
         return self.builder.fadd(acc, size)
 
     def sum(self, a):
-        """Return the sum of all lanes."""
-        name = f"llvm.vector.reduce.fadd.v{self.lanes}f32"
-        return call(self.builder, name, F32, [F32(0.0), a], fastmath=("reassoc",))
+        """Return the sum of all lanes: of halves, of their halves, and so on.
+
+        ``llvm.vector.reduce.fadd`` would leave the order to the processor's code.
+        """
+        b, count = self.builder, self.lanes
+        while count > 1:
+            count //= 2
+            low, high = (
+                ir.Constant(ir.VectorType(I32, count), list(range(at, at + count)))
+                for at in (0, count)
+            )
+            a = b.fadd(b.shuffle_vector(a, a, low), b.shuffle_vector(a, a, high))
+        return b.extract_element(a, I32(0))

@@ -1,30 +1,27 @@
-"""Vector primitives written as LLVM IR, with a portable twin for each.
+"""Vector primitives written as LLVM IR.
 
 A plain loop over numpy's indexing costs several times the same sum written as four
 16-lane accumulators: LLVM does not vectorise it once it wraps negative indices and is
-inlined in a search. Each primitive here comes in three variants:
+inlined in a search.
 
-=========  ========================================================================
-avx512     16 float32 lanes
-avx2       8 float32 lanes
-portable   a plain loop for any processor; the twin that the others are tested with
-=========  ========================================================================
+The IR is generic (``fma``, ``masked.load``, shuffles), and LLVM splits a vector of 16
+lanes into the registers that the processor has: one of AVX-512, two of AVX2, four of
+NEON. So products are rounded and added in one order at every vector level, and results
+are the same bit for bit. (A processor without fused multiply-add rounds a product
+before it is added: there a sum is within rounding of the others.)
 
-The IR itself is generic (``fma``, ``masked.load``, ``reduce``): a level only sets the
-number of lanes. Every length is allowed; the tail is one masked step.
-
-Arrays are C-contiguous; a vector is named by (array, offset of its first element).
+Every length is allowed; the tail is one masked step. Arrays are C-contiguous; a vector
+is named by (array, offset of its first element).
 """
 
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-import numpy as np
 from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
 
-from ann.kernels._jit import SIMD_LEVEL, reduction
+from ann.kernels._jit import SIMD_LEVEL
 from ann.kernels.emit import (
     F32,
     I1,
@@ -42,42 +39,43 @@ from ann.kernels.emit import (
     splat,
 )  # fmt: skip
 
-LANES = {"avx512": 16, "avx2": 8}
+LANES = 16
 
 
 # --- sums over a vector's components --------------------------------------------------
 
 
-def _summation(lanes: int, term: Callable[..., Any]) -> Any:
+def _summation(term: Callable[..., Any], widen: Callable[..., Any]) -> Any:
     """Return an intrinsic ``f(a, a_start, b, b_start, length) -> float32``.
 
     It is the sum over ``i < length`` of what ``term(v, a, b, acc)`` adds to ``acc``,
-    ``a`` and ``b`` being ``lanes`` elements of each: float32, or float16 as uint16.
+    ``a`` and ``b`` being 16 elements of each: float32, or float16 as uint16.
     """
 
     def generate(context, builder, signature, values):
-        v, length, kinds = Lanes(builder, lanes), values[4], signature.args
+        v, length, kinds = Lanes(builder, LANES), values[4], signature.args
         x = pointer(context, builder, kinds[0], values[0], values[1])
         y = pointer(context, builder, kinds[2], values[2], values[3])
-        load_x, load_y = (
-            v.load_half if kinds[which].dtype == types.uint16 else v.load
-            for which in (0, 2)
-        )
+
+        def load(kind, base, i, mask):
+            if kind.dtype != types.uint16:
+                return v.load(base, i, mask)
+            return widen(v, v.load_half(base, i, mask))
 
         def add(i, acc, mask=None):
-            return term(v, load_x(x, i, mask), load_y(y, i, mask), acc)
+            return term(v, load(kinds[0], x, i, mask), load(kinds[2], y, i, mask), acc)
 
         def four(i, accs):  # four accumulators hide the adder's latency
-            at = [builder.add(i, I64(lanes * step)) for step in range(4)]
+            at = [builder.add(i, I64(LANES * step)) for step in range(4)]
             return [add(j, acc) for j, acc in zip(at, accs, strict=True)]
 
-        by_four = builder.and_(length, I64(-4 * lanes))
-        by_one = builder.and_(length, I64(-lanes))
-        zeros = [splat(F32, lanes, 0.0)] * 4
-        a, b, c, d = loop(builder, I64(0), by_four, 4 * lanes, zeros, four)
+        by_four = builder.and_(length, I64(-4 * LANES))
+        by_one = builder.and_(length, I64(-LANES))
+        zeros = [splat(F32, LANES, 0.0)] * 4
+        a, b, c, d = loop(builder, I64(0), by_four, 4 * LANES, zeros, four)
         acc = builder.fadd(builder.fadd(a, b), builder.fadd(c, d))
         (acc,) = loop(
-            builder, by_four, by_one, lanes, [acc], lambda i, accs: [add(i, accs[0])]
+            builder, by_four, by_one, LANES, [acc], lambda i, accs: [add(i, accs[0])]
         )
         rest, before = builder.sub(length, by_one), builder.block
         with builder.if_then(builder.icmp_signed(">", rest, I64(0))):
@@ -107,67 +105,6 @@ def _l1(v, a, b, acc):
     return v.add_abs(v.builder.fsub(a, b), acc)
 
 
-# --- the portable twins: the same sums as plain loops ---------------------------------
-
-
-@intrinsic
-def at(typingctx, array, index):
-    """``array.flat[index]``, without numpy's wrap-around of negative indices."""
-
-    def generate(context, builder, signature, args):
-        return builder.load(pointer(context, builder, signature.args[0], *args))
-
-    return array.dtype(array, types.int64), generate
-
-
-@intrinsic
-def _number(typingctx, array, index):
-    """``array.flat[index]`` as float32; uint16 are the bits of float16.
-
-    Those are moved to where float32 has its exponent and fraction, and scaled by what
-    the exponents' biases differ: right for all that is finite.
-    """
-
-    def generate(context, builder, signature, args):
-        value = builder.load(pointer(context, builder, signature.args[0], *args))
-        if signature.args[0].dtype != types.uint16:
-            return value
-        bits = builder.zext(value, I32)
-        size = builder.shl(builder.and_(bits, I32(0x7FFF)), I32(13))
-        size = builder.fmul(builder.bitcast(size, F32), F32(2.0**112))
-        sign = builder.shl(builder.and_(bits, I32(0x8000)), I32(16))
-        return builder.bitcast(builder.or_(builder.bitcast(size, I32), sign), F32)
-
-    half = array.dtype == types.uint16
-    kind = types.float32 if half else array.dtype
-    return kind(array, types.int64), generate
-
-
-@reduction
-def _plain_l2sq(a, i, b, j, length):
-    total = np.float32(0.0)
-    for t in range(length):
-        difference = _number(a, i + t) - _number(b, j + t)
-        total += difference * difference
-    return total
-
-
-@reduction
-def _plain_dot(a, i, b, j, length):
-    total = np.float32(0.0)
-    for t in range(length):
-        total += np.float32(_number(a, i + t)) * _number(b, j + t)
-    return total
-
-
-@reduction
-def _plain_l1(a, i, b, j, length):
-    total = np.float32(0.0)
-    for t in range(length):
-        total += abs(_number(a, i + t) - _number(b, j + t))
-    return total
-
-
 # --- the choice -----------------------------------------------------------------------
 
 
@@ -180,16 +117,29 @@ class Primitives(NamedTuple):
 
 
 def primitives(level: str) -> Primitives:
-    """Return the variant of a vector level: ``avx512``, ``avx2`` or ``portable``."""
-    if level == "portable":
-        return Primitives(_plain_l2sq, _plain_dot, _plain_l1)
-    return Primitives(*(_summation(LANES[level], term) for term in (_l2sq, _dot, _l1)))
+    """Return the variant of a vector level: ``avx512``, ``avx2`` or ``portable``.
+
+    They differ in how float16 is widened, which a processor may have no instruction
+    for. What is not finite is then widened to something finite.
+    """
+    widen = Lanes.widen_by_bits if level == "portable" else Lanes.widen
+    return Primitives(*(_summation(term, widen) for term in (_l2sq, _dot, _l1)))
 
 
 l2sq, dot, l1 = primitives(SIMD_LEVEL)
 
 
-# --- memory and bits: generic LLVM, right on every processor --------------------------
+# --- memory and bits ------------------------------------------------------------------
+
+
+@intrinsic
+def at(typingctx, array, index):
+    """``array.flat[index]``, without numpy's wrap-around of negative indices."""
+
+    def generate(context, builder, signature, args):
+        return builder.load(pointer(context, builder, signature.args[0], *args))
+
+    return array.dtype(array, types.int64), generate
 
 
 @intrinsic

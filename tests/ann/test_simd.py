@@ -1,4 +1,4 @@
-"""Every variant of every primitive, at every length, against float64 and each other."""
+"""Every primitive at every length, against float64 and plain loops."""
 
 import itertools
 
@@ -7,39 +7,34 @@ import numpy as np
 import pytest
 
 from ann.kernels import simd
+from ann.kernels._jit import LEVELS
 from tests.ann.data import gaussian, integers
 
-# The IR is generic: a level sets the number of lanes, and LLVM can split those for any
-# processor. So all levels run on all hosts.
-LEVELS = [*simd.LANES, "portable"]
 LONGEST = 300
 ROOM = 512  # of one part of a sum, what surrounds it included
 STARTS = [(0, 0), (1, 3), (16, 2), (13, 16), (30, 15)]
 
 
-def sweep(level):
-    """Return a function that runs the sums of a level over the lengths 1 to 300."""
-    l2sq, dot, l1 = simd.primitives(level)
-
-    @numba.njit
-    def run(parts, starts, out):
-        # Each part lies in a row of NaN and grows by one element a step, so a lane that
-        # reads outside shows.
-        x = np.full((2, ROOM), np.nan, np.float32)
-        a, b = starts[0], ROOM + starts[1]
-        for d in range(1, LONGEST + 1):
+@numba.njit
+def _run(parts, starts, out):
+    # Each part lies in a row of NaN and grows by one element a step, so a lane that
+    # reads outside shows.
+    x = np.full((2, ROOM), np.nan, np.float32)
+    a, b = starts[0], ROOM + starts[1]
+    for d in range(LONGEST + 1):
+        if d:
             for p in range(2):
                 x[p, starts[p] + d - 1] = parts[p, d - 1]
-            out[0, d - 1] = l2sq(x, a, x, b, d)
-            out[1, d - 1] = dot(x, a, x, b, d)
-            out[2, d - 1] = l1(x, a, x, b, d)
+        out[0, d] = simd.l2sq(x, a, x, b, d)
+        out[1, d] = simd.dot(x, a, x, b, d)
+        out[2, d] = simd.l1(x, a, x, b, d)
 
-    def sums(parts, starts):
-        out = np.full((3, LONGEST), np.nan, np.float32)
-        run(parts, np.array(starts), out)
-        return out
 
-    return sums
+def sums(parts, starts):
+    """Return the three sums over the first 0 to 300 components."""
+    out = np.full((3, LONGEST + 1), np.nan, np.float32)
+    _run(parts, np.array(starts), out)
+    return out
 
 
 def terms(parts):
@@ -48,28 +43,62 @@ def terms(parts):
     return np.array([np.square(a - b), a * b, np.abs(a - b)])
 
 
-@pytest.fixture(scope="module", params=LEVELS)
-def sums(request):
-    return sweep(request.param)
+def totals(each):
+    """Return sums of the first 0, 1, 2, … of each row."""
+    return np.cumsum(np.pad(each, ((0, 0), (1, 0))), axis=1)
+
+
+def in_order(each):
+    """Return the sum of float32 in the order that the module states."""
+    tail = len(each) // 16 * 16
+    by_four = len(each) // 64 * 64
+    accs = each[:by_four].reshape(-1, 4, 16)
+    acc = np.zeros((4, 16), np.float32)
+    for part in accs:
+        acc += part
+    acc = (acc[0] + acc[1]) + (acc[2] + acc[3])
+    for first in range(by_four, tail, 16):
+        acc += each[first : first + 16]
+    acc[: len(each) - tail] += each[tail:]
+    while len(acc) > 1:
+        acc = acc[: len(acc) // 2] + acc[len(acc) // 2 :]
+    return acc[0]
 
 
 @pytest.mark.parametrize("starts", STARTS)
-def test_sums_of_whole_numbers_are_exact(sums, starts):
+def test_sums_of_whole_numbers_are_exact(starts):
     parts = integers(2, LONGEST, seed=sum(starts), low=-99, high=100)
-    expected = np.cumsum(terms(parts), axis=1)
+    expected = totals(terms(parts))
     assert expected.max() < 2**24
     np.testing.assert_array_equal(sums(parts, starts), expected)
 
 
 @pytest.mark.parametrize("starts", STARTS)
-def test_sums_of_real_numbers_are_within_rounding(sums, starts):
+def test_sums_of_real_numbers_are_within_rounding(starts):
     parts = gaussian(2, LONGEST, seed=sum(starts))
     each = terms(parts)
-    expected = np.cumsum(each, axis=1)
+    expected = totals(each)
     # Each addition rounds once, and each term a few times, relative to what it holds.
-    size = np.cumsum(np.abs(each), axis=1) + 16 * np.abs(parts).max() ** 2
-    bound = (np.arange(LONGEST) + 16) * 2.0**-24 * size
+    size = totals(np.abs(each)) + 16 * np.abs(parts).max() ** 2
+    bound = (np.arange(LONGEST + 1) + 16) * 2.0**-24 * size
     assert (np.abs(sums(parts, starts) - expected) <= bound).all()
+
+
+def test_sums_are_added_in_the_stated_order_bit_for_bit():
+    """What makes levels and processors agree; where no product is rounded, at least."""
+    parts = gaussian(2, LONGEST, seed=3)
+    each = np.abs(parts[0] - parts[1])
+    found = sums(parts, (5, 2))[2]
+    for d in range(LONGEST + 1):
+        assert found[d] == in_order(each[:d])
+
+
+def test_sums_of_infinities():
+    parts = np.ones((2, LONGEST), np.float32)
+    parts[0, 40], parts[0, 70] = np.inf, -np.inf
+    with np.errstate(invalid="ignore"):
+        expected = totals(terms(parts))
+    np.testing.assert_array_equal(sums(parts, (3, 0)), expected)
 
 
 @pytest.mark.parametrize("level", LEVELS)
@@ -81,29 +110,16 @@ def test_float16_counts_as_the_float32_that_it_is(level):
         return l2sq(a, 1, b, 0, d), dot(a, 1, b, 0, d), l1(a, 1, b, 0, d)
 
     finite = np.arange(2**16, dtype=np.uint16).view(np.float16)
-    finite = finite[np.isfinite(finite)]
+    finite = finite[np.isfinite(finite)]  # tiny ones too
     zeros = np.zeros(1, np.float32)
-    for half in finite[:: 1 if level == "portable" else 97]:  # all, tiny ones too
+    for half in finite[:: 1 if level == LEVELS[-1] else 97]:
         pair = np.array([0, half], np.float16)
         assert run(pair.view(np.uint16), zeros, 1)[2] == abs(np.float32(half))
-    for d in (1, 15, 16, 40, 131):
+    for d in range(131):
         a = gaussian(1, d + 1, seed=d)[0].astype(np.float16)
         b = gaussian(1, d, seed=d + 1)[0]
         whole = np.array(run(a.astype(np.float32), b, d))
         np.testing.assert_array_equal(run(a.view(np.uint16), b, d), whole)
-
-
-def test_library_uses_the_level_in_force():
-    from ann.kernels._jit import SIMD_LEVEL
-
-    a, b = integers(2, LONGEST, seed=5)
-
-    @numba.njit
-    def run(a, b):
-        return simd.l2sq(a, 0, b, 0, a.size)
-
-    assert SIMD_LEVEL in LEVELS
-    assert run(a, b) == terms(np.array([a, b]))[0].sum()
 
 
 # --- bits and memory ------------------------------------------------------------------
@@ -145,9 +161,9 @@ def _shift_right(x, y, start, stop):
 
 @pytest.mark.parametrize("dtype", [np.int32, np.int64])
 def test_shift_right(dtype):
-    spans = [(0, 0), (0, 1), (0, 99), (5, 6), (3, 19), (3, 20), (70, 99), (99, 99)]
-    for start, stop in spans:
-        arrays = np.arange(100, dtype=np.float32), np.arange(100, dtype=dtype) + 7
+    for start, count in itertools.product((0, 1, 7, 16), range(131)):
+        stop = start + count
+        arrays = np.arange(150, dtype=np.float32), np.arange(150, dtype=dtype) + 7
         expected = [array.copy() for array in arrays]
         for array in expected:
             array[start + 1 : stop + 1] = array[start:stop].copy()
@@ -161,9 +177,9 @@ def _count_below(x, start, count, limit):
 
 
 def test_count_below():
-    x = integers(1, 100, seed=3)[0]
+    x = integers(1, 150, seed=3)[0]
     x[50], x[60] = np.inf, -np.inf
-    for start, count in itertools.product((0, 1, 17), (0, 1, 15, 16, 17, 32, 80)):
+    for start, count in itertools.product((0, 1, 17), range(131)):
         for limit in np.array([-np.inf, -3, 0, 4, np.inf], np.float32):
             expected = (x[start : start + count] < limit).sum()
             assert _count_below(x, start, count, limit) == expected
@@ -175,11 +191,26 @@ def _ends(x, start, count):
 
 
 def test_ends():
-    x = gaussian(1, 100, seed=3)[0]
+    x = gaussian(1, 150, seed=3)[0]
     x[70], x[90] = np.inf, -np.inf
-    for start, count in itertools.product((0, 1, 17), (1, 15, 16, 17, 32, 80)):
+    for start, count in itertools.product((0, 1, 17), range(1, 131)):
         part = x[start : start + count]
         assert _ends(x, start, count) == (part.min(), part.max())
+
+
+@numba.njit
+def _not_above16(x, start, count, limit):
+    return simd.not_above16(x, start, count, limit)
+
+
+def test_not_above16():
+    x = integers(1, 60, seed=3)[0]
+    x[20], x[25], x[30] = np.inf, -np.inf, np.nan
+    for start, count in itertools.product((0, 1, 17, 44), (0, 1, 7, 15, 16, 17, 10**6)):
+        for limit in np.array([-np.inf, -3, 0, 4, np.inf, np.nan], np.float32):
+            within = np.flatnonzero((x[start : start + 16] <= limit)[:count])
+            expected = sum(1 << lane for lane in within)
+            assert _not_above16(x, start, count, limit) == expected
 
 
 @numba.njit
