@@ -1,7 +1,7 @@
 """Sums over 8- and 4-bit codes, in integers, written as LLVM IR.
 
 A code is a point ``u`` of a grid of 256: a byte, or for 4 bits the 16 points that are
-multiples of 16, two to a byte. Integer sums are exact, so all variants give the same:
+multiples of 16, two to a byte. Integer sums are exact, so all levels give the same:
 
 =========  ============================================================================
 avx512     64 bytes a step; ``vpdpbusd`` multiplies and adds four of them a lane (VNNI)
