@@ -13,10 +13,11 @@ quick: .venv/ready ## the first look: 50,000 real vectors, every index, figures 
 test: .venv/ready ## the whole test suite, a file at a time on every core
 	$(BIN)/python -m pytest --numprocesses logical --dist loadfile --no-loadscope-reorder
 
-thorough: .venv/ready ## what shows in long runs only: life, damaged files, kills, threads
-	ANN_STEPS=100000 ANN_CORRUPTIONS=20000 ANN_KILLS=300 ANN_CHANGES=1000 \
-	  $(BIN)/python -m pytest --numprocesses logical --dist loadfile \
-	  $(addprefix tests/ann/test_,change.py concurrency.py saving.py storage.py)
+thorough: .venv/ready ## what shows in long runs only: life, damage, kills, threads, every line, levels
+	ANN_STEPS=100000 ANN_CORRUPTIONS=20000 ANN_KILLS=300 ANN_CHANGES=1000 ANN_STRIDE=1 \
+	  ANN_LEVELS=all $(BIN)/python -m pytest --numprocesses logical --dist loadfile \
+	  $(addprefix tests/ann/test_,change.py concurrency.py levels.py saving.py storage.py \
+	  whole_changes.py)
 
 mutations: .venv/ready ## whether tests notice COUNT small faults drawn by SEED; takes hours
 	$(BIN)/python -m tests.mutations --seed $(SEED) --count $(COUNT)

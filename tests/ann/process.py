@@ -8,7 +8,7 @@ from pathlib import Path
 ROOT = Path(__file__).parents[2]
 
 
-def python(script, *arguments, folder=ROOT, check=True, **environment):
+def python(script, *arguments, folder=ROOT, check=True, timeout=3600, **environment):
     """Run a script that imports from ``folder`` first; return what it prints."""
     done = subprocess.run(
         [sys.executable, "-c", script, *map(str, arguments)],
@@ -16,7 +16,7 @@ def python(script, *arguments, folder=ROOT, check=True, **environment):
         env={**os.environ, **environment},
         capture_output=True,
         text=True,
-        timeout=3600,
+        timeout=timeout,
         check=False,
     )
     if check and done.returncode:

@@ -82,59 +82,6 @@ def test_a_second_process_compiles_nothing_and_loads_little_for_a_search():
     assert at_last[1] == 0
 
 
-# --- vector levels --------------------------------------------------------------------
-
-LEVELS = """
-import hashlib, json, sys
-import numpy as np
-import ann
-from ann.kernels._jit import SIMD_LEVEL
-from tests.ann.data import integers
-
-# Sums of whole numbers are exact however they are ordered, so levels agree in each bit.
-X, Q = integers(700, 37, seed=1, low=-9, high=10), integers(30, 37, seed=2)
-digest = hashlib.sha256()
-for index in [ann.Flat("l1"), ann.Flat("ip"), ann.HNSW(M=6, ef_construction=30)]:
-    for array in index.add(X).search(Q, k=10):
-        digest.update(array)
-print(json.dumps([SIMD_LEVEL, digest.hexdigest()]))
-"""
-
-
-CODES = """
-import hashlib, json
-import numpy as np
-import ann
-from ann.kernels._jit import SIMD_LEVEL
-from tests.ann.data import gaussian
-
-# Codes of real numbers are summed up in integers; a query is rounded without a sum.
-X, Q = gaussian(700, 37, seed=1), gaussian(20, 37, seed=2)
-digest = hashlib.sha256()
-for metric in ("l2", "cosine", "l1"):
-    for bits in (8, 4):
-        digest.update(np.array(ann.Flat(metric, codec=ann.SQ(bits)).add(X).search(Q)))
-index = ann.HNSW("cosine", M=6, ef_construction=30, codec=ann.SQ(4)).add(X)
-digest.update(index._held.graph.base[:700])
-digest.update(np.array(index.search(Q)))
-print(json.dumps([SIMD_LEVEL, digest.hexdigest()]))
-"""
-
-
-@pytest.mark.parametrize("script", [LEVELS, CODES], ids=["float32", "SQ"])
-def test_all_levels_find_the_same(script):
-    default, expected = json.loads(python(script, ANN_SIMD=""))
-    levels = {default: expected}
-    for level in ("portable", "avx2"):
-        done = python(script, ANN_SIMD=level, check=False)
-        if level == "portable" or not done.returncode:  # the host may have no AVX2
-            used, found = json.loads(done.stdout)
-            assert used == level
-            levels[level] = found
-    assert "portable" in levels
-    assert set(levels.values()) == {expected}
-
-
 def test_an_unknown_level_is_refused():
     done = python(FLAT, ANN_SIMD="bogus", check=False)
     assert done.returncode == 1
