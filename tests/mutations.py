@@ -69,7 +69,7 @@ class Copy:
         command = [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider"]
         variables = {"PYTHONPATH": str(self.home), "NUMBA_CACHE_DIR": str(self.cache)}
         begin = time.monotonic()
-        process = subprocess.Popen(
+        with subprocess.Popen(
             [*command, *RUNNER, *tests],
             cwd=self.home,
             env=os.environ | variables,
@@ -77,14 +77,14 @@ class Copy:
             stderr=subprocess.STDOUT,
             text=True,
             start_new_session=True,
-        )
-        try:
-            said, _ = process.communicate(timeout=limit_s)
-            failed = _first_failure(process.returncode, said)
-        except subprocess.TimeoutExpired:
-            failed = f"(no end in {limit_s:.0f} s)"
-        finally:
-            _end(process)
+        ) as process:
+            try:
+                said, _ = process.communicate(timeout=limit_s)
+                failed = _first_failure(process.returncode, said)
+            except subprocess.TimeoutExpired:
+                failed = f"(no end in {limit_s:.0f} s)"
+            finally:
+                _end(process)
         return Verdict(failed, time.monotonic() - begin)
 
 
@@ -92,7 +92,6 @@ def _end(process: subprocess.Popen[str]) -> None:
     """End a run with all of its workers, which a loop may hold for ever."""
     with suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGKILL)
-    process.communicate()
 
 
 def _first_failure(code: int, said: str) -> str | None:
