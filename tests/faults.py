@@ -9,10 +9,10 @@ tie rule     the second of two keys is left out: ``a < b or (a == b and i < j)``
 guard        ``if ...:`` that ends by raising, returning, continuing or breaking: never
 
 What only says or speeds something up is left as it is: strings, annotations, decorators
-(Numba's options), what is raised or warned, lines that speak of prefetching, anything
-that asks ``on("...")`` (an optimization that may be turned off), alignments, constant
-subscripts (a wrong argument or axis, which any use notices); and the two files of
-Numba's options and the switches.
+(Numba's options), what is raised or warned, lines and functions that fetch memory ahead
+(with ``fetch`` in a name or a comment), anything that asks ``on("...")`` (an
+optimization that may be turned off), alignments, constant subscripts (a wrong argument
+or axis, which any use notices); and the two files of Numba's options and the switches.
 """
 
 import ast
@@ -113,8 +113,8 @@ class Finder:
             case ast.keyword(arg=name):
                 return name in UNTOUCHED_KEYWORDS
             case ast.Call(func=ast.Name(id=name) | ast.Attribute(attr=name)):
-                return name in UNTOUCHED_CALLS or "prefetch" in name
-            case ast.FunctionDef(name=name) if "prefetch" in name:
+                return name in UNTOUCHED_CALLS or "fetch" in name
+            case ast.FunctionDef(name=name) if "fetch" in name:
                 return True
             case ast.Constant() if isinstance(parent, ast.Subscript):
                 return True
@@ -127,11 +127,11 @@ class Finder:
         if isinstance(node, ast.FunctionDef | ast.ClassDef):
             return False
         body: list[ast.stmt] = getattr(node, "body", [])
-        if body and all("prefetch" in self._text(each) for each in body):
+        if body and all("fetch" in self._text(each) for each in body):
             return True
         last = body[0].lineno - 1 if body else node.end_lineno or node.lineno
         head = b"".join(self.lines[node.lineno - 1 : max(last, node.lineno)])
-        return bool(re.search(rb"\bon\(\"|prefetch", head))
+        return bool(re.search(rb"\bon\(\"|fetch", head))
 
     # --- what may become of a node
 
