@@ -1,6 +1,7 @@
 """Small faults to put into the code: one operator, number, sign, tie rule or guard.
 
-Every fault of a kind is as likely to be drawn as any other, and so is every kind:
+Every kind is as likely to be drawn as any other, kernels are as likely as the files of
+validation, and so is every place in them:
 
 comparison   another operator, in Python and in LLVM IR (``icmp_signed("<", ...)``)
 bound        an integer, or where a ``range`` ends, one more or one less
@@ -265,19 +266,20 @@ def _is_equality(node: ast.AST) -> bool:
 
 
 def drawn(seed: int, count: int) -> list[Fault]:
-    """Return so many faults, no two in one place: a kind first, then a place."""
-    found: dict[str, list[Fault]] = {kind: [] for kind in KINDS}
+    """Return so many faults, no two in one place: kind, kernels or not, then place."""
+    found: dict[str, dict[bool, list[Fault]]] = {kind: {} for kind in KINDS}
     for pattern in MUTATED:
         paths = sorted(ROOT.glob(pattern))
         if not paths:
             raise FileNotFoundError(f"there is no {pattern} to mutate")
         for path in paths:
             if path.name not in LEFT_OUT:
-                file = path.relative_to(ROOT).as_posix()
-                for fault in Finder(file, path.read_bytes()).all():
-                    found[fault.kind].append(fault)
+                file, is_kernel = path.relative_to(ROOT), path.parent.name == "kernels"
+                for fault in Finder(file.as_posix(), path.read_bytes()).all():
+                    found[fault.kind].setdefault(is_kernel, []).append(fault)
     chance, chosen = random.Random(seed), dict[tuple[str, int], Fault]()
     while len(chosen) < count:
-        fault = chance.choice(found[chance.choice(KINDS)])
+        places = found[chance.choice(KINDS)]
+        fault = chance.choice(places[chance.choice(sorted(places))])
         chosen.setdefault((fault.file, fault.start), fault)
     return list(chosen.values())
