@@ -1,11 +1,13 @@
 import itertools
 
+import numba
 import numpy as np
 import pytest
 
 import ann
 from ann.codecs import Float32
 from ann.codecs.base import without_outliers
+from ann.kernels.stores import begin, score
 from tests.ann import reference
 from tests.ann.data import clustered, gaussian, integers
 from tests.ann.reference import METRICS
@@ -114,6 +116,27 @@ def test_adc_table_sums_are_distances_to_decoded_vectors(name):
         sums = table[np.arange(4), codes].sum(axis=1)
         true = reference.keys("l2", q[None], pq.decode(codes))[0]
         np.testing.assert_allclose(sums, true, rtol=1e-4)
+
+
+@numba.njit
+def each_score(store, q, buffer, out):
+    begin(store, q, buffer)
+    for i in range(out.size):
+        out[i] = score(store, buffer, i)
+
+
+@pytest.mark.parametrize("key", reference.KEYS)
+@pytest.mark.parametrize("nbits", [4, 8])
+@pytest.mark.parametrize("m", [1, 2, 3, 4, 5, 7, 8])
+def test_a_vector_by_itself_is_scored_by_the_sum_of_its_codes_entries(m, nbits, key):
+    """As graphs and subsets score; scans of 4-bit codes have kernels of their own."""
+    V, q = gaussian(300, 2 * m, seed=m), gaussian(1, 2 * m, seed=3)[0]
+    pq = ann.PQ(m, nbits=nbits).train(V)
+    codes = pq.encode(V)
+    store, out = pq.store(pq.pack(codes), key), np.empty(len(V), np.float32)
+    each_score(store, q, np.zeros(pq.query_size(2 * m), np.float32), out)
+    true = reference.keys(key, q[None], pq.decode(codes))[0]
+    np.testing.assert_allclose(out, true, rtol=1e-4, atol=1e-4)
 
 
 def check_distances(metric, codec, V, Q, bound=0.0, share=2e-4):
