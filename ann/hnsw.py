@@ -37,7 +37,7 @@ from ann.kernels.record import Walked
 from ann.kernels.scan import Everything, FlatScratch
 from ann.kernels.stores import ROWS
 from ann.kernels.tricks import on
-from ann.memory import aligned, grown, taken
+from ann.memory import Spare, aligned, grown, taken
 from ann.names import Names
 from ann.nodes import HIGHEST, Nodes
 from ann.searching import MOST, one
@@ -137,13 +137,15 @@ class HNSW(Index):
             return []
         held: Nodes = self._held
         links = [held.graph.base, held.graph.upper, held.graph.upper_row]
+        if held.spare is not None:
+            links += held.spare.arrays()
         return [held.packed, held.squares, held.levels, *links, held.same]
 
     def _shared(self, contents: Contents) -> Contents:
         held: Nodes | None = contents.held
         if held is None:
             return contents
-        return contents._replace(held=held._replace(seen=None))  # each has its own
+        return contents._replace(held=held._replace(seen=None, spare=None))
 
     def _saved_held(self, held: Nodes, n: int) -> dict[str, NDArray[Any]]:
         arrays = nodes.saved(held, n)
@@ -529,7 +531,12 @@ class HNSW(Index):
         # One large ``add`` does not need it again.
         held = held._replace(graph=insertion.graph, seen=seen if first else None)
         held = nodes.led(held, first, leaders)
-        if self._metric.name != "ip" and len(X) >= n // _RARELY:
+        few = len(X) < n // _RARELY
+        if few and len(before.graph.base) == capacity:
+            lease = self._state.contents.lease
+            changed = np.unique(np.concatenate([order, *insertion.changed]))
+            held = held._replace(spare=Spare(before.graph.base, changed, lease))
+        if self._metric.name != "ip" and not few:
             names = self._state.names.extended(None, len(X))
             lead = self._lead(names, held.same)
             linked = self._upkeep(held, store, lead, X.shape[1], threads).connect()
@@ -676,6 +683,7 @@ class HNSW(Index):
             same=same,
             near=None,
             seen=None,
+            spare=None,
         )
 
     def _draw_levels(self, rng: np.random.Generator, n: int) -> NDArray[np.uint8]:

@@ -29,7 +29,7 @@ from ann.guard import Norms
 from ann.health import Health
 from ann.kernels import answer
 from ann.kernels.stores import ROWS
-from ann.memory import grown, roomy, taken
+from ann.memory import Lease, grown, roomy, taken
 from ann.metrics import metric as metric_named
 from ann.metrics import row_norms
 from ann.names import Names
@@ -742,6 +742,8 @@ class Index(Searching):
 
         No ``threads`` where what the structure holds is as it was.
         """
+        if threads is not None:
+            changes["lease"] = Lease()
         self._state = self._state_of(self._state.contents._replace(**changes))
 
     def _absorb(

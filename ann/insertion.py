@@ -69,6 +69,7 @@ class Linking:
         self._ef = min(ef_construction, len(levels))  # no pool can hold more
         self._query_size = query_size
         self._spare: list[Scratch] = []  # list.pop is atomic
+        self.changed: list[NDArray[np.int32]] = []  # rows of layer 0 with new links
 
     def _rows(self, points: NDArray[Any], layer: int) -> NDArray[Any]:
         """Return where points have their links on a layer: in ``base`` or ``upper``."""
@@ -89,6 +90,8 @@ class Linking:
         order = np.argsort(targets, kind="stable")  # sources stay in order of id
         sources = sources[order]
         targets, starts = np.unique(targets[order], return_index=True)
+        if layer == 0:
+            self.changed.append(targets)
         starts = np.append(starts, len(sources))
         width = self._links(layer).shape[1]
         capacity = int(np.diff(starts).max(initial=0)) + width

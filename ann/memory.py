@@ -9,6 +9,7 @@ import contextlib
 import math
 import mmap
 import threading
+import weakref
 from typing import Any
 
 import numpy as np
@@ -88,6 +89,46 @@ def private(part: Any, copies: dict[tuple[int, int], Any] | None = None) -> Any:
     if isinstance(part, tuple):
         return type(part)(*(private(inner, copies) for inner in part))
     return part
+
+
+class Lease:
+    """Held by all that read certain arrays: when it is gone, none of them is left."""
+
+    __slots__ = ("__weakref__",)
+
+
+class Spare:
+    """What an array was before its last change, to be written to for the next.
+
+    To copy all links for each vector that comes would take 3 ms for 100,000 of them.
+
+    Parameters
+    ----------
+    array : (n, ...) array
+    changed : (m,) integer array    rows that are others in the array of now
+    lease : Lease                   of those that read ``array``
+    """
+
+    def __init__(
+        self, array: NDArray[Any], changed: NDArray[np.integer[Any]], lease: Lease
+    ) -> None:
+        self._array: NDArray[Any] | None = array
+        self._changed, self._lease = changed, weakref.ref(lease)
+
+    def arrays(self) -> list[NDArray[Any]]:
+        """Return the array, until it is taken."""
+        return [] if self._array is None else [self._array]
+
+    def take(self, now: NDArray[Any]) -> NDArray[Any] | None:
+        """Return the array with the rows of now; None where it is read, or was taken.
+
+        It is the caller's then, whatever becomes of the change.
+        """
+        array, self._array = self._array, None
+        if array is None or self._lease() is not None or array.shape != now.shape:
+            return None
+        array[self._changed] = now[self._changed]
+        return array
 
 
 def taken(array: NDArray[Any], rows: NDArray[np.int64]) -> NDArray[Any]:

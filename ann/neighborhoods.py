@@ -9,11 +9,12 @@ from ann import parallel, sketches
 from ann.kernels import neighborhood as kernels
 from ann.kernels.neighborhood import Around, Frame, Neighborhoods
 from ann.kernels.sketch import Sketch, bits
-from ann.memory import aligned
+from ann.memory import Lease, Spare, aligned
 from ann.stored import Stored
 
 _CHUNK = 64  # nodes
 ROOTS = 256  # a multiple of 32
+_FEW = 8  # one row in so many, at most, for that the rows before are kept
 _CANDIDATES = 4  # neighbours' neighbours looked at for each place of a row
 
 Floats = NDArray[np.float32]
@@ -34,6 +35,7 @@ class Near(NamedTuple):
     roots: Neighborhoods  #: one row: where walks begin
     frame: Frame
     learned_from: int  #: nodes that there were when differences were learned
+    spare: Spare | None = None  #: what ``nodes.rows`` was before its last few changes
 
 
 def none(
@@ -67,6 +69,7 @@ def informed(
     lead: Kept,
     capacity: int,
     growth: tuple[float, float],
+    lease: Lease,
     threads: int,
 ) -> Near:
     """Return the neighbourhoods with those rows made anew that are out of date.
@@ -82,9 +85,10 @@ def informed(
     lead : (n,) bool            what has a place in the graph
     capacity : int              rows that there is to be room for
     growth : float, float       ``stretch`` and ``shift`` of ``kernels.choose``
+    lease : Lease               of those that read the rows before
     threads : int
     """
-    rows, frame = _with_room(near.nodes, capacity), near.frame
+    rows, frame = _with_room(near, capacity), near.frame
     nodes = np.flatnonzero(lead).astype(np.int32)
     leading, stale = lead.view(np.uint8), np.empty(len(nodes), np.bool_)
 
@@ -116,7 +120,10 @@ def informed(
             kernels.encode(rows, frame, stores.told, some, told, place, around)
 
     parallel.run(write, len(nodes), _CHUNK, threads)
-    return Near(rows, roots, frame, near.learned_from)
+    spare = None
+    if _FEW * len(nodes) < len(lead) and len(near.nodes.rows) == capacity:
+        spare = Spare(near.nodes.rows, nodes, lease)
+    return Near(rows, roots, frame, near.learned_from, spare)
 
 
 def _told(
@@ -163,12 +170,15 @@ def _rooted(
     return roots
 
 
-def _with_room(near: Neighborhoods, capacity: int) -> Neighborhoods:
+def _with_room(near: Near, capacity: int) -> Neighborhoods:
     """Return a copy with so many rows."""
-    n = min(len(near.rows), capacity)
-    rows = aligned((capacity, near.rows.shape[1]), np.uint8)
-    rows[:n], rows[n:] = near.rows[:n], 255
-    return _of_rows(rows, near)
+    now = near.nodes.rows
+    rows = None if near.spare is None else near.spare.take(now)
+    if rows is None or len(rows) != capacity:
+        n = min(len(now), capacity)
+        rows = aligned((capacity, now.shape[1]), np.uint8)
+        rows[:n], rows[n:] = now[:n], 255
+    return _of_rows(rows, near.nodes)
 
 
 def _of_rows(rows: NDArray[np.uint8], near: Neighborhoods) -> Neighborhoods:

@@ -12,7 +12,7 @@ from ann import duplicates
 from ann.adaptive import Calibration
 from ann.duplicates import Seen
 from ann.kernels.graph import Graph
-from ann.memory import aligned, aligned_copy, grown
+from ann.memory import Spare, aligned, aligned_copy, grown
 from ann.storage import StorageError
 from ann.stored import Stored
 
@@ -32,6 +32,7 @@ class Nodes(NamedTuple):
     same: Positions  #: see ``kernels.duplicates``; (0,) while there are none
     near: Any = None  #: ``ann.neighborhoods.Near``, where a graph has it
     seen: Seen | None = None  #: all equal vectors, while they keep coming
+    spare: Spare | None = None  #: what ``graph.base`` was before the last few came
     calibration: Calibration | None = None  #: of what is inside, or was
 
 
@@ -69,12 +70,16 @@ def with_room(nodes: Nodes, first: int, packed: NDArray[Any], levels: Levels) ->
     used = int(nodes.levels[:first].sum())
     above = np.cumsum(levels, dtype=np.int64) - levels + used
     upper = grown(graph.upper, used, _no_links(more, M), anew=True)
-    base = grown(graph.base, first, _no_links(len(levels), M0), capacity, anew=True)
+    spare = None if nodes.spare is None else nodes.spare.take(graph.base)
+    base = graph.base if spare is None else spare
+    new = _no_links(len(levels), M0)
+    base = grown(base, first, new, capacity, anew=spare is None)
     rows = grown(graph.upper_row, first, above.astype(np.int32), capacity)
     return nodes._replace(
         packed=packed,
         levels=grown(nodes.levels, first, levels, capacity),
         graph=graph._replace(base=base, upper=upper, upper_row=rows),
+        spare=None,
     )
 
 
@@ -83,7 +88,7 @@ def with_own_links(nodes: Nodes, n: int) -> Nodes:
     graph = nodes.graph
     base, upper = aligned(graph.base.shape, np.int32), aligned_copy(graph.upper)
     base[:n] = graph.base[:n]
-    return nodes._replace(graph=graph._replace(base=base, upper=upper))
+    return nodes._replace(graph=graph._replace(base=base, upper=upper), spare=None)
 
 
 def led(nodes: Nodes, first: int, leaders: Positions) -> Nodes:

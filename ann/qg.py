@@ -135,12 +135,23 @@ class QG(HNSW):
             near: Near = self._held.near
             arrays += [near.nodes.rows, near.roots.rows]
             arrays += [*near.frame.sketch[:4], near.frame.centre]
+            if near.spare is not None:
+                arrays += near.spare.arrays()
         return arrays
+
+    def _shared(self, contents: Contents) -> Contents:
+        contents = super()._shared(contents)
+        if contents.held is None:
+            return contents
+        near = contents.held.near._replace(spare=None)
+        return contents._replace(held=contents.held._replace(near=near))
 
     def _structure(self, contents: Contents, originals: Any) -> Any:
         held, store = contents.held, self._walk(contents, originals).store
-        nodes, roots, frame, _ = held.near
-        return QuantizedWalk(store, originals, held.same, nodes, roots, frame)
+        near: Near = held.near
+        return QuantizedWalk(
+            store, originals, held.same, near.nodes, near.roots, near.frame
+        )
 
     def _filtered(
         self, state: State, selected: Filter, effort: Effort, nq: int
@@ -207,7 +218,7 @@ class QG(HNSW):
         lead = self._lead(names, held.same)
         near = neighborhoods.informed(
             near, held.levels, held.graph.base, Stores(store, stored), lead,
-            contents.capacity, self._relaxed(), threads,
+            contents.capacity, self._relaxed(), contents.lease, threads,
         )  # fmt: skip
         return held._replace(near=near)
 

@@ -14,7 +14,7 @@ from ann.fit import Fit
 from ann.guard import Bounds, Norms
 from ann.kernels.answer import Final
 from ann.kernels.reduce import Reduction
-from ann.memory import private
+from ann.memory import Lease, private
 from ann.names import Names
 from ann.transforms import Transform
 
@@ -74,6 +74,7 @@ class Contents(NamedTuple):
     waiting: Codec | None = None  #: has too few vectors to be trained on
     fit: Fit | None = None  #: how well codes describe the vectors that came
     owned: bool = True  #: whether spare rows may be written to
+    lease: Lease = Lease()  #: of the arrays that ``held`` does not share with others
 
     def shared(self) -> "Contents":
         """Return what a copy begins with: the same arrays, until it is changed."""

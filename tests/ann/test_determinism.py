@@ -44,7 +44,7 @@ def fingerprint(index, threads):
         arrays += [graph.upper[:rows], graph.upper_row[:n], *index._codec.arrays()]
         digest.update(f"{graph.entry_point} {graph.top}".encode())
     if isinstance(index, ann.QG):
-        near, roots, frame, _ = index._held.near
+        near, roots, frame, *_ = index._held.near
         arrays += [near.rows[:n], roots.rows, *frame.sketch[:4], frame.centre]
     arrays += index._transform.arrays() if index._transform else []
     for array in [*arrays, *index.search(Q, k=10, threads=threads)]:

@@ -5,6 +5,7 @@ before the change or from what is after it; an exception raised there has to lea
 was before. ANN_STRIDE=1 visits every line; by default one in many, others each kind.
 """
 
+import copy
 import hashlib
 import json
 import os
@@ -231,3 +232,44 @@ def keeps_some(case, index, error):
 
 def index_has(index, i):
     return int(index._state.names.find(np.array([i]))[0]) >= 0
+
+
+# --- memory that changes take turns with ----------------------------------------------
+
+
+@pytest.mark.parametrize("kind", GRAPHS)
+def test_arrays_that_take_turns_hold_what_copies_would(kind):
+    few, many = gaussian(3, D, seed=5), gaussian(400, D, seed=6)
+    turns, copied = KINDS[kind][0]().add(many), KINDS[kind][0]().add(many)
+    turns.add(few[:1])
+    copied.add(few[:1])
+    reused = 0
+    for seed in range(12):
+        readers = [turns._state] if seed % 4 == 3 else []
+        before = contents(turns) if readers else None
+        held = copied._held
+        copied._set(held=held._replace(spare=None, near=_alone(held.near)))
+        reused += turns._held.spare is not None
+        for index in (turns, copied):
+            index.add(gaussian(3, D, seed=seed + 10))
+        assert contents(turns) == contents(copied)
+        for state in readers:  # a search that is still at work reads what it read
+            index = KINDS[kind][0]()
+            index._state = state
+            assert contents(index) == before
+    assert reused == 11  # the first of them made room for more
+
+
+def _alone(near):
+    return None if near is None else near._replace(spare=None)
+
+
+def test_a_copy_does_not_share_what_takes_turns():
+    index = ann.HNSW(**GRAPH).add(gaussian(400, D)).add(MORE[:1]).add(MORE[1:2])
+    duplicate = copy.copy(index)
+    before = contents(duplicate)
+    for _ in range(3):
+        index.add(MORE[:2])
+        assert contents(duplicate) == before
+    duplicate.add(MORE[:2])
+    assert duplicate.check().ok
