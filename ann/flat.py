@@ -8,9 +8,10 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ann import exact, filters, validation
+from ann.changing import Kept, Progress
 from ann.codecs import Codec, Float32
 from ann.filters import Filter
-from ann.index import Index, Kept, Progress
+from ann.index import Index
 from ann.kernels import answer
 from ann.kernels.scan import Everything, FlatScratch
 from ann.memory import aligned, grown, taken

@@ -23,10 +23,11 @@ from ann import (
     validation,
 )
 from ann.adaptive import NEVER, Calibration, Tapered
+from ann.changing import Kept, Progress
 from ann.codecs import SQ, Codec, Float32
 from ann.duplicates import Seen
 from ann.filters import Filter
-from ann.index import Index, Kept, Progress
+from ann.index import Index
 from ann.insertion import Insertion, new_scratch
 from ann.kernels.answer import search, search_recorded
 from ann.kernels.filtered import THROUGH, FilteredScratch, FilteredWalk

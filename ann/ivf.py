@@ -12,9 +12,10 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ann import exact, filters, parallel, shadows, traces, validation
+from ann.changing import Kept, Progress
 from ann.codecs import Codec, Float32, RaBitQ
 from ann.filters import Filter
-from ann.index import Index, Kept, Progress
+from ann.index import Index
 from ann.kernels import scan
 from ann.kernels.answer import search, search_recorded
 from ann.kernels.listed import Listed, ListedInLists
