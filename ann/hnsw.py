@@ -535,7 +535,7 @@ class HNSW(Index):
         few = len(X) < n // _RARELY
         if few and len(before.graph.base) == capacity:
             lease = self._state.contents.lease
-            changed = np.unique(np.concatenate([order, *insertion.changed]))
+            changed = np.concatenate([np.arange(first, n), *insertion.changed])
             held = held._replace(spare=Spare(before.graph.base, changed, lease))
         if self._metric.name != "ip" and not few:
             names = self._state.names.extended(None, len(X))

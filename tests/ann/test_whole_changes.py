@@ -251,7 +251,7 @@ def test_arrays_that_take_turns_hold_what_copies_would(kind):
         copied._set(held=held._replace(spare=None, near=_alone(held.near)))
         reused += turns._held.spare is not None
         for index in (turns, copied):
-            index.add(gaussian(3, D, seed=seed + 10))
+            index.add(np.concatenate([gaussian(3, D, seed=seed + 10), many[:1]]))
         assert contents(turns) == contents(copied)
         for state in readers:  # a search that is still at work reads what it read
             index = KINDS[kind][0]()
