@@ -257,7 +257,8 @@ class Index(Changing):
             All cores by default. The result does not depend on it.
         progress : callable, optional
             Called as ``progress(done, n)`` now and then, in vectors. Whatever it raises
-            ends the ``add`` as Ctrl-C does.
+            ends the ``add`` as Ctrl-C does. It may search and save the index, which is
+            as it was before, but not change it.
 
         Returns
         -------
@@ -594,8 +595,13 @@ class Index(Changing):
         with self._writer:
             if sound:
                 self._require_changeable()
-            draft = self._view()
+            draft, before = self._view(), self._state
             yield draft
+            if self._state is not before:  # by a call from within, of this thread
+                raise RuntimeError(
+                    "an index must not be changed by what a change of it calls, such "
+                    "as progress, got another state: this change is given up"
+                )
             self._state = draft._state
 
     def _shared(self, contents: Contents) -> Contents:

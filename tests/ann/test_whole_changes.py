@@ -234,6 +234,25 @@ def index_has(index, i):
     return int(index._state.names.find(np.array([i]))[0]) >= 0
 
 
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_change_that_calls_another_gives_itself_up(kind):
+    index, effort, seen = KINDS[kind][0]().add(X), KINDS[kind][1], []
+
+    def progress(done, n):
+        seen.append(index.search(X[0], 1, **effort)[0].tolist())
+        if index_has(index, 1):
+            index.remove([1])
+
+    with pytest.raises(RuntimeError, match="must not be changed by what a change of"):
+        index.add(MORE, progress=progress)
+    assert {tuple(ids) for ids in seen} == {(0,)}
+    held = {i: x for i, x in enumerate(X) if i != 1}
+    assert answers(index, effort) == expected(held)
+    index.add(MORE, ids=np.arange(100, 106))
+    held |= dict(zip(range(100, 106), MORE, strict=True))
+    assert answers(index, effort) == expected(held)
+
+
 # --- memory that changes take turns with ----------------------------------------------
 
 
