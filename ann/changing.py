@@ -98,7 +98,7 @@ class Changing(Searching):
             return None
         self._look_at_precision(given, vectors, prepared)
         transform, inside = self._narrowed(prepared, workers)
-        self._set_codec.check_width(inside.shape[1])
+        self._target_codec.check_width(inside.shape[1])
         lengths, probes = row_norms(vectors), self._state.contents.probes
         norms = guard.absorb(self._norms, lengths, self._metric.name, self._norm_check)
         if probes is None:
@@ -251,12 +251,12 @@ class Changing(Searching):
     # --- what a codec has learned from ------------------------------------------------
 
     @property
-    def _set_codec(self) -> Codec:
+    def _target_codec(self) -> Codec:
         """The codec that was asked for, though it may still be waiting."""
         return self._state.contents.waiting or self._codec
 
     def _first_fit(self, whole: Floats, X: Floats, threads: int) -> Fit | None:
-        """Return how well codes describe those that the codec learned from."""
+        """Return how well the codec describes the vectors that it was trained on."""
         contents = self._state.contents
         if isinstance(contents.codec, Float32) and contents.transform is None:
             return None
@@ -265,7 +265,7 @@ class Changing(Searching):
         return learned(whole[some], X[some], described, self._metric.key)
 
     def _look_at_fit(self, whole: Floats, X: Floats, threads: int) -> Fit | None:
-        """Say where vectors that come are described worse by their codes."""
+        """Warn where the codec describes new vectors worse than those of its training."""
         fit = self._state.contents.fit
         if fit is None:
             return None
@@ -278,7 +278,7 @@ class Changing(Searching):
         )
 
     def _described(self, X: Floats, threads: int) -> Floats:
-        """Return what the codes of vectors (n, d) would tell of them."""
+        """Return vectors (n, d) as their codes decode."""
         if isinstance(self._codec, Float32):
             return X
         codes = self._codec.encode(X, threads=threads)
@@ -349,7 +349,7 @@ class Changing(Searching):
             transform, X = self._narrowed(whole, threads)
         self._state = self._state_of(
             Contents(
-                self._set_codec.untrained(),
+                self._target_codec.untrained(),
                 transform,
                 contents.norm_check,
                 names=Names(0, contents.names.arrived - len(X)),
@@ -371,7 +371,7 @@ class Changing(Searching):
     def _look_at_precision(
         self, given: NDArray[Any], X: Floats, prepared: Floats
     ) -> None:
-        """Say where vectors lose what matters by being cast, or refuse them."""
+        """Warn where casting loses what matters, or raise ValueError."""
         precision.look_at_rows(given, X, "X")
         if self._refine is not None:
             before = self._state.contents.originals[: self._state.names.n]

@@ -1,9 +1,9 @@
-"""Whether codes describe the vectors that come as well as those a codec learned from.
+"""Whether a codec describes new vectors as well as those that it was trained on.
 
-A codec learns from the first vectors. Later ones that lie elsewhere get codes that tell
-them apart badly or not at all, and no error is raised: with 8 bits a component beyond
-the learned range is clipped. So an index remembers how far codes were from the vectors
-they were learned from, and how many of the nearest neighbours they found among these.
+A codec is trained on the first vectors. Later ones that lie elsewhere get codes that
+cannot distinguish them, and no error is raised: with 8 bits a component beyond the
+trained range is clipped. So an index keeps the error of the training vectors' codes,
+and the recall of these codes among the training vectors, and compares.
 """
 
 import warnings
@@ -20,7 +20,7 @@ Floats = NDArray[np.float32]
 _ROWS, _QUERIES, _K = 512, 64, 10  # vectors looked at; of these, queries; neighbours
 _ENOUGH = 32  # vectors whose recall can be measured
 _WORSE = 2.0  # times as large an error: then recall is looked at, too
-_LOST = 0.05  # of recall, which is said
+_LOST = 0.05  # of recall, which raises the warning
 
 
 class CodecWarning(UserWarning):
@@ -30,7 +30,7 @@ class CodecWarning(UserWarning):
 class Fit(NamedTuple):
     """How well codes describe vectors: those of the training, and others since."""
 
-    error: float  #: mean squared distance of a training vector from what its code means
+    error: float  #: mean squared distance of a training vector from its decoded code
     radius: float  #: largest squared distance of a training vector from their mean
     recall: float  #: share of the 10 nearest that codes find; NaN of fewer than 32
     strange: int = 0  #: vectors that came since and are described badly
@@ -83,7 +83,7 @@ def learned(X: Floats, inside: Floats, described: Floats, key: str) -> Fit:
     ----------
     X : (n, D) float32          as the metric prepares them
     inside : (n, d) float32     as the codec gets them, which may be narrower
-    described : (n, d) float32  what their codes mean
+    described : (n, d) float32  their codes, decoded
     key : str                   of the metric
     """
     error = float(_errors(inside, described).mean())

@@ -191,7 +191,11 @@ class Index(Changing):
     @property
     def params(self) -> dict[str, Any]:
         """The parameters in force, as plain values."""
-        codec = None if isinstance(self._set_codec, Float32) else self._set_codec.params
+        codec = (
+            None
+            if isinstance(self._target_codec, Float32)
+            else self._target_codec.params
+        )
         transform = None if self._transform is None else self._transform.params
         shared = {"metric": self.metric, "codec": codec, "refine": self._refine}
         if self._refine_dtype != "float32":
@@ -230,7 +234,7 @@ class Index(Changing):
     def __repr__(self) -> str:
         shown = {k: v for k, v in self.params.items() if v is not None}
         if "codec" in shown:
-            shown["codec"] = self._set_codec
+            shown["codec"] = self._target_codec
         if "transform" in shown:
             shown["transform"] = self._transform
         text = ", ".join(f"{k}={v!r}" for k, v in shown.items())
@@ -502,10 +506,10 @@ class Index(Changing):
             "d": d,
             "n": names.n,
             "arrived": names.arrived,
-            "trained": bool(d) and self._set_codec.is_trained,
+            "trained": bool(d) and self._target_codec.is_trained,
             "filled": state.held is not None,
         }
-        arrays = self._set_codec.saved()
+        arrays = self._target_codec.saved()
         if contents.fit is not None:
             arrays["codec_fit"] = contents.fit.saved()
         if self._norms.count:

@@ -21,7 +21,7 @@ class PrecisionWarning(UserWarning):
 
 
 def warn(text: str) -> None:
-    """Warn whoever called this library."""
+    """Warn the caller of this library."""
     warnings.warn(text, PrecisionWarning, stacklevel=outside())
 
 

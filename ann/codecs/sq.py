@@ -67,7 +67,7 @@ class SQ(Codec):
 
     @property
     def fewest(self) -> int:
-        """32: of fewer the range tells little."""
+        """32: fewer do not show the range."""
         return _FEWEST
 
     def check_width(self, d: int) -> None:
