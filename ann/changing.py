@@ -265,7 +265,7 @@ class Changing(Searching):
         return learned(whole[some], X[some], described, self._metric.key)
 
     def _look_at_fit(self, whole: Floats, X: Floats, threads: int) -> Fit | None:
-        """Warn where the codec describes new vectors worse than those of its training."""
+        """Warn where the codec describes new vectors worse than its training set."""
         fit = self._state.contents.fit
         if fit is None:
             return None
