@@ -15,7 +15,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from ann import canary, guard, halves, parallel, precision, validation
 from ann.codecs import Codec, Float32
-from ann.fit import Fit, learned, looked_at, some_rows
+from ann.fit import Fit, Sample, learned, looked_at, some_rows
 from ann.kernels import answer
 from ann.kernels.stores import ROWS
 from ann.memory import Lease, grown, roomy, taken
@@ -53,8 +53,8 @@ class Changing(Searching):
         """Return ``held`` with the ``kept`` (n,) positions only, which close up."""
 
     @abstractmethod
-    def _vectors(self) -> Floats:
-        """Return all vectors (n, d) as the codec decodes them, in order of position.
+    def _vectors(self, positions: NDArray[np.int64]) -> Floats:
+        """Return vectors (m, d) as the codec decodes them.
 
         Raises
         ------
@@ -210,7 +210,9 @@ class Changing(Searching):
         if not self._codec.is_trained:
             self._set(codec=self._codec.copy())
         names, broken_off = names.extended(new, len(X)), None
-        fit = self._look_at_fit(whole, X, threads)
+        first, fit = self._held is None, contents.fit
+        if not first:  # before the work, in case that the warning is an error
+            fit = self._look_at_fit(whole, X, threads)
         try:
             held = self._insert(X, originals, capacity, threads, progress)
         except Stopped as stopped:
@@ -222,9 +224,9 @@ class Changing(Searching):
                 f"{type(self).__name__}.add kept {len(X) - len(stopped.absent):,} of "
                 f"{len(X):,} vectors, and now holds {names.count:,}"
             )
-        if fit is None and self._held is None:
+        if first:
             self._set(held=held)
-            fit = self._first_fit(whole, X, threads)
+            fit = self._look_at_fit(whole, X, threads)
         self._publish(
             threads, names=names, originals=originals, held=held, capacity=capacity,
             fit=fit,
@@ -255,34 +257,64 @@ class Changing(Searching):
         """The codec that was asked for, though it may still be waiting."""
         return self._state.contents.waiting or self._codec
 
-    def _first_fit(self, whole: Floats, X: Floats, threads: int) -> Fit | None:
-        """Return how well the codec describes the vectors that it was trained on."""
+    def _look_at_fit(self, whole: Floats, X: Floats, threads: int) -> Fit | None:
+        """Warn where the codec describes new vectors worse than its training set.
+
+        The first vectors are that; where they are few, the next ones.
+        """
         contents = self._state.contents
         if isinstance(contents.codec, Float32) and contents.transform is None:
             return None
-        some = some_rows(len(X))
-        described = self._described(X[some], threads)
-        return learned(whole[some], X[some], described, self._metric.key)
-
-    def _look_at_fit(self, whole: Floats, X: Floats, threads: int) -> Fit | None:
-        """Warn where the codec describes new vectors worse than its training set."""
-        fit = self._state.contents.fit
+        some, fit = some_rows(len(X)), contents.fit
+        described = self._described(contents.codec, X[some], threads)
+        sample = Sample(whole[some], X[some], described)
         if fit is None:
-            return None
-        some, cure = some_rows(len(X)), "retrain() learns from all vectors"
+            return learned(sample)
+        cure = "retrain() learns from all vectors"
         if self._refine is None:
             cure = f"{cure}, if it is given them, for the index keeps but codes"
-        described = self._described(X[some], threads)
         return looked_at(
-            fit, whole[some], X[some], described, self._metric.key, len(X), cure
+            fit, sample, len(X), lambda: self._trained_again(sample, threads), cure
         )
 
-    def _described(self, X: Floats, threads: int) -> Floats:
+    def _trained_again(self, sample: Sample, threads: int) -> tuple[float, float]:
+        """Return the recall of every other vector's code, and what it could be.
+
+        That is measured of a codec, and a transform, trained on the others among some
+        of those that are held.
+        """
+        key, transform = self._metric.key, self._transform
+        test, other = (Sample(*(of[at::2] for of in sample)) for at in (0, 1))
+        whole, inside, train = test.X, test.inside, other.inside
+        if transform is not None:  # of what is held, the index may not have the whole
+            again = transform.untrained().learn(other.X, self._metric)
+            reduction = again.reduction(self._metric)
+            inside, train = (
+                reduced(reduction, of, "X", threads) for of in (whole, other.X)
+            )
+        else:
+            here = self._state.names.here
+            held = self._vectors(here[some_rows(len(here))])
+            train = np.concatenate([train, held])
+        codec = self._codec
+        if not isinstance(codec, Float32):
+            codec = codec.untrained()
+            codec.train(train - self._before_coding(train, threads), threads=threads)
+        described = self._described(codec, inside, threads)
+        return test.recall(key), Sample(whole, inside, described).recall(key)
+
+    def _described(self, codec: Codec, X: Floats, threads: int) -> Floats:
         """Return vectors (n, d) as their codes decode."""
-        if isinstance(self._codec, Float32):
+        if isinstance(codec, Float32):
             return X
-        codes = self._codec.encode(X, threads=threads)
-        return self._codec.decode(codes, threads=threads)
+        off = self._before_coding(X, threads)
+        codes = codec.encode(X - off, threads=threads)
+        described: Floats = codec.decode(codes, threads=threads) + off
+        return described
+
+    def _before_coding(self, X: Floats, threads: int) -> Any:
+        """Return what is taken off each vector before it is coded."""
+        return np.float32(0)
 
     def _decoded(self, packed: NDArray[Any]) -> Floats:
         """Return what stored vectors stand for."""
@@ -328,7 +360,7 @@ class Changing(Searching):
         """Return copies of all vectors, prepared, and as the structure takes them."""
         contents, here = self._state.contents, self._state.names.here
         if self._refine is None:
-            inside = self._vectors()[here]
+            inside = self._vectors(here)
             return inside, inside
         whole = halves.floats(contents.originals[here])
         workers = parallel.available()

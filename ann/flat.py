@@ -92,10 +92,10 @@ class Flat(Index):
         # A block that gets fuller is being searched, so it is not written to.
         return grown(before, n // codec.block, arranged, anew=last > 0)
 
-    def _vectors(self) -> Floats:
+    def _vectors(self, positions: NDArray[np.int64]) -> Floats:
         n, codec = self._state.names.n, self._codec
         blocks = self._held.packed[: -(-n // codec.block)]
-        return self._decoded(codec.disarrange(blocks, np.array([n])))
+        return self._decoded(codec.disarrange(blocks, np.array([n]))[positions])
 
     def _select(self, held: Rows, kept: Kept, threads: int) -> Rows:
         places, codec, n = np.flatnonzero(kept), self._codec, len(kept)

@@ -667,8 +667,8 @@ class HNSW(Index):
             threads, held=held._replace(graph=graph, levels=levels, near=None)
         )
 
-    def _vectors(self) -> Floats:
-        return self._decoded(self._held.packed[: self._state.names.n])
+    def _vectors(self, positions: NDArray[np.int64]) -> Floats:
+        return self._decoded(self._held.packed[positions])
 
     def _select(self, held: Nodes, kept: Kept, threads: int) -> Nodes:
         graph, levels, now = compact(

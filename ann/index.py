@@ -408,10 +408,8 @@ class Index(Changing):
         it was. Without ``refine`` a transform stays as it is.
         """
         if (ids is None) != (X is None):
-            raise ValueError(
-                "ids and X must be given both or neither, got "
-                f"{'X' if ids is None else 'ids'} alone"
-            )
+            absent, given = ("ids", "X") if ids is None else ("X", "ids")
+            raise ValueError(f"{absent} must be given with {given}, got None")
         workers = validation.threads(threads, parallel.available())
         with self._changing() as draft:
             draft._retrain(ids, X, workers)

@@ -15,6 +15,7 @@ from ann import exact, filters, parallel, shadows, traces, validation
 from ann.changing import Kept, Progress
 from ann.codecs import Codec, Float32, RaBitQ
 from ann.filters import Filter
+from ann.fit import Fit
 from ann.index import Index
 from ann.kernels import scan
 from ann.kernels.answer import search, search_recorded
@@ -541,14 +542,17 @@ class IVF(Index):
             codes, residuals, labels, centroids, self._metric.key, threads
         )
 
-    def _described(self, X: Floats, threads: int) -> Floats:
-        if not self._residual(self._codec):
-            return super()._described(X, threads)
-        centroids = self._held.centroids[self._assign(self._held, X, threads)]
-        described: Floats = super()._described(X - centroids, threads) + centroids
-        return described
+    def _look_at_fit(self, whole: Floats, X: Floats, threads: int) -> Fit | None:
+        if self._residual(self._codec) and isinstance(self._codec, RaBitQ):
+            return None  # what it codes is a direction, of which it learns nothing
+        return super()._look_at_fit(whole, X, threads)
 
-    def _vectors(self) -> Floats:
+    def _before_coding(self, X: Floats, threads: int) -> Any:
+        if not self._residual(self._codec):
+            return super()._before_coding(X, threads)
+        return self._held.centroids[self._assign(self._held, X, threads)]
+
+    def _vectors(self, positions: NDArray[np.int64]) -> Floats:
         codec, cells = self._codec, self._held
         residual = self._residual(codec)
         if residual and isinstance(codec, RaBitQ):
@@ -556,11 +560,13 @@ class IVF(Index):
                 "retrain needs refine in an IVF of RaBitQ codes, whose terms are of "
                 "queries' estimates, got None"
             )
-        decoded = self._decoded(codec.disarrange(cells.packed, cells.sizes))
+        places = np.empty_like(cells.row_ids)
+        places[cells.row_ids] = np.arange(len(places), dtype=np.int32)
+        at = places[positions]
+        vectors = self._decoded(codec.disarrange(cells.packed, cells.sizes)[at])
         if residual:
-            decoded = decoded + np.repeat(cells.centroids, cells.sizes, axis=0)
-        vectors = np.empty_like(decoded)
-        vectors[cells.row_ids] = decoded
+            owners = np.searchsorted(cells.offsets, at, side="right") - 1
+            vectors = vectors + cells.centroids[owners]
         return vectors
 
     def _audited(self) -> Iterator[str]:

@@ -24,6 +24,7 @@ from ann.stored import Stored
 
 _CHUNK = 1024  # vectors coded at a time
 _ROWS = 8192  # codes packed at a time
+_FEWEST = 32
 _WIDEST = 2**15  # components: a 32-bit sum holds 255 * 127 for each
 
 
@@ -91,6 +92,11 @@ class RaBitQ(Codec):
             raise ValueError(
                 f"X must have at most {_WIDEST} columns for RaBitQ, got {d}"
             )
+
+    @property
+    def fewest(self) -> int:
+        """32: of fewer the mean is not known."""
+        return _FEWEST
 
     def check_metric(self, metric: Metric) -> None:
         """Raise ValueError for ``l1``."""

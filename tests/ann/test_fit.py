@@ -189,14 +189,11 @@ def test_a_fit_is_saved_and_a_forged_one_refused(tmp_path):
     assert again.check().problems == index.check().problems
     assert again._state.contents.fit == index._state.contents.fit
 
-    for wrong in (
-        (-1, 1, 1, 0, 0),
-        (2, -1, 1, 0, 0),
-        (0, 1, 2, 0, 0),
-        (0, 1, 1, -1, 0),
-    ):
+    for at, wrong in ((0, -1.0), (1, np.inf), (2, -1.0), (3, 2.0), (4, -0.5)):
+        forged = index._state.contents.fit.saved()
+        forged[at] = wrong
         with pytest.raises(StorageError, match="codec_fit must be"):
-            restored(np.array(wrong, float))
+            restored(forged)
 
 
 # --- retrain --------------------------------------------------------------------------
@@ -224,8 +221,8 @@ def test_retrain_refuses_what_it_cannot_do():
     index = ann.Flat(codec=ann.SQ(8)).add(X)
     before = contents(index)
     for arguments, match in (
-        (([1], None), "ids and X must be given both or neither, got ids alone"),
-        ((None, X), "ids and X must be given both or neither, got X alone"),
+        (([1], None), "X must be given with ids, got None"),
+        ((None, X), "ids must be given with X, got None"),
         (([1, 2], X[:1]), r"ids must have shape \(1,\)"),
         (([9999], X[:1]), "ids must be in the index, got 9999"),
         (([1], X[:1, :3]), "X must have d=16 columns, got 3"),

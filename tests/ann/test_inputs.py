@@ -23,6 +23,7 @@ from ann import ANNTransformer
 from tests.ann.data import gaussian
 
 SAME = "the result of the plain value"
+ALONE = "must be given with"
 
 STRUCTURES = {
     "Flat": lambda metric="l2", **more: ann.Flat(metric, **more),
@@ -144,6 +145,14 @@ def fit(X):
     return fitted.index_.search(fitted._fit_X, k=2)
 
 
+def retrain(name, X):
+    index = STRUCTURES[name]().add(GOOD)
+    rows = len(X) if hasattr(X, "__len__") and not issparse(X) else 12
+    with unchanged_by_errors(index):
+        index.retrain(np.arange(rows), X)
+    return index.search(GOOD, k=9)
+
+
 def update(name, X):
     index = STRUCTURES[name]().add(GOOD)
     rows = len(X) if hasattr(X, "__len__") and not issparse(X) else 12
@@ -181,6 +190,7 @@ VECTORS = {
     "ANNTransformer.kneighbors(X)": TRANSFORMER.kneighbors,
     "ANNTransformer.kneighbors_graph(X)": TRANSFORMER.kneighbors_graph,
     **per(STRUCTURES, ".update(X)", update),
+    **per(STRUCTURES, ".retrain(X)", retrain),
     **per(STRUCTURES, ".range_search(Q)", within),
 }
 
@@ -351,6 +361,7 @@ VECTOR_ROWS = {
         None,
         "must hold real numbers, got NoneType",
         {
+            ".retrain": ALONE,
             ".kneighbors": SAME,  # the training data
             ".transform": r"X must have shape \(n_queries, n_features\), got None",
             "ANNTransformer": SCALAR,
@@ -755,6 +766,13 @@ def update_ids(name, ids):
     return index.search(GOOD, k=60), index.ntotal
 
 
+def retrain_ids(name, ids):
+    index = STRUCTURES[name]().add(GOOD)
+    with unchanged_by_errors(index):
+        index.retrain(ids, MORE[:4])
+    return index.search(GOOD, k=60), index.ntotal
+
+
 def search_among(name, ids):
     return INDEXES[name].search(MORE, k=5, filter=ids)
 
@@ -766,17 +784,23 @@ def search_among_prepared(name, ids):
 KNOWN_IDS = {
     **per(STRUCTURES, ".remove(ids)", remove),
     **per(STRUCTURES, ".update(ids)", update_ids),
+    **per(STRUCTURES, ".retrain(ids)", retrain_ids),
 }
+NOT_FOUR = r"must have shape \(4,\), got \({},\)"
 KNOWN_ID_ROWS = {
     **{form: (ids, SAME) for form, ids in id_forms(THERE).items()},
     **id_errors(THERE),
     "range": (range(4), SAME),
     "unknown": ([3, 41, 60, 0], "must be in the index, got 60"),
-    "none": ([], SAME, {"update": r"must have shape \(4,\), got \(0,\)"}),
-    "too few": ([3], SAME, {"update": r"must have shape \(4,\), got \(1,\)"}),
+    "none": ([], SAME, {"update": NOT_FOUR.format(0), "retrain": NOT_FOUR.format(0)}),
+    "too few": (
+        [3],
+        SAME,
+        {"update": NOT_FOUR.format(1), "retrain": NOT_FOUR.format(1)},
+    ),
     "two dimensions": ([THERE], r"must have shape \(.*\), got \(1, 4\)"),
     "a number": (3, r"must have shape \(.*\), got \(\)"),
-    "None": (None, "must be integers, got dtype object"),
+    "None": (None, "must be integers, got dtype object", {".retrain": ALONE}),
 }
 FILTERS = {
     **per(STRUCTURES, ".search(filter)", search_among),
@@ -973,6 +997,7 @@ INTEGERS = {
             "search": lambda v, name=name: INDEXES[name].search(MORE, threads=v),
             "exact": lambda v, name=name: INDEXES[name].exact(MORE, threads=v),
             "remove": lambda v, name=name: _changed(name, "remove", [1, 5], threads=v),
+            "retrain": lambda v, name=name: _changed(name, "retrain", threads=v),
             "update": lambda v, name=name: _changed(
                 name, "update", [1, 5], MORE[:2], threads=v
             ),

@@ -128,6 +128,7 @@ def test_later_vectors_train_nothing_anew(index):
     np.testing.assert_array_equal(first._held.centroids, index._held.centroids)
 
 
+@pytest.mark.filterwarnings("ignore::ann.fit.CodecWarning")  # clusters one by one
 @pytest.mark.parametrize("metric", METRICS)
 def test_parts_after_the_first_make_the_same_index(metric):
     steps = [(0, 500), (500, 501), (501, 1200)]

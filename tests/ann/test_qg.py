@@ -106,6 +106,7 @@ def test_threads_are_kept_to(monkeypatch):
     assert set(seen) == {1}
 
 
+@pytest.mark.filterwarnings("ignore::ann.fit.CodecWarning")  # clusters one by one
 def test_what_comes_later_is_found():
     index = made("cosine").add(X[:700])
     for start in range(700, N, 100):

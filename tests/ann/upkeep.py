@@ -1,5 +1,6 @@
 """An ``ann.HNSW`` whose graph is changed by hand."""
 
+import copy
 from unittest import mock
 
 import numpy as np
@@ -23,12 +24,19 @@ class Churned:
         self.add(X)
 
     def add(self, X):
-        never = mock.patch("ann.index._MOST_DEAD", 1)
+        never = mock.patch("ann.changing._MOST_DEAD", 1)
         with never, mock.patch.object(Seen, "leaders", lambda seen, rows, new: new):
             self.index.add(X, threads=self.threads)
         self.alive = np.append(self.alive, np.ones(len(X), bool))
         self.X = np.concatenate([self.X, X])
         return self
+
+    def copy(self):
+        """Return a copy with arrays of its own, to plant faults in."""
+        other = copy.deepcopy(self)
+        other.index._own()
+        other._put(other.graph)
+        return other
 
     def remove(self, positions):
         self.alive[positions] = False
