@@ -141,10 +141,8 @@ class Changing(Searching):
             return
         whole, inside = self._all_vectors()
         if ids is not None and X is not None:
-            given, positions = (
-                validation.numbers_of(X, "X"),
-                self._state.names.positions(ids),
-            )
+            positions = self._state.names.positions(ids)
+            given = validation.numbers_of(X, "X")
             vectors = validation.vectors(given, "X", self._d)
             validation.ids(ids, len(vectors))
             prepared = self._metric.prepare(vectors, "X")
@@ -212,7 +210,7 @@ class Changing(Searching):
         names, broken_off = names.extended(new, len(X)), None
         first, fit = self._held is None, contents.fit
         if not first:  # before the work, in case that the warning is an error
-            fit = self._look_at_fit(whole, X, threads)
+            fit = self._look_at_fit(whole, X, threads, first)
         try:
             held = self._insert(X, originals, capacity, threads, progress)
         except Stopped as stopped:
@@ -226,7 +224,7 @@ class Changing(Searching):
             )
         if first:
             self._set(held=held)
-            fit = self._look_at_fit(whole, X, threads)
+            fit = self._look_at_fit(whole, X, threads, first)
         self._publish(
             threads, names=names, originals=originals, held=held, capacity=capacity,
             fit=fit,
@@ -257,15 +255,19 @@ class Changing(Searching):
         """The codec that was asked for, though it may still be waiting."""
         return self._state.contents.waiting or self._codec
 
-    def _look_at_fit(self, whole: Floats, X: Floats, threads: int) -> Fit | None:
+    def _look_at_fit(
+        self, whole: Floats, X: Floats, threads: int, first: bool
+    ) -> Fit | None:
         """Warn where the codec describes new vectors worse than its training set.
 
-        The first vectors are that; where they are few, the next ones.
+        The ``first`` vectors are that. None where there is nothing that is trained, and
+        in a file of a version that did not look.
         """
-        contents = self._state.contents
-        if isinstance(contents.codec, Float32) and contents.transform is None:
+        contents, fit = self._state.contents, self._state.contents.fit
+        exact = isinstance(contents.codec, Float32) and contents.transform is None
+        if exact or (fit is None and not first):
             return None
-        some, fit = some_rows(len(X)), contents.fit
+        some = some_rows(len(X))
         described = self._described(contents.codec, X[some], threads)
         sample = Sample(whole[some], X[some], described)
         if fit is None:

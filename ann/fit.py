@@ -99,7 +99,7 @@ def restored(saved: NDArray[np.float64]) -> Fit:
     """Return what ``Fit.saved`` returned; raise StorageError if nothing did."""
     error, radius, strange, found, possible = saved.tolist()
     shares = all(np.isnan(share) or 0 <= share <= 1 for share in (found, possible))
-    squares = 0 <= error < np.inf and 0 <= radius < np.inf
+    squares = 0 <= error < np.inf and 0 <= radius <= np.inf
     if not (squares and 0 <= strange <= 2**62 and shares):
         raise StorageError(
             "codec_fit must be an error, a radius, a count and two recalls, got "
@@ -113,10 +113,13 @@ def some_rows(n: int) -> slice:
     return slice(0, n, -(-n // ROWS) or 1)
 
 
-def learned(sample: Sample) -> Fit | None:
-    """Return the fit of training vectors; None of fewer than 32."""
+def learned(sample: Sample) -> Fit:
+    """Return the fit of training vectors; of fewer than 32 one that looks at the next.
+
+    These are then measured whatever their error, and make the fit if they are well.
+    """
     if len(sample.X) < ENOUGH:
-        return None
+        return Fit(0.0, np.inf)
     return Fit(sample.error(), float(_spread(sample.inside).max()))
 
 
@@ -152,7 +155,8 @@ def looked_at(
         found, possible = again()
         strange = n if possible - found > _LOST else 0
     if not strange:
-        return fit
+        known = fit.error > 0 or fit.strange
+        return fit if known or len(sample.X) < ENOUGH else learned(sample)
     fit = Fit(fit.error, fit.radius, fit.strange + strange, found, possible)
     warnings.warn(
         f"X must resemble the vectors that the codec was trained on, got {strange:,} "

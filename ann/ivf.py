@@ -542,10 +542,12 @@ class IVF(Index):
             codes, residuals, labels, centroids, self._metric.key, threads
         )
 
-    def _look_at_fit(self, whole: Floats, X: Floats, threads: int) -> Fit | None:
+    def _look_at_fit(
+        self, whole: Floats, X: Floats, threads: int, first: bool
+    ) -> Fit | None:
         if self._residual(self._codec) and isinstance(self._codec, RaBitQ):
             return None  # what it codes is a direction, of which it learns nothing
-        return super()._look_at_fit(whole, X, threads)
+        return super()._look_at_fit(whole, X, threads, first)
 
     def _before_coding(self, X: Floats, threads: int) -> Any:
         if not self._residual(self._codec):

@@ -180,6 +180,18 @@ def test_a_transform_learns_again_too():
     assert recall(index, queries, every) > before + 0.3
 
 
+def test_a_transform_that_learned_from_few_is_noticed():
+    wide = 0.1 * gaussian(400, 12, seed=3)
+    wide[:, :4] *= 10
+    index = ann.Flat(transform=ann.PCA(4), refine=4).add(wide[:1])
+    with pytest.warns(ann.CodecWarning, match="got 399 that it describes badly"):
+        index.add(wide[1:])
+    assert recall(index.retrain(), wide[:50] + np.float32(0.05), wide) > 0.95
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        ann.Flat(transform=ann.PCA(4), refine=4).add(wide[:20]).add(wide[20:])
+
+
 def test_a_fit_is_saved_and_a_forged_one_refused(tmp_path):
     index = ann.Flat(codec=ann.SQ(8)).add(X)
     with pytest.warns(ann.CodecWarning):
@@ -189,7 +201,7 @@ def test_a_fit_is_saved_and_a_forged_one_refused(tmp_path):
     assert again.check().problems == index.check().problems
     assert again._state.contents.fit == index._state.contents.fit
 
-    for at, wrong in ((0, -1.0), (1, np.inf), (2, -1.0), (3, 2.0), (4, -0.5)):
+    for at, wrong in ((0, -1.0), (1, np.nan), (2, -1.0), (3, 2.0), (4, -0.5)):
         forged = index._state.contents.fit.saved()
         forged[at] = wrong
         with pytest.raises(StorageError, match="codec_fit must be"):

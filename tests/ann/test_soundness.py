@@ -171,6 +171,7 @@ def test_an_audit_measures_degrees(churned):
     linked = np.unique(base[base >= 0])
     assert health.unlinked == 497 - len(linked)
     assert len(report.layers) == churned.graph.top + 1
+    assert {layer.first_unreachable for layer in report.layers} == {-1}
     for layer in report.layers[1:]:
         members = churned.alive & (churned.levels >= layer.layer)
         assert layer.nodes == members.sum()
