@@ -1,3 +1,4 @@
+import contextlib
 import csv
 import io
 import itertools
@@ -486,21 +487,27 @@ def test_ctrl_c_ends_the_workers_and_keeps_the_rows(tmp_path):
         stdout=subprocess.PIPE,
         text=True,
         start_new_session=True,
+        # A shell's background jobs, and what they start, ignore it.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
-    rows = tmp_path / "out" / "rows.csv"
-    deadline = time.monotonic() + 300  # it hangs
-    while not (rows.exists() and ",ok," in rows.read_text()):
-        assert process.poll() is None, process.stderr.read()
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
-    children = psutil.Process(process.pid).children(recursive=True)
-    assert children
-    os.killpg(process.pid, signal.SIGINT)  # as a terminal does: to everyone
-    out, err = process.communicate(timeout=60)
-    assert process.returncode == 130
-    assert "interrupted; what was measured is in out" in err
-    assert "Traceback" not in out + err
-    assert Results(tmp_path / "out").rows[0]["status"] == "ok"
-    assert list((tmp_path / "tmp").iterdir()) == []
-    assert list((tmp_path / "out" / "pieces").glob("work-*")) == []
-    assert psutil.wait_procs(children, timeout=60)[1] == []
+    try:
+        rows = tmp_path / "out" / "rows.csv"
+        deadline = time.monotonic() + 300  # it hangs
+        while not (rows.exists() and ",ok," in rows.read_text()):
+            assert process.poll() is None, process.stderr.read()
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+        children = psutil.Process(process.pid).children(recursive=True)
+        assert children
+        os.killpg(process.pid, signal.SIGINT)  # as a terminal does: to everyone
+        out, err = process.communicate(timeout=60)
+        assert process.returncode == 130
+        assert "interrupted; what was measured is in out" in err
+        assert "Traceback" not in out + err
+        assert Results(tmp_path / "out").rows[0]["status"] == "ok"
+        assert list((tmp_path / "tmp").iterdir()) == []
+        assert list((tmp_path / "out" / "pieces").glob("work-*")) == []
+        assert psutil.wait_procs(children, timeout=60)[1] == []
+    finally:  # whatever failed, nothing goes on running
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
