@@ -151,6 +151,7 @@ def test_every_code_is_found_and_no_empty_slot(n, k):
         np.testing.assert_array_equal(index.search(Q[row], k=k)[0], ids[row])
 
 
+@pytest.mark.filterwarnings("ignore::ann.fit.CodecWarning")  # of longer vectors
 @pytest.mark.parametrize("metric", METRICS)
 def test_parts_and_lists_give_the_same_keys(metric):
     X, Q = gaussian(700, 8), gaussian(30, 8, seed=1)
