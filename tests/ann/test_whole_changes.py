@@ -191,6 +191,7 @@ def may_be_changed(index):
 @pytest.mark.parametrize(("kind", "change"), EVERY)
 def test_a_change_that_is_broken_off_leaves_what_was_before(kind, change):
     case = Case(kind, change)
+    case.run(case.index())  # what runs but once in a process is no step
     done = case.index()
     before = contents(done)
     last = steps.walk(lambda: case.run(done), lambda step: None)
@@ -202,14 +203,21 @@ def test_a_change_that_is_broken_off_leaves_what_was_before(kind, change):
             if now == step:
                 raise error(f"at step {step}")
 
-        with pytest.raises(error, match=f"at step {step}") as raised:
+        raised = None
+        try:
             steps.walk(lambda index=index: case.run(index), stop)
+        except error as broken_off:
+            raised = broken_off
+        if raised is None:  # fewer lines, as where an earlier step left BLAS serial
+            assert step > last - 40
+            assert contents(index) == after
+            continue
         assert may_be_changed(index)
         now = contents(index)
         if now not in (before, after):
             assert kind in GRAPHS
             assert "add" in change
-            keeps_some(case, index, raised.value)
+            keeps_some(case, index, raised)
         elif now == before:
             case.run(index)
             assert contents(index) == after, step
