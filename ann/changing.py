@@ -108,10 +108,8 @@ class Changing(Searching):
             self._compact(workers)
             new = self._state.names.fresh(new, len(inside))  # positions are others now
         self._set(transform=transform, norms=norms, probes=probes, d=vectors.shape[1])
-        codec, waiting = self._codec, self._state.contents.waiting
-        if not codec.is_trained and len(inside) < codec.fewest:
-            self._set(codec=Float32(), waiting=codec)
-        elif waiting and names.count + len(inside) >= waiting.fewest:
+        waiting = self._state.contents.waiting
+        if waiting and names.count + len(inside) >= waiting.fewest:
             self._code_all(prepared, inside, new, workers, progress)
             return None
         return self._absorb(prepared, inside, new, workers, progress or _unheeded)
@@ -205,8 +203,11 @@ class Changing(Searching):
         if self._refine is not None:
             kept = halves.kept(whole, self._refine_dtype)
             originals = grown(originals, n, kept, capacity)
-        if not self._codec.is_trained:
-            self._set(codec=self._codec.copy())
+        codec = self._codec
+        if not codec.is_trained and len(X) < codec.fewest:
+            self._set(codec=Float32(), waiting=codec)
+        elif not codec.is_trained:
+            self._set(codec=codec.copy())
         names, broken_off = names.extended(new, len(X)), None
         first, fit = self._held is None, contents.fit
         if not first:  # before the work, in case that the warning is an error
@@ -394,8 +395,6 @@ class Changing(Searching):
         )
         if not len(X):
             return
-        if len(X) < self._codec.fewest:
-            self._set(codec=Float32(), waiting=self._codec)
         broken_off = self._absorb(whole, X, ids, threads, progress)
         if broken_off is not None:
             raise broken_off

@@ -145,20 +145,15 @@ def fit(X):
     return fitted.index_.search(fitted._fit_X, k=2)
 
 
-def retrain(name, X):
-    index = STRUCTURES[name]().add(GOOD)
-    rows = len(X) if hasattr(X, "__len__") and not issparse(X) else 12
-    with unchanged_by_errors(index):
-        index.retrain(np.arange(rows), X)
-    return index.search(GOOD, k=9)
+def replace(method):
+    def replaced(name, X):
+        index = STRUCTURES[name]().add(GOOD)
+        rows = len(X) if hasattr(X, "__len__") and not issparse(X) else 12
+        with unchanged_by_errors(index):
+            getattr(index, method)(np.arange(rows), X)
+        return index.search(GOOD, k=9)
 
-
-def update(name, X):
-    index = STRUCTURES[name]().add(GOOD)
-    rows = len(X) if hasattr(X, "__len__") and not issparse(X) else 12
-    with unchanged_by_errors(index):
-        index.update(np.arange(rows), X)
-    return index.search(GOOD, k=9)
+    return replaced
 
 
 def exact(name, Q, k=4):
@@ -189,8 +184,8 @@ VECTORS = {
     "ANNTransformer.transform(X)": TRANSFORMER.transform,
     "ANNTransformer.kneighbors(X)": TRANSFORMER.kneighbors,
     "ANNTransformer.kneighbors_graph(X)": TRANSFORMER.kneighbors_graph,
-    **per(STRUCTURES, ".update(X)", update),
-    **per(STRUCTURES, ".retrain(X)", retrain),
+    **per(STRUCTURES, ".update(X)", replace("update")),
+    **per(STRUCTURES, ".retrain(X)", replace("retrain")),
     **per(STRUCTURES, ".range_search(Q)", within),
 }
 
@@ -759,18 +754,14 @@ def remove(name, ids):
     return index.search(GOOD, k=60), index.ntotal
 
 
-def update_ids(name, ids):
-    index = STRUCTURES[name]().add(GOOD)
-    with unchanged_by_errors(index):
-        index.update(ids, MORE[:4])
-    return index.search(GOOD, k=60), index.ntotal
+def replace_ids(method):
+    def replaced(name, ids):
+        index = STRUCTURES[name]().add(GOOD)
+        with unchanged_by_errors(index):
+            getattr(index, method)(ids, MORE[:4])
+        return index.search(GOOD, k=60), index.ntotal
 
-
-def retrain_ids(name, ids):
-    index = STRUCTURES[name]().add(GOOD)
-    with unchanged_by_errors(index):
-        index.retrain(ids, MORE[:4])
-    return index.search(GOOD, k=60), index.ntotal
+    return replaced
 
 
 def search_among(name, ids):
@@ -783,8 +774,8 @@ def search_among_prepared(name, ids):
 
 KNOWN_IDS = {
     **per(STRUCTURES, ".remove(ids)", remove),
-    **per(STRUCTURES, ".update(ids)", update_ids),
-    **per(STRUCTURES, ".retrain(ids)", retrain_ids),
+    **per(STRUCTURES, ".update(ids)", replace_ids("update")),
+    **per(STRUCTURES, ".retrain(ids)", replace_ids("retrain")),
 }
 NOT_FOUR = r"must have shape \(4,\), got \({},\)"
 KNOWN_ID_ROWS = {
