@@ -161,6 +161,10 @@ class RaBitQ(Codec):
         super().restore(d, stored)
         if (np.abs(self.signs_) != 1).any():
             raise StorageError("codec.signs_ must be 1 or -1")
+        try:
+            self._check_norms(self.centre_[None], "codec.centre_")
+        except ValueError as error:
+            raise StorageError(str(error)) from error
 
     # --- coding -----------------------------------------------------------------------
 

@@ -315,6 +315,15 @@ def test_signs_that_are_none_are_refused(tmp_path):
         ann.load(tmp_path / "index")
 
 
+def test_a_centre_beyond_all_vectors_is_refused(tmp_path):
+    """Codes of vectors from around it would have infinite terms."""
+    index = KINDS["IVF RaBitQ4"]("l2").add(X)
+    far = {"codec.centre_": lambda centre: np.full_like(centre, 1e30)}
+    forged(index, tmp_path / "index", **far)
+    with pytest.raises(ann.StorageError, match=r"centre_ must have norms <= 4e\+18"):
+        ann.load(tmp_path / "index")
+
+
 @pytest.mark.parametrize("change", [lambda rows: 2 * rows, lambda rows: rows[[0] * 32]])
 def test_directions_that_are_none_are_refused(change, tmp_path):
     index = KINDS["Flat narrow"]("cosine").add(X)
