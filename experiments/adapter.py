@@ -154,6 +154,13 @@ class Adapter(ABC):
         """Return how many vectors each query was compared with, if that is known."""
         return None
 
+    def vector_level(self) -> str | None:
+        """Return the vector level that the library says it runs at, if it says one.
+
+        :mod:`experiments.peers.levels` looks at the binary of one that does not.
+        """
+        return None
+
     def problems(self) -> str | None:
         """Return what an audit of the index finds wrong, if the library has one."""
         return None

@@ -25,6 +25,7 @@ from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
 from experiments.adapter import Adapter, Params
+from experiments.peers import levels
 from experiments.yardstick import Yardstick
 
 SMALL = 1000  # vectors in the build that warms the compiler up
@@ -55,12 +56,18 @@ class Job:
 
 @dataclass(frozen=True)
 class Built:
-    """What building cost. ``build_s`` is without the compilation in it."""
+    """What building cost, and what was built.
+
+    ``build_s`` is without the compilation in it; ``version`` and ``vector_level`` are
+    those of the library (:mod:`experiments.peers.levels`).
+    """
 
     build_s: float
     compile_s: float
     index_bytes: int
     peak_rss_bytes: int
+    version: str
+    vector_level: str
 
 
 @dataclass(frozen=True)
@@ -148,7 +155,14 @@ class Bench:
         peak = peak_rss_bytes()
         compile_s = self._clock.seconds
         build_s -= compile_s - compiled_s
-        return Built(build_s, compile_s, self._index.nbytes, peak)
+        return Built(
+            build_s=build_s,
+            compile_s=compile_s,
+            index_bytes=self._index.nbytes,
+            peak_rss_bytes=peak,
+            version=levels.version(job.adapter),
+            vector_level=levels.vector_level(self._index),
+        )
 
     def _rehearse(self, X: NDArray[np.float32]) -> None:
         job = self._job

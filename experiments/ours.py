@@ -79,6 +79,12 @@ class _Ours(Adapter):
         self._index.search(Q, k=k, threads=1, distance_computations=counts, **params)
         return counts
 
+    def vector_level(self) -> str:
+        """Return the level in force."""
+        from ann.kernels._jit import SIMD_LEVEL
+
+        return SIMD_LEVEL
+
     def problems(self) -> str:
         """Return what ``check`` finds; nothing in a sound index."""
         return "; ".join(self._index.check().problems)

@@ -49,6 +49,9 @@ YARDSTICK = "yardstick_us"  # the column
 class Row:
     """One measured point; the fields are the columns of ``rows.csv``, in their order.
 
+    ``version`` is that of the library, ``vector_level`` the vector instructions that it
+    runs on this host (:mod:`experiments.peers.levels`).
+
     Recall is tie-aware (:mod:`experiments.recall`); ``_low`` and ``_high`` are the ends
     of its bootstrap interval, ``_strict`` counts ids alone, ``_ab`` is that of
     ann-benchmarks. ``share_50`` is the share of queries with recall@10 of at least 0.5,
@@ -78,6 +81,8 @@ class Row:
     d: int
     nq: int
     library: str
+    version: str = ""
+    vector_level: str = ""
     family: str
     index: str
     label: str

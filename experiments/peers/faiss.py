@@ -93,6 +93,12 @@ class Faiss(Adapter):
             counts[i] = sum(counter.ndis for counter in counters)
         return counts
 
+    def vector_level(self) -> str:
+        """Return the level that faiss chose when it was loaded."""
+        import faiss
+
+        return str(faiss.SIMDConfig.get_level_name()).lower()
+
     @property
     def nbytes(self) -> int:
         """The length of the serialised index."""

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import Field
 
 from experiments.adapter import Adapter, Params
+from experiments.peers import objdump
 
 if TYPE_CHECKING:
     from experiments.adapter import Ids, Vectors
@@ -66,6 +67,11 @@ class NNDescent(Adapter):
         numba.set_num_threads(threads)
         query = self._index.query
         return lambda Q: query(Q, k=k, epsilon=search.epsilon)
+
+    def vector_level(self) -> str | None:
+        """Return the level of what Numba made of the distance function."""
+        assembly = "\n".join(self._index._distance_func.inspect_asm().values())
+        return objdump.widest(objdump.count(assembly.splitlines()))
 
     def ids(self, answer: tuple[Any, Any]) -> Ids:
         """Return the row numbers."""

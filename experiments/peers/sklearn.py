@@ -10,6 +10,9 @@ from experiments.adapter import Adapter, Params
 if TYPE_CHECKING:
     from experiments.adapter import Floats, Ids, Vectors
 
+_LEVELS = {"haswell": "avx2", "zen": "avx2"} | dict.fromkeys(
+    ("skylakex", "cooperlake", "sapphirerapids"), "avx512"
+)  # of the processors that OpenBLAS has kernels for
 _NAMES = {"l2": "euclidean", "cosine": "cosine", "l1": "manhattan"}
 
 
@@ -58,6 +61,14 @@ class Brute(Adapter):
         import numpy as np
 
         return np.full(len(Q), self._index.n_samples_fit_, np.int64)
+
+    def vector_level(self) -> str | None:
+        """Return the level of the BLAS, which computes the distances."""
+        from threadpoolctl import threadpool_info
+
+        found = (str(pool.get("architecture", "")) for pool in threadpool_info())
+        core = next(filter(None, found), "").lower()
+        return _LEVELS.get(core, core) or None
 
     @property
     def nbytes(self) -> int:

@@ -12,6 +12,11 @@ if TYPE_CHECKING:
     from experiments.adapter import Floats, Ids, Vectors
 
 
+_LEVELS = {"haswell": "avx2", "serial": "sse2"} | dict.fromkeys(
+    ("skylake", "icelake", "genoa", "sapphire", "turin"), "avx512"
+)  # usearch names a level by the processors that it came with
+
+
 class HNSW(Adapter):
     """A graph of float32 vectors.
 
@@ -80,6 +85,11 @@ class HNSW(Adapter):
         one = self.searcher(search, k, threads=1)
         counts = [one(Q[i : i + 1]).computed_distances for i in range(len(Q))]
         return np.array(counts, np.int64)
+
+    def vector_level(self) -> str:
+        """Return the level of the distance function that the index was given."""
+        report = str(self._index.hardware_acceleration)
+        return _LEVELS.get(report, report)
 
     @property
     def nbytes(self) -> int:

@@ -46,6 +46,13 @@ def test_the_yardstick_comes_after_the_build_and_beside_the_sample(bench, clock)
     assert bench.measure(fakes.Brute.Search(), seed=0).yardstick_us == TICK_US
 
 
+def test_a_build_says_which_library_it_is_of(bench, monkeypatch):
+    monkeypatch.setattr(fakes.Brute, "package", "numpy")
+    monkeypatch.setattr(fakes.Brute, "vector_level", lambda index: "avx2")
+    built = bench(fakes.Brute).build()
+    assert (built.version, built.vector_level) == (np.__version__, "avx2")
+
+
 @pytest.mark.parametrize("cores", [1, 2])
 def test_a_second_busy_core_shows(bench, clock, cores):
     clock.cores = cores

@@ -5,8 +5,13 @@ import pytest
 
 import ann
 from experiments import indexes
+from experiments.peers import levels
 from experiments.recall import distances_of, recall
 
+LEVELS = {"avx512", "avx512_vpopcnt", "avx512_spr", "avx2", "sse2", "portable"} | {
+    levels.UNKNOWN,
+    "none",  # faiss
+}
 PARAMS = {
     "Flat": ({}, {}),
     "HNSW": ({"M": 16, "ef_construction": 100}, {"ef_search": 100}),
@@ -71,6 +76,8 @@ def test_finds_the_true_neighbours_under_each_metric(data, key, metric):
     one = index.ids(index.searcher(params, 10, 1)(Q_[:1]))
     assert one.shape == (1, 10)
     assert index.nbytes >= X.nbytes
+    assert levels.version(adapter) != levels.UNKNOWN or key[0] == "ann"
+    assert levels.vector_level(index) in LEVELS
     counts = index.distance_computations(Q_, params, 10)
     if counts is not None:
         assert counts.shape == (len(Q),)
