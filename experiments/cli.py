@@ -863,8 +863,7 @@ def _ratios(out: Path, console: Console, pairs: list[tuple[str, str]]) -> bool:
     for group in dict.fromkeys(point.group for point in run.points):
         chosen = pairs or comparing.pairs_of(run, group)
         if lines := list(comparing.compare(run, rounds, group, chosen)):
-            threads = max(point.threads for point in run.points)
-            console.print(report.ratios(group, lines, threads, console.width))
+            console.print(report.ratios(run, group, lines, console.width))
             found += lines
     if found and not pairs:
         results.write_table(out / results.RATIOS, found)

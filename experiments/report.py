@@ -21,7 +21,7 @@ from experiments.ablation.variants import WHOLE
 from experiments.compare import Change
 from experiments.frontier import COARSE, Reading, read_at
 from experiments.plan import Plan, written
-from experiments.plots.curves import Curve, curves, overhead_us
+from experiments.plots.curves import Curve, curves, libraries, overhead_us
 from experiments.plots.rows import NAN, Group, Loaded, Point, Run
 from experiments.ratios import TARGETS, Comparison, Ratio, over
 from experiments.results import Row
@@ -154,9 +154,11 @@ def details(runs: Sequence[Run], width: int) -> Iterator[Stack]:
 
 
 def ratios(
-    group: Group, comparisons: Sequence[Comparison], threads: int, width: int
+    run: Run, group: Group, comparisons: Sequence[Comparison], width: int
 ) -> Stack:
-    """Return the table of one data set's comparisons."""
+    """Return the table of one data set's comparisons in one run."""
+    points = [point for point in run.points if point.group == group]
+    threads = max(point.threads for point in points)
     table = _table()
     table.add_column("ours / peer", overflow="fold")
     headers = _headers(table, _ratio_cells(comparisons[0], threads), width)
@@ -168,7 +170,7 @@ def ratios(
         cells = _ratio_cells(each, threads)
         table.add_row("" if pair == before else pair, *(cells[h] for h in headers))
         before = pair
-    title = f"\n{group.dataset}: ours against peers"
+    title = f"\n{group.dataset}: ours against peers{_versions(points)}"
     return Stack(Text(title), table, Text(_RATIO_NOTE))
 
 
@@ -368,8 +370,13 @@ def _title(runs: Sequence[Run], group: Group, members: Sequence[Curve]) -> Text:
     own = "" if math.isnan(overhead) else f", harness {overhead:.2f} µs"
     return Text(
         f"\n{group.dataset} ({group.metric}): n={group.n:,} d={group.d} k={group.k}, "
-        f"{points[0].nq:,} queries, QPS on {threads} threads{own}"
+        f"{points[0].nq:,} queries, QPS on {threads} threads{own}{_versions(points)}"
     )
+
+
+def _versions(points: Sequence[Point]) -> str:
+    """Return a line of its own that names the libraries, or nothing."""
+    return f"\n{', '.join(named)}" if (named := libraries(points)) else ""
 
 
 def _table() -> Table:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from experiments.plots.rows import NAN, Group, Point, Run
@@ -71,6 +71,18 @@ def curves(runs: Sequence[Run], group: Group) -> list[Curve]:
 def is_judged(point: Point) -> bool:
     """Return whether a point is of an index, and has answers to judge."""
     return point.library != OVERHEAD and bool(point.recall)
+
+
+def libraries(points: Iterable[Point]) -> list[str]:
+    """Name every library with its version and the vector levels that it ran at.
+
+    Those of results of before there was a column of versions are left out.
+    """
+    levels: dict[str, dict[str, None]] = defaultdict(dict)
+    for point in points:
+        if point.version and point.library != OVERHEAD:
+            levels[f"{point.library} {point.version}"][point.vector_level] = None
+    return [f"{name} ({', '.join(of)})" for name, of in levels.items()]
 
 
 def overhead_us(runs: Sequence[Run], group: Group) -> float:

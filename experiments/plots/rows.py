@@ -44,6 +44,8 @@ class Point:
     nq: int
     label: str
     library: str
+    version: str
+    vector_level: str
     family: str
     threads: int  # of the build and of a batch
     build_params: Mapping[str, Any]
@@ -218,6 +220,8 @@ class _Line:
             nq=self.integer("nq", default=0) or 1000,
             label=self.text("label", _label(index, build)),
             library=self.text("library", "ann"),
+            version=self.text("version"),
+            vector_level=self.text("vector_level"),
             family=_family(self.text("family", index), index, build),
             threads=threads,
             build_params=build,

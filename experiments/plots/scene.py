@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from experiments.frontier import read_at
-from experiments.plots.curves import Curve, curves
+from experiments.plots.curves import Curve, curves, libraries
 from experiments.plots.rows import NAN, Group, Point, Run
 from experiments.plots.style import Style, styles
 
@@ -83,6 +83,7 @@ class Scene:
             f"k = {group.k}",
             f"{' and '.join(f'{nq:,}' for nq in queries)} queries",
             f"{counts} thread{'s' * (list(threads) != [1])}" if counts else "",
+            *libraries(self.points),
             *(self._told(fact) for fact in (_cpu, _commit, _day)),
         ]
         return [fact for fact in facts if fact]

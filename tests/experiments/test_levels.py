@@ -6,6 +6,10 @@ import numpy as np
 import pytest
 
 from experiments.peers import levels, objdump
+from experiments.plots.curves import libraries
+from experiments.plots.rows import read_run
+from experiments.results import write_rows
+from tests.experiments import test_report
 
 HOST = {"sse2", "avx2", "avx512f"}
 
@@ -105,4 +109,24 @@ def test_bundled_libraries_are_not_the_package_s(monkeypatch):
     assert [path.name for path in objdump.binaries("a")] == [
         "_a.cpython-311.so",
         "liba.so",
+    ]
+
+
+def test_captions_name_versions_and_levels(tmp_path):
+    def row(library, ef, **columns):
+        return test_report.point(
+            f"{library} {ef}", "HNSW", ef, 0.9, 20.0, library=library, **columns
+        )
+
+    rows = [
+        row("ann", 10, version="0.1.0", vector_level="avx512"),
+        row("faiss", 10, version="1.15.1", vector_level="avx512_spr"),
+        row("faiss", 20, version="1.15.1", vector_level="sse2"),
+        row("dummy", 10, version="unknown", vector_level="unknown"),
+        row("svs", 10),  # of before there were these columns
+    ]
+    write_rows(tmp_path / "rows.csv", rows)
+    assert libraries(read_run(tmp_path).points) == [
+        "ann 0.1.0 (avx512)",
+        "faiss 1.15.1 (avx512_spr, sse2)",
     ]

@@ -18,9 +18,10 @@ EFS = (10, 20, 40)
 def setting(label, ef, p50, library="ann"):
     at_10 = {10: 0.90, 20: 0.95, 40: 0.995}[ef]
     build_s = 10 if library == "ann" else 25
+    version, level = {"ann": ("0.1.0", "avx512"), "hnswlib": ("0.8.0", "avx2")}[library]
     return point(
         label, "HNSW", ef, at_10, p50, library=library, row_id=f"{label}-{ef}",
-        build_s=build_s, p99_us=None,
+        build_s=build_s, p99_us=None, version=version, vector_level=level,
     )  # fmt: skip
 
 
@@ -97,9 +98,9 @@ def test_a_damaged_file_says_which(directory):
 
 @pytest.mark.parametrize("width", [80, 110])
 def test_the_table_fits(directory, width):
-    group = read_run(directory).points[0].group
+    run = read_run(directory)
     file = io.StringIO()
-    table = report.ratios(group, comparisons(directory), 2, width)
+    table = report.ratios(run, run.points[0].group, comparisons(directory), width)
     Console(file=file, width=width).print(table)
     assert max(map(len, file.getvalue().splitlines())) <= width
     assert "…" not in file.getvalue()
@@ -107,10 +108,12 @@ def test_the_table_fits(directory, width):
 
 def test_the_table_shows_both_sides(directory):
     lines = comparisons(directory)
-    group = read_run(directory).points[0].group
+    run = read_run(directory)
     file = io.StringIO()
-    Console(file=file, width=110).print(report.ratios(group, lines, 2, 110))
+    table = report.ratios(run, run.points[0].group, lines, 110)
+    Console(file=file, width=110).print(table)
     text = file.getvalue()
+    assert "ann 0.1.0 (avx512), hnswlib 0.8.0 (avx2)" in text
     row = next(line for line in text.splitlines() if OURS in line)
     assert row.split()[3:] == [
         *("0.90", "44.0", "100", "2.27", "2.27", "2.27", "2.27", "2.0,", "2.0", "2.50")
