@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from pydantic import Field
 
@@ -65,11 +65,11 @@ class SymphonyQG(_RaBitQ):
     searched_with = "ef_search"
 
     class Build(Params):
-        """Constructor parameters; vectors stay float32 at ``bits`` 0."""
+        """Constructor parameters; ``bits`` of a stored vector's code, 0 for float32."""
 
         degree: int = Field(32, ge=32, multiple_of=32)
         ef_construction: int = Field(200, ge=1)
-        bits: int = Field(0, ge=0, le=8)
+        bits: Literal[0, 4, 8] = 0
 
     class Search(Params):
         """Search parameters."""
@@ -77,15 +77,25 @@ class SymphonyQG(_RaBitQ):
         ef_search: int = Field(64, ge=1)
 
     @classmethod
+    def spelling(cls, build: Build) -> str:
+        """Return the structure, and the codec of stored vectors."""
+        return f"{cls.kind}-RaBitQ{build.bits}" if build.bits else cls.kind
+
+    @classmethod
     def family(cls, build: Build) -> str:
         """Return the family of graphs without levels."""
         return "Graph"
 
     def add(self, X: Vectors, threads: int) -> None:
-        """Build the graph."""
+        """Build the graph from its authors' initial one, of partitions."""
         from rabitqlib import SymqgIndex
 
         build = self._build
+        if build.degree >= len(X):
+            raise ValueError(
+                f"SymphonyQG's degree must be less than n = {len(X):,}, got "
+                f"{build.degree}"
+            )
         self._index = SymqgIndex(X.shape[1], build.degree, self._name, build.bits)
         self._index.build(X, build.ef_construction, threads)
 

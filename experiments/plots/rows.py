@@ -19,6 +19,7 @@ from typing import Any, NamedTuple
 
 NAN = math.nan
 RECALL_KS = (1, 5, 10)
+_CODECS = ("PQ", "SQ", "RABITQ", "LVQ", "LEANVEC")  # in the name of an index
 PERCENTILES = ("p50", "p95", "p99")
 _NEEDED = {"rows.csv": {"dataset", "index"}, "load.csv": {"row_id"}}
 
@@ -337,7 +338,7 @@ def _family(base: str, index: str, build: Mapping[str, Any]) -> str:
     compressed = (
         build.get("codec") not in (None, "", "float32")
         or build.get("transform") is not None
-        or any(part in index.upper() for part in ("PQ", "SQ", "RABITQ"))
+        or any(part in index.upper() for part in _CODECS)
     )
     structure = base.split("-")[0].split("+")[0]
     return f"{structure}+codec" if compressed else structure

@@ -87,6 +87,69 @@ def test_finds_the_true_neighbours_under_each_metric(data, key, metric):
 
 
 @pytest.mark.parametrize(
+    ("key", "build", "search"),
+    [
+        *(
+            (("rabitqlib", "SymphonyQG"), {"degree": degree, "bits": bits}, {})
+            for degree, bits in ((32, 8), (64, 4))
+        ),
+        *(
+            (("svs", "Vamana"), {"storage": storage}, {"window_size": 200})
+            for storage in ("LVQ8", "LVQ4x4", "LVQ4x8", "LVQ8x8", "LeanVec8x8")
+        ),
+        *(
+            (("faiss", "Factory"), {"factory": factory} | more, search)
+            for factory, more, search in (
+                ("HR,IVF8,RaBitQfs,RFlat", {}, {"nprobe": 8, "k_factor": 20}),
+                ("PCA64,IVF8,FlatPanorama4_32", {}, {"nprobe": 8}),
+                ("PCA64,HNSW16,FlatPanorama4", {"ef_construction": 100}, {}),
+                ("PCA32,IVF8,Flat,RFlat", {}, {"nprobe": 8, "k_factor": 20}),
+            )
+        ),
+    ],
+)
+def test_every_storage_finds_the_neighbours_under_cosine(data, key, build, search):
+    adapter, (X, Q) = indexes.KINDS[key], data
+    pytest.importorskip(adapter.module or adapter.library)
+    index = adapter("cosine", adapter.Build(**build), seed=1)
+    try:
+        index.add(index.prepare(X), threads=1)
+    except RuntimeError as error:
+        if "non-Intel" in str(error):
+            pytest.skip("svs compresses on Intel's processors alone")
+        raise
+    if "nprobe" not in search and key[0] != "svs":
+        search = {"ef_search": 200}
+    answer = index.searcher(adapter.Search(**search), 10, 1)(index.prepare(Q))
+    ids = index.ids(answer)
+    floor = 0.85 if build.get("bits") == 4 else 0.95
+    assert recall(ids, truth("cosine", X, Q), X, Q, "cosine")[:, 2].mean() > floor
+    given = index.distances(answer)
+    assert (given is not None) == build.get("factory", "").endswith("RFlat")
+    if given is not None:
+        true = distances_of(ids, X, Q, "cosine")
+        np.testing.assert_allclose(given, true, rtol=1e-3, atol=1e-4)
+    panorama = "Panorama" in build.get("factory", "")
+    assert (levels.vector_level(index) == "sse2") == panorama
+
+
+@pytest.mark.parametrize("factory", ["PCA8,IVF4,Flat", "HNSW8,FlatPanorama"])
+def test_what_keeps_l2_alone_is_refused_under_ip(factory):
+    pytest.importorskip("faiss")
+    adapter = indexes.KINDS["faiss", "Factory"]
+    with pytest.raises(ValueError, match="keep l2 alone"):
+        adapter("ip", adapter.Build(factory=factory), 0)
+
+
+def test_a_degree_that_the_vectors_do_not_allow_is_refused(data):
+    pytest.importorskip("rabitqlib")
+    adapter = indexes.KINDS["rabitqlib", "SymphonyQG"]
+    index = adapter("l2", adapter.Build(degree=64), 0)
+    with pytest.raises(ValueError, match=r"less than n = 60, got 64"):
+        index.add(data[0][:60], 1)
+
+
+@pytest.mark.parametrize(
     ("kind", "params"),
     [("HNSW", {}), ("HNSW", {"epsilon": 0.2}), ("IVF", {}), ("IVF", {"patience": 3})],
 )
