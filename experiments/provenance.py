@@ -33,6 +33,7 @@ _LIBRARIES = (
     "annoy",
     "faiss-cpu",
     "hnswlib",
+    "pyglass-portable",
     "pynndescent",
     "rabitqlib",
     "scalable-vs",

@@ -18,6 +18,7 @@ SYMBOLS = {
     "s": "square",
     "^": "triangle-up",
     "D": "diamond",
+    "d": "diamond-tall",
     "v": "triangle-down",
     "P": "cross",
     "X": "x",

@@ -11,6 +11,7 @@ const MARKS = {
   circle: "M4 0A4 4 0 1 1-4 0A4 4 0 1 1 4 0Z",
   square: "M-3.6-3.6H3.6V3.6H-3.6Z",
   diamond: "M0-5L5 0L0 5L-5 0Z",
+  "diamond-tall": "M0-5.4L3 0L0 5.4L-3 0Z",
   "triangle-up": "M0-4.6L4.4 3.4H-4.4Z",
   "triangle-down": "M0 4.6L4.4-3.4H-4.4Z",
   "triangle-left": "M-4.6 0L3.4-4.4V4.4Z",

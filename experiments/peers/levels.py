@@ -15,6 +15,7 @@ UNKNOWN = "unknown"
 #: The best level in a published wheel for Linux on x86-64, which chooses when it is
 #: loaded: ``python -m experiments.peers.objdump`` says it, once for each version.
 WHEELS = {
+    ("pyglass-portable", "2.1.0"): "avx2",
     ("rabitqlib", "0.7.1"): "avx512",
     ("scalable-vs", "0.5.0"): "avx512",
     ("voyager", "2.2.3"): "sse2",

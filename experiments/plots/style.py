@@ -39,6 +39,7 @@ PEERS: dict[str, tuple[str, Dash]] = {
     "usearch": ("v", (0, (4, 1.2, 1.2, 1.2))),
     "svs": ("P", (0, (6, 2))),
     "rabitqlib": ("X", (0, (2, 1, 5, 1))),
+    "glass": ("d", (0, (3, 1, 1, 1, 1, 1))),
 }
 OTHERS: Sequence[tuple[str, Dash]] = (
     ("<", (0, (5, 1.4, 1.2, 1.4))),

@@ -303,6 +303,9 @@ def test_every_style_has_a_symbol_and_ours_is_solid_and_thick():
     assert all(re.fullmatch(r"[\d.]+px(,[\d.]+px)+", peer["dash"]) for peer in peers)
     markers = [marker for marker, _ in (*PEERS.values(), *OTHERS)]
     assert {*markers, "o"} <= SYMBOLS.keys()
+    tables = Path(page.__file__).with_name("tables.js").read_text()
+    marks = re.findall(r'^  "?([\w-]+)"?: "M', tables, re.MULTILINE)
+    assert {*marks} == {*SYMBOLS.values()}
 
 
 def test_a_recipe_gives_the_very_row():

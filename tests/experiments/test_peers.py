@@ -64,11 +64,12 @@ def test_finds_the_true_neighbours_under_each_metric(data, key, metric):
     Q_ = index.prepare(Q)
     params = adapter.Search(**search)
     neighbors = truth(metric, X, Q)
+    floor = 0.9 if key[0] == "glass" else 0.97  # of four bits
     for threads in (1, 2):
         answer = index.searcher(params, 10, threads)(Q_)
         ids = index.ids(answer)
         assert ids.dtype == np.int64
-        assert recall(ids, neighbors, X, Q, metric)[:, 2].mean() > 0.97
+        assert recall(ids, neighbors, X, Q, metric)[:, 2].mean() > floor
         given = index.distances(answer)
         if given is not None:
             true = distances_of(ids, X, Q, metric)
@@ -97,6 +98,8 @@ def test_finds_the_true_neighbours_under_each_metric(data, key, metric):
             (("svs", "Vamana"), {"storage": storage}, {"window_size": 200})
             for storage in ("LVQ8", "LVQ4x4", "LVQ4x8", "LVQ8x8", "LeanVec8x8")
         ),
+        (("glass", "HNSW"), {"codec": "FP32", "refine": None}, {}),
+        (("glass", "HNSW"), {"codec": "SQ8U", "refine": "FP32"}, {}),
         *(
             (("faiss", "Factory"), {"factory": factory} | more, search)
             for factory, more, search in (
