@@ -143,7 +143,7 @@ def test_a_walk_that_takes_too_long_is_given_up_for_all_that_passes():
 # --- few, none, all -------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("codec", CODECS)
+@pytest.mark.parametrize("codec", ["float32", "SQ8", "PQ4"])
 def test_more_are_sought_than_pass(codec):
     index = ann.HNSW(M=6, ef_construction=30, codec=CODECS[codec]())
     X, Q = gaussian(400, 16, seed=1), gaussian(10, 16, seed=2)
