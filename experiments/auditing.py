@@ -7,13 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rich import box
-from rich.table import Table
-from rich.text import Text
-
 import ann
 from ann.diagnosis.letter import measures
 from experiments import datasets
+from experiments.terminal import Plain, Table, stack
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -86,30 +83,28 @@ def tables(report: Report) -> Iterator[RenderableType]:
     yield ""
 
 
-def _findings(report: Report) -> Table | Text:
+def _findings(report: Report) -> RenderableType:
     found = report.found
     rows, asked = found.rows, found.queries
     also = f", {asked.n:,} queries" if asked is not None else ""
     title = f"{report.name}: {rows.n:,} × {rows.d:,} {rows.dtype}{also}"
     if not found.findings:
-        return Text.assemble((title, "bold"), "\nNothing found that is wrong.\n")
-    table = Table(
-        title=title, title_style="bold", title_justify="left", box=box.SIMPLE_HEAD,
-        padding=(0, 1, 0, 0), show_edge=False,
-    )  # fmt: skip
+        return stack(Plain(title, "bold"), "Nothing found that is wrong.\n")
+    table = Table(padding=(0, 1, 0, 0), pad_edge=True, show_edge=False)
     table.add_column("finding", no_wrap=True)
     table.add_column("what was found, and what to do", ratio=1)
     for each in found.findings:
-        head = Text(f"{MARKS[each.severity]} {each.code}\n", _STYLES[each.severity])
-        head.append(f"  {each.severity}", "dim")
-        body = Text(f"{each.sentence[0].upper()}{each.sentence[1:]}.\n")
-        body.append(f"{each.advice}\n", "italic")
-        table.add_row(head, body)
-    return table
+        code = Plain(f"{MARKS[each.severity]} {each.code}", _STYLES[each.severity])
+        sentence = f"{each.sentence[0].upper()}{each.sentence[1:]}."
+        table.add_row(
+            stack(code, Plain(f"  {each.severity}", "dim")),
+            stack(sentence, Plain(f"{each.advice}\n", "italic")),
+        )
+    return stack(Plain(title, "bold"), table)
 
 
 def _measures(found: Diagnosis) -> Table:
-    table = Table(box=box.SIMPLE_HEAD, show_edge=False)
+    table = Table(show_edge=False, pad_edge=True)
     for name in ("measure", "value", "meaning"):
         table.add_column(name, no_wrap=name == "measure")
     for row in measures(found):
@@ -117,17 +112,16 @@ def _measures(found: Diagnosis) -> Table:
     return table
 
 
-def _advice(found: Diagnosis) -> Table:
+def _advice(found: Diagnosis) -> RenderableType:
     advice = found.recommendation
     table = Table.grid(padding=(0, 1))
     head = f"Advice: metric={advice.metric!r}{', normalised' * advice.normalise}"
-    table.title, table.title_justify, table.title_style = head, "left", "bold"
     for line in advice.reasons:
-        table.add_row("-", Text(line))
+        table.add_row("-", line)
     table.add_row()
     for line in found.sampled:
-        table.add_row("-", Text(line), style="dim")
-    return table
+        table.add_row("-", line, style="dim")
+    return stack(Plain(head, "bold"), table)
 
 
 def write(report: Report, out: Path) -> list[Path]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import signal
-import sys
 from collections.abc import Callable
 from enum import StrEnum
 from pathlib import Path
@@ -12,14 +11,15 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 import typer
 
 from experiments import cli_data, cli_uses
+from experiments.encoding import set_up
+from experiments.exits import complain
 from experiments.exits import stop as _stop
 
 if TYPE_CHECKING:
-    from rich.console import Console
-
     from experiments.config import Study
     from experiments.plan import Plan
     from experiments.results import Row
+    from experiments.terminal import Console
 
 S = TypeVar("S", bound="Study")
 
@@ -118,11 +118,10 @@ def run(
 
     A run that was killed goes on where it was when it is started again.
     """
-    from rich.console import Console
-
     from experiments import config as configs
     from experiments import plan as plans
     from experiments import report
+    from experiments.terminal import Console
 
     console = Console()
     plan = _planned(config, configs.Config, plans.make)
@@ -158,11 +157,10 @@ def race(
     machine: a change that two runs one after the other would hide shows. Exits as ann
     compare does.
     """
-    from rich.console import Console
-
     from experiments import config as configs
     from experiments import plan as plans
     from experiments import race as races
+    from experiments.terminal import Console
 
     plan = _planned(config, configs.Config, plans.make)
     out = out or Path("results") / f"{plan.config.name}-race"
@@ -184,11 +182,10 @@ def ablation(
     force: ForceOption = False,
 ) -> None:
     """Measure indexes of ours with everything on, and without each trick alone."""
-    from rich.console import Console
-
     from experiments import config as configs
     from experiments import report
     from experiments.ablation import variants
+    from experiments.terminal import Console
 
     console = Console()
     if config.is_dir():
@@ -213,13 +210,12 @@ def bulk(
     force: ForceOption = False,
 ) -> None:
     """Measure exact search of a batch and k-means beside FAISS and scikit-learn."""
-    from rich.console import Console
-
     from experiments import bulk as bulks
     from experiments import config as configs
     from experiments import plan, report, results
     from experiments.provenance import command_line, config_table
     from experiments.strict import ConfigError
+    from experiments.terminal import Console
 
     console = Console()
     try:
@@ -246,12 +242,11 @@ def trust(
     force: ForceOption = False,
 ) -> None:
     """Measure what becomes of an index by churn, filters or hostile data."""
-    from rich.console import Console
-
     from experiments import config as configs
     from experiments import results
     from experiments.provenance import command_line, config_table
     from experiments.strict import ConfigError
+    from experiments.terminal import Console
     from experiments.trust import study
 
     console = Console()
@@ -289,12 +284,11 @@ def lesson(
     force: ForceOption = False,
 ) -> None:
     """Teach by measuring: metrics, dimension, fewer columns, when to stop, tuning."""
-    from rich.console import Console
-
     from ann import parallel
     from experiments import results
     from experiments.lessons import lesson as lessons
     from experiments.provenance import command_line
+    from experiments.terminal import Console
 
     console = Console()
     try:
@@ -350,7 +344,7 @@ def import_(
     except (ConfigError, OSError) as error:
         _stop(str(error))
     for name, reason in made.left_out.items():
-        print(f"left out: {name}: {reason}", file=sys.stderr)
+        complain(f"left out: {name}: {reason}")
 
 
 @app.command(rich_help_panel=FILES)
@@ -395,12 +389,11 @@ def runbook(
     force: ForceOption = False,
 ) -> None:
     """Insert, delete, replace and search step by step, with the truth of each step."""
-    from rich.console import Console
-
     from experiments import plan as plans
     from experiments import results, streaming
     from experiments.provenance import command_line, config_table
     from experiments.strict import ConfigError
+    from experiments.terminal import Console
 
     console = Console()
     try:
@@ -428,10 +421,9 @@ def show(
     ] = False,
 ) -> None:
     """Print the tables of earlier runs, read from their files alone."""
-    from rich.console import Console
-
     from experiments import report
     from experiments.plots import rows
+    from experiments.terminal import Console
 
     console = Console()
     try:
@@ -452,7 +444,7 @@ def ratios(
     ] = None,
 ) -> None:
     """Print how many times faster ours is than a peer at equal recall."""
-    from rich.console import Console
+    from experiments.terminal import Console
 
     pairs = [each.split(":", 1) for each in pair or ()]
     if any(len(labels) < 2 for labels in pairs):
@@ -480,7 +472,7 @@ def compare(
     queries, over rounds, and corrected or not for a machine that was slower. A recall
     that is no longer reached is one, too.
     """
-    from rich.console import Console
+    from experiments.terminal import Console
 
     _compared(before, after, measure or ["p50_us"], threshold, out, Console())
 
@@ -584,10 +576,9 @@ def trace(
     """Show one search of an index of ours: a table of its steps, a picture, a film."""
     import json
 
-    from rich.console import Console
-
     from experiments import datasets, provenance, tracing
     from experiments.plots import searches
+    from experiments.terminal import Console, Plain
 
     console = Console()
     try:
@@ -596,7 +587,7 @@ def trace(
         case = tracing.trace(data, query, setting)
     except (OSError, ValueError) as error:
         _stop(str(error))
-    console.print(" · ".join(tracing.facts(case)), highlight=False)
+    console.print(Plain(" · ".join(tracing.facts(case))))
     console.print(tracing.table(case, every))
     out.mkdir(parents=True, exist_ok=True)
     about = out / f"{case.stem}.json"
@@ -612,9 +603,8 @@ def monitor(
     once: Annotated[bool, _flag("--once", "Print it and end.")] = False,
 ) -> None:
     """Show what a monitor of an index at work has seen: recall, queries, alerts."""
-    from rich.console import Console
-
     from experiments import watching
+    from experiments.terminal import Console
 
     try:
         watching.watch(state, Console(), once)
@@ -648,9 +638,8 @@ def audit(
     Prints tables, and writes a letter and a sheet of plots. Exits with 1 where there is
     an error, such as a NaN or rows of which only some are normalised.
     """
-    from rich.console import Console
-
     from experiments import auditing
+    from experiments.terminal import Console
 
     console = Console()
     try:
@@ -712,10 +701,9 @@ def tune(
     Prints what was chosen, why, and all that was tried. Exits with 1 where nothing
     meets the target within the limits.
     """
-    from rich.console import Console
-
     from ann.tuning import UnreachableError
     from experiments import tuning
+    from experiments.terminal import Console
 
     console = Console()
     how = tuning.Wanted(
@@ -735,6 +723,7 @@ def tune(
 
 def main() -> None:
     """Run the command; the entry point of the console script."""
+    set_up()
     app()
 
 
@@ -794,8 +783,7 @@ def _measured(
     try:
         return runner.run(plan, out, console, command_line(), budget_s)
     except KeyboardInterrupt:
-        print(f"interrupted; what was measured is in {out}", file=sys.stderr)
-        raise SystemExit(130) from None
+        _stop(f"interrupted; what was measured is in {out}", 130)
 
 
 def _finish(rows: list[Row], out: Path, draw: Callable[[], None], again: str) -> None:
@@ -803,7 +791,7 @@ def _finish(rows: list[Row], out: Path, draw: Callable[[], None], again: str) ->
     from experiments import report
 
     for line in report.problems(rows):
-        print(line, file=sys.stderr)
+        complain(line)
     try:
         draw()
     except Exception as error:

@@ -11,8 +11,7 @@ import typer
 from experiments.exits import stop
 
 if TYPE_CHECKING:
-    from rich.console import Console
-
+    from experiments.terminal import Console
     from experiments.text.embedding import Embedded
     from experiments.text.encoders import Encoder
     from experiments.text.passages import Passage
@@ -66,8 +65,7 @@ def embed(
 
     The same command goes on where it was killed.
     """
-    from rich.console import Console
-
+    from experiments.terminal import Console
     from experiments.text import corpus, encoders, passages
 
     out = out or file.with_suffix(corpus.SUFFIX)
@@ -128,8 +126,7 @@ def ask(
     ] = None,
 ) -> None:
     """Answer a sentence with the passages of a dataset that are nearest in meaning."""
-    from rich.console import Console
-
+    from experiments.terminal import Console
     from experiments.text import asking, corpus, encoders
 
     console = Console()

@@ -11,7 +11,7 @@ import typer
 from experiments.exits import stop
 
 if TYPE_CHECKING:
-    from rich.console import Console
+    from experiments.terminal import Console
 
 
 def use(
@@ -36,8 +36,7 @@ def use(
 
     Writes NAME.png and NAME.json. Nothing is downloaded.
     """
-    from rich.console import Console
-
+    from experiments.terminal import Console
     from experiments.uses import use as uses
 
     wanted = list(uses.USES) if every else name or []
@@ -68,6 +67,7 @@ def _use(
     from experiments.lessons.notebook import Notebook
     from experiments.progress import Progress
     from experiments.provenance import command_line
+    from experiments.terminal import Plain
     from experiments.uses import analogies
     from experiments.uses import use as uses
 
@@ -80,6 +80,6 @@ def _use(
                 of = partial(analogies.use, vectors=vectors)
             done = uses.run(each, of, notes, out, command_line())
             progress.done()
-            console.print(f"{each}: {done.title}", style="bold", highlight=False)
+            console.print(Plain(f"{each}: {done.title}", "bold"))
             console.print(uses.table(done))
-            console.print(f"{out / each}.png", highlight=False)
+            console.print(Plain(f"{out / each}.png"), soft_wrap=True)

@@ -5,8 +5,11 @@ from __future__ import annotations
 from types import TracebackType
 from typing import Self
 
-from rich import progress
+from rich import cells, progress
 from rich.console import Console
+
+from experiments.encoding import printable
+from experiments.terminal import Plain
 
 
 class Progress:
@@ -51,7 +54,8 @@ class Progress:
         for task in self.bar.task_ids:
             if task != self._task:
                 self.bar.remove_task(task)
-        self.bar.update(self._task, description=f"{what[:36]:36}")
+        text = cells.set_cell_size(printable(what, self._console.encoding), 36)
+        self.bar.update(self._task, description=text)
 
     def done(self, steps: int = 1) -> None:
         """Count steps that were taken, or that never will be."""
@@ -59,6 +63,4 @@ class Progress:
 
     def print(self, line: str, style: str = "") -> None:
         """Print a line above the bar."""
-        self._console.print(
-            line, style=style, markup=False, highlight=False, soft_wrap=True
-        )
+        self._console.print(Plain(line, style), soft_wrap=True)

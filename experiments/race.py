@@ -120,11 +120,10 @@ def ride(
     """Be one side: run the config, taking turns."""
     turns = Turns(name, int(before), int(after))
     turns.wait()
-    from rich.console import Console
-
     from experiments import config as configs
     from experiments import plan as plans
     from experiments import runner
+    from experiments.terminal import Console
     from experiments.worker import die_with_parent
 
     die_with_parent()

@@ -9,10 +9,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import groupby
 from typing import Any
 
-from rich import box
 from rich.console import Group as Stack
-from rich.table import Table
-from rich.text import Text
 
 from experiments import bulk as bulks
 from experiments import estimate
@@ -26,6 +23,7 @@ from experiments.plots.rows import NAN, Group, Loaded, Point, Run
 from experiments.ratios import TARGETS, Comparison, Ratio, over
 from experiments.results import Row
 from experiments.statistics import NOISY
+from experiments.terminal import Table, stack
 
 _NOTE = (
     "p50, p99: one query at a time on one thread, at that recall@10: read between the "
@@ -68,7 +66,7 @@ _WIDE = 110  # columns of a terminal that has room for more
 
 def planned(plan: Plan, seconds: float | None) -> Stack:
     """Return what a run would build and measure, and about how long it would take."""
-    table = _table()
+    table = Table()
     table.add_column("dataset", overflow="fold")
     table.add_column("index", overflow="fold")
     table.add_column("searches", overflow="fold")
@@ -81,7 +79,7 @@ def planned(plan: Plan, seconds: float | None) -> Stack:
     time = "" if seconds is None else f", {estimate.words(seconds)}"
     points = f"{plan.n_points} points in {plan.config.rounds} rounds"
     title = f"{plan.config.name}: {points}, {plan.threads} threads{time}"
-    return Stack(Text(title), table)
+    return stack(title, table)
 
 
 def _grid(searches: list[dict[str, Any]]) -> str:
@@ -94,7 +92,7 @@ def summary(runs: Sequence[Run], width: int) -> Iterator[Stack]:
     """Yield a table per dataset: each curve read at the recalls of interest."""
     wide = width >= _WIDE
     for group, members in _groups(runs):
-        table = _table()
+        table = Table()
         table.add_column("index", overflow="fold")
         headers = ["best\nrecall", *(f"p50 µs\n@ {t:.2f}" for t in TARGETS)]
         if wide:
@@ -103,7 +101,7 @@ def summary(runs: Sequence[Run], width: int) -> Iterator[Stack]:
             table.add_column(header, justify="right", no_wrap=True)
         for curve in members:
             table.add_row(curve.label, *_cells(curve, wide))
-        yield Stack(_title(runs, group, members), table, Text(_NOTE))
+        yield stack(_title(runs, group, members), table, _NOTE)
 
 
 def loads(runs: Sequence[Run]) -> Iterator[Stack]:
@@ -112,7 +110,7 @@ def loads(runs: Sequence[Run]) -> Iterator[Stack]:
         offered = [(c, point) for c in members for point in c.points if point.loads]
         if not offered:
             continue
-        table = _table()
+        table = Table()
         table.add_column("index", overflow="fold")
         headers = ("recall\n@10", "load", "QPS", "p50 µs", "p99 µs", "service\np99 µs")
         for header in headers:
@@ -123,7 +121,7 @@ def loads(runs: Sequence[Run]) -> Iterator[Stack]:
             for line in point.loads:
                 table.add_row("", "", *_load_cells(line))
         title = f"\n{group.dataset}: queries at random times"
-        yield Stack(Text(title), table, Text(_LOADED))
+        yield stack(title, table, _LOADED)
 
 
 def _load_cells(line: Loaded) -> Iterator[str]:
@@ -138,7 +136,7 @@ def details(runs: Sequence[Run], width: int) -> Iterator[Stack]:
     """Yield a table per dataset: every point."""
     wide = width >= _WIDE
     for group, members in _groups(runs):
-        table = _table()
+        table = Table()
         table.add_column("index / search", overflow="fold")
         headers = ("@1", "@5", "@10", "p50 µs", "p95 µs", "p99 µs", "QPS", "scored")
         for header in headers if wide else ("@1", "@10", "p50 µs", "p99 µs", "QPS"):
@@ -150,7 +148,7 @@ def details(runs: Sequence[Run], width: int) -> Iterator[Stack]:
                 shown = (cells[str(column.header)] for column in table.columns[1:])
                 table.add_row(f"  {_setting(point.search_params)}", *shown)
             table.add_section()
-        yield Stack(_title(runs, group, members), table)
+        yield stack(_title(runs, group, members), table)
 
 
 def ratios(
@@ -159,7 +157,7 @@ def ratios(
     """Return the table of one data set's comparisons in one run."""
     points = [point for point in run.points if point.group == group]
     threads = max(point.threads for point in points)
-    table = _table()
+    table = Table()
     table.add_column("ours / peer", overflow="fold")
     headers = _headers(table, _ratio_cells(comparisons[0], threads), width)
     before = None
@@ -171,7 +169,7 @@ def ratios(
         table.add_row("" if pair == before else pair, *(cells[h] for h in headers))
         before = pair
     title = f"\n{group.dataset}: ours against peers{_versions(points)}"
-    return Stack(Text(title), table, Text(_RATIO_NOTE))
+    return stack(title, table, _RATIO_NOTE)
 
 
 def _ratio_cells(each: Comparison, threads: int) -> dict[str, str]:
@@ -194,7 +192,7 @@ def _ratio_cells(each: Comparison, threads: int) -> dict[str, str]:
 def ablation(lines: Sequence[Line], threads: int, width: int) -> Iterator[Stack]:
     """Yield a table per data set of a study: each index with and without its tricks."""
     for (dataset, metric, n), group in groupby(lines, lambda line: line.data):
-        table = _table()
+        table = Table()
         table.add_column("index / variant", overflow="fold")
         headers = _headers(table, _ablation_cells(lines[0], threads), width)
         for index, variants in groupby(group, lambda line: line.index):
@@ -204,7 +202,7 @@ def ablation(lines: Sequence[Line], threads: int, width: int) -> Iterator[Stack]
                 cells = _ablation_cells(line, threads)
                 table.add_row(f"  {line.variant}", *(cells[h] for h in headers))
         title = f"\n{dataset} ({metric}): n={n:,}, what each trick pays"
-        yield Stack(Text(title), table, Text(_ABLATED))
+        yield stack(title, table, _ABLATED)
 
 
 def _ablation_cells(line: Line, threads: int) -> dict[str, str]:
@@ -234,7 +232,7 @@ def _headers(table: Table, cells: Iterable[str], width: int) -> list[str]:
 
 def changes(found: Sequence[Change]) -> Stack:
     """Return the table of a comparison of two runs."""
-    table = _table()
+    table = Table()
     table.add_column("dataset / index: measure", overflow="fold")
     for header in ("recall", "before", "after", "change", ""):
         table.add_column(header, justify="right", no_wrap=True)
@@ -248,7 +246,7 @@ def changes(found: Sequence[Change]) -> Stack:
         for change in lines:
             style = {"worse": "red", "lost": "red", "better": "green"}
             table.add_row(*_change_cells(change), style=style.get(change.verdict))
-    return Stack(table, Text(_CHANGED))
+    return stack(table, _CHANGED)
 
 
 def _change_cells(change: Change) -> Iterator[str]:
@@ -269,7 +267,7 @@ def bulk(lines: Sequence[bulks.Line]) -> Iterator[Stack]:
     """Yield a table per data set of work in bulk."""
     for _, group in groupby(lines, lambda line: (line.dataset, line.task, _work(line))):
         work = list(group)
-        first, table = work[0], _table()
+        first, table = work[0], Table()
         table.add_column("library")
         for header in ("median s", "least", "greatest", "ours ×", first.quality):
             table.add_column(header, justify="right", no_wrap=True)
@@ -278,8 +276,8 @@ def bulk(lines: Sequence[bulks.Line]) -> Iterator[Stack]:
             ratio = _times(line.ours) if line.library != bulks.OURS else ""
             table.add_row(line.library, *map(_round, times), ratio, f"{line.value:.6g}")
         data = f"{first.dataset}: n={first.n:,} d={first.d}, {first.threads} threads"
-        yield Stack(Text(f"\n{data}\n{_work(first)}"), table)
-    yield Stack(Text(_BULK))
+        yield stack(f"\n{data}\n{_work(first)}", table)
+    yield stack(_BULK)
 
 
 def _work(line: bulks.Line) -> str:
@@ -363,12 +361,12 @@ def _qps(point: Point) -> float:
     return point.qps[max(point.qps)] if point.qps else NAN
 
 
-def _title(runs: Sequence[Run], group: Group, members: Sequence[Curve]) -> Text:
+def _title(runs: Sequence[Run], group: Group, members: Sequence[Curve]) -> str:
     points = [point for curve in members for point in curve.points]
     threads = max(max(point.qps, default=1) for point in points)
     overhead = overhead_us(runs, group)
     own = "" if math.isnan(overhead) else f", harness {overhead:.2f} µs"
-    return Text(
+    return (
         f"\n{group.dataset} ({group.metric}): n={group.n:,} d={group.d} k={group.k}, "
         f"{points[0].nq:,} queries, QPS on {threads} threads{own}{_versions(points)}"
     )
@@ -377,10 +375,6 @@ def _title(runs: Sequence[Run], group: Group, members: Sequence[Curve]) -> Text:
 def _versions(points: Sequence[Point]) -> str:
     """Return a line of its own that names the libraries, or nothing."""
     return f"\n{', '.join(named)}" if (named := libraries(points)) else ""
-
-
-def _table() -> Table:
-    return Table(box=box.SIMPLE_HEAD, pad_edge=False)
 
 
 def _setting(params: Mapping[str, Any]) -> str:

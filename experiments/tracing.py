@@ -10,8 +10,6 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from rich import box
-from rich.table import Table
 
 from ann import parallel
 from ann.traces import ListsTrace, Step, Visit, WalkTrace
@@ -20,6 +18,7 @@ from experiments.plan import written
 from experiments.recall import distances_of
 from experiments.recall import recall as recall_of
 from experiments.strict import ConfigError, check, unknown
+from experiments.terminal import Table
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -197,7 +196,7 @@ def counts(trace: WalkTrace | ListsTrace) -> list[str]:
 
 def table(case: Case, every: bool = False) -> Table:
     """Return a trace as a table; the middle of a long one only with ``every``."""
-    made = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    made = Table()
     if isinstance(case.trace, WalkTrace):
         headers = ("step", "layer", "node", "distance", "scored", "pool's last")
         lines = list(_steps(case.trace))

@@ -9,15 +9,12 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from rich import box
-from rich.table import Table
-from rich.text import Text
-
 import ann
 from ann.diagnosis.words import number
 from ann.tuning.letter import figures, grounds, reasons, written
 from experiments import datasets
 from experiments.datasets.vectors import sample_rows, take
+from experiments.terminal import Plain, Table, stack
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -124,22 +121,21 @@ def tables(report: Report) -> Iterator[RenderableType]:
     found = report.found
     chosen = Table.grid(padding=(0, 2))
     size = f"{found.index.ntotal:,} × {found.index.d:,}, {found.index.metric}"
-    chosen.title = f"{report.name}: {size}, tuned for {found.objective}"
-    chosen.title_style, chosen.title_justify = "bold", "left"
+    title = f"{report.name}: {size}, tuned for {found.objective}"
     for name, value in figures(found):
-        chosen.add_row(Text(name, style="dim"), Text(value))
-    yield chosen
+        chosen.add_row(Plain(name, "dim"), value)
+    yield stack(Plain(title, "bold"), chosen)
     yield ""
     for reason in reasons(found):
-        yield Text(f"- {reason}")
+        yield Plain(f"- {reason}")
     yield _tried(found.tried)
     for ground in grounds(found):
-        yield Text(f"- {ground}", style="dim")
+        yield Plain(f"- {ground}", "dim")
     yield ""
 
 
 def _tried(tried: tuple[Tried, ...]) -> Table:
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    table = Table()
     for name in ("index", "searched with", "recall", "p50 µs", "bytes", "build s"):
         right = name not in ("index", "searched with")
         table.add_column(name, justify="right" if right else "left")

@@ -6,12 +6,10 @@ import time
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from rich.console import Group
 from rich.live import Live
-from rich.table import Table
-from rich.text import Text
 
 from ann.monitor import opened, page
+from experiments.terminal import Plain, Table, stack
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -47,12 +45,12 @@ def watch(path: Path, console: Console, once: bool) -> None:
 
 def shown(report: Report) -> RenderableType:
     """Return how things are, to be printed."""
-    state = Text("nothing to report", "green")
+    state = Plain("nothing to report", "green")
     if report.standing:
-        state = Text("alert: " + ", ".join(report.standing), "bold red")
-    recall = Text.assemble(f"recall@{report.k}  ", page.told(report))
+        state = Plain("alert: " + ", ".join(report.standing), "bold red")
+    recall = f"recall@{report.k}  {page.told(report)}"
     if report.history:
-        recall.append("\n" + spark(report.history))
+        recall += "\n" + spark(report.history)
     table = Table()
     for head in page.HEADS:
         table.add_column(head, justify="right" if head != page.HEADS[0] else "left")
@@ -60,8 +58,8 @@ def shown(report: Report) -> RenderableType:
         table.add_row(*row)
     counts = ", ".join(f"{value:,} {name}" for name, value in report.counts.items())
     seen = f"{report.queries:,} queries, {report.checked:,} checked, {counts}"
-    last = [Text(f"! {alert.sentence}") for alert in report.alerts[-5:]]
-    return Group(state, recall, table, Text(seen, "dim"), *last)
+    last = [f"! {alert.sentence}" for alert in report.alerts[-5:]]
+    return stack(state, recall, table, Plain(seen, "dim"), *last)
 
 
 def spark(values: tuple[float, ...]) -> str:

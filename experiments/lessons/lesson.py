@@ -9,8 +9,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import matplotlib as mpl
-from rich import box
-from rich.table import Table
 
 from experiments import provenance, results
 from experiments.lessons import (
@@ -29,9 +27,10 @@ from experiments.lessons import (
 )
 from experiments.lessons.notebook import Notebook
 from experiments.progress import Progress
+from experiments.terminal import Plain, Table, stack
 
 if TYPE_CHECKING:
-    from rich.console import Console
+    from rich.console import Console, Group
 
 FEWEST = 500  # rows among which 100 are still near
 
@@ -196,7 +195,7 @@ def draw(tables: Tables, stamp: Mapping[str, Any], out: Path) -> list[Path]:
         return LESSONS[stamp["config"]["name"]].draw(tables, stamp, out)
 
 
-def told(tables: Tables) -> Iterator[Table]:
+def told(tables: Tables) -> Iterator[Group]:
     """Yield each table for the terminal; what is the same in all lines is its title.
 
     Of those ``FOR_FIGURES``, which are long, there is none.
@@ -206,22 +205,19 @@ def told(tables: Tables) -> Iterator[Table]:
             yield _table(file, lines)
 
 
-def _table(file: str, lines: Sequence[Any]) -> Table:
+def _table(file: str, lines: Sequence[Any]) -> Group:
     names = [field.name for field in fields(lines[0])]
     held = {name: [getattr(line, name) for line in lines] for name in names}
     same = [name for name in names if len(set(held[name])) == 1]
     facts = ", ".join(f"{name} {_cell(held[name][0])}" for name in same)
-    table = Table(
-        title=f"{file}: {facts}".rstrip(": "),
-        title_style="bold", title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False,
-    )  # fmt: skip
+    table = Table()
     varying = [name for name in names if name not in same]
     for name in varying:
         number = not isinstance(held[name][0], str)
         table.add_column(name, justify="right" if number else "left")
     for row in zip(*(held[name] for name in varying), strict=True):
         table.add_row(*map(_cell, row))
-    return table
+    return stack(Plain(f"{file}: {facts}".rstrip(": "), "bold"), table)
 
 
 def _cell(value: Any) -> str:

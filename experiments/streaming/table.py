@@ -4,31 +4,31 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Sequence
-
-from rich import box
-from rich.table import Table
+from typing import TYPE_CHECKING
 
 from experiments.streaming.play import Line
+from experiments.terminal import Plain, Table, stack
+
+if TYPE_CHECKING:
+    from rich.console import Group
 
 _NUMBERS = ("live", "s", "@1", "@5", "@10", "p50", "p95", "p99")
 
 
-def tables(lines: Sequence[Line]) -> Iterator[Table]:
+def tables(lines: Sequence[Line]) -> Iterator[Group]:
     """Yield a table for each index of each dataset."""
     for dataset, label in dict.fromkeys((line.dataset, line.label) for line in lines):
         own = [line for line in lines if (line.dataset, line.label) == (dataset, label)]
         deletes = next((line.deletes for line in own if line.deletes), "none")
-        table = Table(
-            title=f"{label} on {dataset}",
-            caption=f"deleted vectors: {deletes}; recall@k; µs a query, one thread",
-            box=box.SIMPLE_HEAD,
-        )
-        table.add_column("step")
+        title = Plain(f"{label} on {dataset}", "bold")
+        note = f"deleted vectors: {deletes}; recall@k; µs a query, one thread"
+        table = Table()
+        table.add_column("step", overflow="fold")
         for name in _NUMBERS:
             table.add_column(name, justify="right", no_wrap=True)
         for line in own:
             table.add_row(*_cells(line))
-        yield table
+        yield stack(title, table, note)
 
 
 def _cells(line: Line) -> list[str]:

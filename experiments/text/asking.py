@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from rich.table import Table
-from rich.text import Text
+from rich import box
 
+from experiments.terminal import Plain, Table, stack
 from experiments.text.encoders import checked
 from experiments.text.keywords import Keywords, words
 
 if TYPE_CHECKING:
+    from rich.console import Group
+
     from experiments.text.corpus import Corpus
     from experiments.text.encoders import Encoder
 
@@ -80,10 +82,10 @@ def by_words(corpus: Corpus, question: str, k: int) -> Hits:
     return Keywords([passage.text for passage in corpus.passages]).search(question, k)
 
 
-def table(corpus: Corpus, hits: Hits, title: str, score: str) -> Table:
+def table(corpus: Corpus, hits: Hits, title: str, score: str) -> Group:
     """Show hits with their passages, and labels where there are any."""
     labelled = any(passage.label for passage in corpus.passages)
-    shown = Table(title=title, title_justify="left", title_style="bold")
+    shown = Table(box=box.HEAVY_HEAD, pad_edge=True)
     shown.add_column("#", justify="right")
     shown.add_column(score, justify="right")
     if labelled:
@@ -92,8 +94,8 @@ def table(corpus: Corpus, hits: Hits, title: str, score: str) -> Table:
     for rank, (row, value) in enumerate(hits, 1):
         passage = corpus.passages[row]
         told = [passage.label, passage.text] if labelled else [passage.text]
-        shown.add_row(str(rank), f"{value:.3f}", *map(Text, told))
-    return shown
+        shown.add_row(str(rank), f"{value:.3f}", *told)
+    return stack(Plain(title, "bold"), shown)
 
 
 def nothing(question: str) -> str:

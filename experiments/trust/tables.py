@@ -6,11 +6,9 @@ import statistics
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, TypeVar
 
-from rich import box
 from rich.console import Group as Stack
-from rich.table import Table
-from rich.text import Text
 
+from experiments.terminal import Table, stack
 from experiments.trust import churn, hostile
 from experiments.trust.filtering import PREPARED
 from experiments.trust.filters import EXACT, RANDOM
@@ -57,7 +55,7 @@ def churned(lines: Sequence[churn.Line]) -> Iterator[Stack]:
     last = max(line.round for line in measured)
     share = max(line.removed for line in measured) / measured[0].n
     title = f"{last} rounds, {share:.0%} removed and added again in each"
-    yield Stack(_title(measured[0], title), table, Text(_CHURN), _audits(measured))
+    yield stack(_title(measured[0], title), table, _CHURN, _audits(measured))
 
 
 def _churn_cells(lines: Sequence[churn.Line]) -> Iterator[str]:
@@ -79,7 +77,7 @@ def _recalls(lines: Sequence[churn.Line]) -> str:
     return _recall(lines[-1].recall_at_10 if lines else None)
 
 
-def _audits(lines: Sequence[churn.Line] | Sequence[hostile.Line]) -> Text:
+def _audits(lines: Sequence[churn.Line] | Sequence[hostile.Line]) -> str:
     """Say what the libraries' own audits found."""
     faults = {line.label: line.problems for line in lines if line.problems}
     sound = dict.fromkeys(line.label for line in lines if line.label not in faults)
@@ -87,7 +85,7 @@ def _audits(lines: Sequence[churn.Line] | Sequence[hostile.Line]) -> Text:
     without = [label for label, fault in faults.items() if fault == "–"]
     told += [f"audits found nothing wrong: {', '.join(sound)}"] * bool(sound)
     told += [f"without an audit: {', '.join(without)}"] * bool(without)
-    return Text("\n".join(told))
+    return "\n".join(told)
 
 
 def filtered(lines: Sequence[filters.Line]) -> Iterator[Stack]:
@@ -95,9 +93,9 @@ def filtered(lines: Sequence[filters.Line]) -> Iterator[Stack]:
     for shape, own in _by(lines, lambda line: line.shape):
         usual = [line for line in own if line.form == PREPARED]
         title = _title(usual[0], f"what passes: {_shape(shape)}")
-        yield Stack(title, _cases(usual), Text(_FILTERS), _worst(usual))
+        yield stack(title, _cases(usual), _FILTERS, _worst(usual))
     if any(line.form != PREPARED for line in lines):
-        yield Stack(_title(lines[0], "forms of a filter"), _forms(lines), Text(_FORMS))
+        yield stack(_title(lines[0], "forms of a filter"), _forms(lines), _FORMS)
 
 
 def _shape(shape: str) -> str:
@@ -115,16 +113,16 @@ def _cases(lines: Sequence[filters.Line]) -> Table:
     return table
 
 
-def _worst(lines: Sequence[filters.Line]) -> Text:
+def _worst(lines: Sequence[filters.Line]) -> str:
     """Say how low recall and how high latency is for ours at their first settings."""
     firsts = {line.label: line.name for line in reversed(lines)}.values()
     ours = [x for x in lines if x.library == "ann" and x.label != EXACT]
     own = [x for x in ours if x.name in firsts and x.recall_at_10 is not None]
     if not own:
-        return Text()
+        return ""
     low = min(own, key=lambda line: line.recall_at_10 or 0.0)
     slow = max(own, key=lambda line: line.times or 0.0)
-    return Text(
+    return (
         f"Of ours at first settings: least recall {_recall(low.recall_at_10)} "
         f"({low.label}, {low.share:.3g}), most × {_fixed(slow.times, 2)} "
         f"({slow.label}, {slow.share:.3g})"
@@ -168,7 +166,7 @@ def harmed(lines: Sequence[hostile.Line]) -> Iterator[Stack]:
         table.add_row(name, *(cells.get(kind, "–") for kind in kinds))
     measured = [line for line in lines if line.recall_at_10 is not None]
     title = _title(lines[0], "data that is not kind")
-    yield Stack(title, table, Text(_HOSTILE), _audits(measured))
+    yield stack(title, table, _HOSTILE, _audits(measured))
 
 
 def _harm(line: hostile.Line) -> str:
@@ -184,13 +182,13 @@ def _by(lines: Sequence[L], key: Callable[[L], str]) -> Iterator[tuple[str, list
         yield value, [line for line in lines if key(line) == value]
 
 
-def _title(line: Subject, what: str) -> Text:
+def _title(line: Subject, what: str) -> str:
     data = f"{line.dataset} ({line.metric}): n={line.n:,} d={line.d}"
-    return Text(f"\n{data}, {line.nq:,} queries, {line.threads} threads\n{what}")
+    return f"\n{data}, {line.nq:,} queries, {line.threads} threads\n{what}"
 
 
 def _table(first: str) -> Table:
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    table = Table()
     table.add_column(first, overflow="fold")
     return table
 

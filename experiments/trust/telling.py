@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import matplotlib as mpl
 
+from experiments.terminal import Plain
 from experiments.trust import churn, filters, hostile
 from experiments.trust.figures import draw_churn, draw_filters, draw_hostile
 from experiments.trust.tables import churned, filtered, harmed
@@ -30,7 +31,7 @@ def tables(lines: Sequence[Subject]) -> Iterator[RenderableType]:
         yield from _TOLD[type(own[0])][0](own)
     for line in lines:
         if line.status != "ok":
-            yield f"{line.dataset}, {line.name}: {line.status}"
+            yield Plain(f"{line.dataset}, {line.name}: {line.status}")
 
 
 def draw(

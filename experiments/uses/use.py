@@ -8,11 +8,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import matplotlib as mpl
-from rich import box
-from rich.table import Table
 
 from experiments import provenance, results
 from experiments.lessons.notebook import Notebook
+from experiments.terminal import Table
 from experiments.uses import (
     analogies,
     anomalies,
@@ -82,7 +81,9 @@ def run(
 
 def table(done: Shown) -> Table:
     """Return the numbers of a use, for the terminal."""
-    found = Table("what", "came to", box=box.SIMPLE_HEAD, pad_edge=False)
+    found = Table()
+    for head in ("what", "came to"):
+        found.add_column(head)
     for merit, value in done.merits.items():
         found.add_row(merit, f"{value:,.0f}" if value > 1 else f"{value:.3f}")
     return found
