@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import ann
 from ann.diagnosis.letter import measures
 from experiments import datasets
+from experiments.encoding import file_name, write_text
 from experiments.terminal import Plain, Table, stack
 
 if TYPE_CHECKING:
@@ -129,7 +130,7 @@ def write(report: Report, out: Path) -> list[Path]:
     from experiments.plots import anatomy
 
     out.mkdir(parents=True, exist_ok=True)
-    stem = out / f"{report.name}-audit"
+    stem = out / f"{file_name(report.name)}-audit"
     letter = stem.with_name(f"{stem.name}.txt")
-    letter.write_text(f"{report.found}\n", encoding="utf-8")
+    write_text(letter, f"{report.found}\n")
     return [letter, *anatomy.draw(report.found, report.name, report.source, stem)]

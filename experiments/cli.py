@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 import typer
 
 from experiments import cli_data, cli_uses
-from experiments.encoding import set_up
+from experiments.encoding import set_up, write_text
 from experiments.exits import complain
 from experiments.exits import stop as _stop
 
@@ -592,7 +592,7 @@ def trace(
     out.mkdir(parents=True, exist_ok=True)
     about = out / f"{case.stem}.json"
     told = tracing.about(case, provenance.command_line())
-    about.write_text(json.dumps(told, indent=2) + "\n", encoding="utf-8")
+    write_text(about, json.dumps(told, indent=2) + "\n")
     for path in [*searches.draw(case, out / case.stem), about]:
         print(path)
 

@@ -10,10 +10,13 @@ from __future__ import annotations
 
 import codecs
 import io
+import os
 import re
 import sys
+from pathlib import Path
 
 ERRORS = "experiments.ascii"  # the error handler's name
+LONGEST_NAME = 150  # bytes of a part of a file's name; most systems allow 255 in all
 _ASCII = str.maketrans(
     {
         **{"–": "-", "−": "-", "×": "x", "µ": "u", "·": ".", "…": "...", "√": "sqrt"},
@@ -30,7 +33,7 @@ _STEERING = re.compile(
 
 def visible(text: str) -> str:
     """Return a text with the characters escaped that steer a terminal."""
-    return _STEERING.sub(lambda found: _escaped(found[0]), text)
+    return _STEERING.sub(lambda found: escaped(found[0]), text)
 
 
 def printable(text: str, encoding: str | None) -> str:
@@ -46,7 +49,24 @@ def set_up() -> None:
             stream.reconfigure(errors=ERRORS)
 
 
-def _escaped(text: str) -> str:
+def write_text(path: Path, text: str) -> None:
+    """Write a file in UTF-8; bytes of a path that are not stand as escapes of JSON."""
+    path.write_text(text, encoding="utf-8", errors="backslashreplace")
+
+
+def file_name(text: str) -> str:
+    """Return a text as part of a file's name, on any system; two may become one."""
+    name = re.sub(r"[^\w.-]+", "-", text)
+    try:
+        os.fsencode(name)
+    except UnicodeEncodeError:
+        name = re.sub(r"[^A-Za-z0-9._-]+", "-", name)
+    whole = name.strip("-.").encode()
+    return whole[:LONGEST_NAME].decode("utf-8", "ignore")
+
+
+def escaped(text: str) -> str:
+    """Return a text with every character beyond ASCII, and controls, as escapes."""
     return text.encode("unicode_escape").decode("ascii")
 
 
@@ -55,7 +75,7 @@ def _in_ascii(error: UnicodeError) -> tuple[str, int]:
     if not isinstance(error, UnicodeEncodeError):
         raise error
     lacking = error.object[error.start : error.end]
-    return _escaped(lacking.translate(_ASCII)), error.end
+    return escaped(lacking.translate(_ASCII)), error.end
 
 
 codecs.register_error(ERRORS, _in_ascii)

@@ -122,7 +122,10 @@ def _race(config: Path, home: Path, share: float) -> None:
 
 def _finished(out: Path) -> bool:
     stamp = out / results.PROVENANCE
-    return stamp.exists() and json.loads(stamp.read_text())["status"] == "finished"
+    if not stamp.exists():
+        return False
+    told = json.loads(stamp.read_text(encoding="utf-8"))
+    return bool(told["status"] == "finished")
 
 
 def _compared(

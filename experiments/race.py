@@ -167,7 +167,7 @@ def _checked_out(repository: Path, commit: str, folder: Path) -> Path:
     where = ["git", "-C", str(repository)]
     named = [*where, "rev-parse", "--verify", "--quiet", f"{commit}^{{commit}}"]
     try:
-        found = subprocess.run(named, capture_output=True, text=True, check=True)
+        found = subprocess.run(named, capture_output=True, encoding="utf-8", check=True)
         clone = ["clone", "--quiet", "--shared", "--no-checkout"]
         subprocess.run(["git", *clone, str(repository), str(folder)], check=True)
         switch = ["checkout", "--quiet", found.stdout.strip()]

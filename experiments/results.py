@@ -7,6 +7,7 @@ import hashlib
 import json
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, fields
 from functools import cached_property
 from pathlib import Path
@@ -17,6 +18,7 @@ from numpy.typing import NDArray
 
 from experiments import statistics
 from experiments.datasets.cache import atomic
+from experiments.encoding import write_text
 from experiments.plan import Build, Point, canonical, written
 
 if TYPE_CHECKING:
@@ -307,7 +309,7 @@ def _leftovers(out: Path) -> Iterator[Path]:
 
 def _stamp(out: Path) -> dict[str, Any] | None:
     try:
-        stamp = json.loads((out / PROVENANCE).read_text())
+        stamp = json.loads((out / PROVENANCE).read_text(encoding="utf-8"))
         return stamp if isinstance(stamp["config"]["name"], str) else None
     except (OSError, ValueError, KeyError, TypeError):
         return None
@@ -338,8 +340,7 @@ def _differences(a: Any, b: Any, where: str) -> Iterator[str]:
 
 def write_rows(path: Path, rows: Sequence[Row]) -> None:
     """Write ``rows.csv``, whole or not at all."""
-    with atomic(path) as temporary, temporary.open("w", newline="") as file:
-        writer = csv.writer(file, lineterminator="\n")
+    with _csv(path) as writer:
         columns = [column.name for column in fields(Row)]
         writer.writerow(columns)
         for row in rows:
@@ -351,8 +352,7 @@ def write_rounds(path: Path, records: Sequence[Record]) -> None:
 
     ``turn`` counts the measurements of a data set, so it tells what was measured when.
     """
-    with atomic(path) as temporary, temporary.open("w", newline="") as file:
-        writer = csv.writer(file, lineterminator="\n")
+    with _csv(path) as writer:
         names = ("row_id", "label", "search_params", "round", "turn")
         writer.writerow([*names, *ROUND_MEASURES, YARDSTICK])
         for record in records:
@@ -370,8 +370,7 @@ def write_table(path: Path, lines: Sequence[Any]) -> None:
     A field that holds a ratio becomes three columns: it, its least and its greatest.
     """
     flat = [dict(_columns(line)) for line in lines]
-    with atomic(path) as temporary, temporary.open("w", newline="") as file:
-        writer = csv.writer(file, lineterminator="\n")
+    with _csv(path) as writer:
         writer.writerow(flat[0] if flat else ())
         for columns in flat:
             writer.writerow(map(_cell, columns.values()))
@@ -412,6 +411,16 @@ def _columns(line: Any) -> Iterator[tuple[str, Any]]:
             yield column.name, value
 
 
+@contextmanager
+def _csv(path: Path) -> Iterator[Any]:
+    """Yield the writer of a CSV file, which appears whole or not at all."""
+    with (
+        atomic(path) as temporary,
+        temporary.open("w", newline="", encoding="utf-8") as file,
+    ):
+        yield csv.writer(file, lineterminator="\n")
+
+
 def keep_failure(out: Path, what: str, log: str) -> None:
     """Add what went wrong, and all that a worker had to say, to ``failures.log``."""
     with (out / FAILURES).open("a", encoding="utf-8") as file:
@@ -421,7 +430,7 @@ def keep_failure(out: Path, what: str, log: str) -> None:
 def write_json(path: Path, value: Mapping[str, Any]) -> None:
     """Write a JSON object, whole or not at all."""
     with atomic(path) as temporary:
-        temporary.write_text(json.dumps(value, indent=2, ensure_ascii=False) + "\n")
+        write_text(temporary, json.dumps(value, indent=2, ensure_ascii=False) + "\n")
 
 
 def sums(out: Path) -> dict[str, str]:

@@ -108,7 +108,7 @@ class Store:
     def keep_built(self, build_id: str, built: Built) -> None:
         """Keep what a build cost."""
         with atomic(self._folder / f"{build_id}.json") as temporary:
-            temporary.write_text(json.dumps(asdict(built)))
+            temporary.write_text(json.dumps(asdict(built)), encoding="utf-8")
 
     def keep_found(self, row_id: str, found: Found) -> None:
         """Keep what is known of a setting's answers."""
@@ -132,7 +132,7 @@ class Store:
 
     def _read_built(self, build_id: str) -> Built | None:
         try:
-            text = (self._folder / f"{build_id}.json").read_text()
+            text = (self._folder / f"{build_id}.json").read_text(encoding="utf-8")
             return Built(**json.loads(text))
         except (OSError, ValueError, TypeError):
             return None

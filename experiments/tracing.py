@@ -14,6 +14,7 @@ import numpy as np
 from ann import parallel
 from ann.traces import ListsTrace, Step, Visit, WalkTrace
 from experiments import ours, provenance
+from experiments.encoding import file_name
 from experiments.plan import written
 from experiments.recall import distances_of
 from experiments.recall import recall as recall_of
@@ -103,7 +104,8 @@ class Case:
     @property
     def stem(self) -> str:
         """A name for files."""
-        return f"{self.data.name}-{self.setting.kind.lower()}-query-{self.query}"
+        data = file_name(self.data.name)
+        return f"{data}-{self.setting.kind.lower()}-query-{self.query}"
 
     @property
     def q(self) -> Floats:

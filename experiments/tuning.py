@@ -14,6 +14,7 @@ from ann.diagnosis.words import number
 from ann.tuning.letter import figures, grounds, reasons, written
 from experiments import datasets
 from experiments.datasets.vectors import sample_rows, take
+from experiments.encoding import file_name, write_text
 from experiments.terminal import Plain, Table, stack
 
 if TYPE_CHECKING:
@@ -153,10 +154,11 @@ def _tried(tried: tuple[Tried, ...]) -> Table:
 def write(report: Report, out: Path, save: Path | None = None) -> list[Path]:
     """Write the letter, the same for programs, and the index; return the files."""
     out.mkdir(parents=True, exist_ok=True)
-    letter, told = (out / f"{report.name}-tune.{end}" for end in ("txt", "json"))
-    letter.write_text(f"{report.found}\n", encoding="utf-8")
+    stem = file_name(report.name)
+    letter, told = (out / f"{stem}-tune.{end}" for end in ("txt", "json"))
+    write_text(letter, f"{report.found}\n")
     text = json.dumps(plain(report), indent=2, ensure_ascii=False)
-    told.write_text(f"{text}\n", encoding="utf-8")
+    write_text(told, f"{text}\n")
     if save is None:
         return [letter, told]
     report.found.index.save(save)

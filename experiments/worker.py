@@ -86,7 +86,8 @@ class Worker:
 
     def log(self) -> str:
         """Return what the libraries, or a traceback, have written."""
-        return self._log.read_text(errors="replace") if self._log.exists() else ""
+        raw = self._log.read_bytes() if self._log.exists() else b""
+        return raw.decode("utf-8", "replace")
 
     def close(self) -> None:
         """End the process, whatever it is doing."""

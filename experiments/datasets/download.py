@@ -87,7 +87,7 @@ def verify(path: Path, sha256: str | None = None) -> None:
     """
     beside = _hash_file(path)
     if sha256 is None and beside.exists():
-        sha256 = beside.read_text().split(" ")[0]
+        sha256 = beside.read_text(encoding="utf-8").split(" ")[0]
     actual = file_sha256(path)
     if sha256 is None:
         _record(path, actual)
@@ -110,7 +110,7 @@ def _hash_file(path: Path) -> Path:
 
 def _record(path: Path, sha256: str) -> None:
     """Write the hash in the format of ``sha256sum --check``."""
-    _hash_file(path).write_text(f"{sha256}  {path.name}\n")
+    _hash_file(path).write_text(f"{sha256}  {path.name}\n", encoding="utf-8")
 
 
 @dataclass(frozen=True)
@@ -129,7 +129,7 @@ class _Part:
     def origin(self, url: str) -> dict[str, Any]:
         """Return validator and total of the file begun, if it is that of `url`."""
         try:
-            note = json.loads(self._note.read_text())
+            note = json.loads(self._note.read_text(encoding="utf-8"))
         except (OSError, ValueError):
             return {}
         matches = isinstance(note, dict) and note.get("url") == url
@@ -138,7 +138,7 @@ class _Part:
     def begin(self, url: str, validator: str | None, total: int | None) -> None:
         self.discard()
         note = {"url": url, "validator": validator, "total": total}
-        self._note.write_text(json.dumps(note))
+        self._note.write_text(json.dumps(note), encoding="utf-8")
 
     def discard(self) -> None:
         self._note.unlink(missing_ok=True)
@@ -243,6 +243,6 @@ def _only_one(path: Path) -> Iterator[None]:
     except ImportError:  # not on Windows
         yield
         return
-    with path.open("w") as file:
+    with path.open("w", encoding="utf-8") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         yield

@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 from experiments import datasets, per_query
 from experiments.config import DatasetEntry
 from experiments.datasets.cache import atomic
+from experiments.encoding import LONGEST_NAME, file_name
 from experiments.interop.convert import SPELLINGS
 from experiments.recall import distances_of
 from experiments.results import ANSWERS, PER_QUERY, PROVENANCE, ROWS
@@ -59,7 +60,7 @@ def export(directory: Path, out: Path) -> list[Path]:
     ValueError
         When the files contradict each other, or a dataset is not what was measured.
     """
-    stamp = json.loads(_required(directory / PROVENANCE).read_text())
+    stamp = json.loads(_required(directory / PROVENANCE).read_text(encoding="utf-8"))
     rows = list(measured(directory))
     names = {row.cells["dataset"] for row in rows}
     fingerprints = {data["fingerprint"] for data in stamp["datasets"]}
@@ -83,7 +84,7 @@ def export(directory: Path, out: Path) -> list[Path]:
 
 def measured(directory: Path) -> Iterator[Measured]:
     """Yield the rows whose status is "ok", with what was kept of each query."""
-    with _required(directory / ROWS).open(newline="") as file:
+    with _required(directory / ROWS).open(newline="", encoding="utf-8") as file:
         rows = [cells for cells in csv.DictReader(file) if cells["status"] == "ok"]
     latencies = per_query.read(
         _required(directory / PER_QUERY), "row_id", ["latency_us"]
@@ -145,7 +146,7 @@ def _title(entry: DatasetEntry, data: Dataset) -> str:
     parts = [data.name]
     parts += [f"n{entry.n}"] * bool(entry.n) + [f"q{entry.nq}"] * bool(entry.nq)
     parts += [SPELLINGS[data.metric][0]] * bool(entry.metric)
-    return "-".join(parts)
+    return file_name("-".join(parts))
 
 
 def _write_dataset(path: Path, data: Dataset) -> None:
@@ -187,7 +188,8 @@ def _write_row(home: Path, title: str, row: Measured, data: Dataset) -> Path:
 
 def _file_name(text: str) -> str:
     """Return a text without what separates folders; two may become one."""
-    return re.sub(r"[^\w.+-]+", "_", text).strip("_") or "_"
+    name = re.sub(r"[^\w.+-]+", "_", text).strip("_").encode()
+    return name[:LONGEST_NAME].decode("utf-8", "ignore") or "_"
 
 
 def _attributes(row: Measured, title: str, data: Dataset) -> dict[str, Any]:

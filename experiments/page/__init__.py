@@ -42,10 +42,11 @@ def write(dirs: Sequence[Path], out: Path) -> Path:
     if not available():
         raise ModuleNotFoundError(NEEDS)
     from experiments.datasets.cache import atomic
+    from experiments.encoding import write_text
     from experiments.page.document import document
     from experiments.page.material import gather
 
     text = document(gather(dirs))
     with atomic(out) as temporary:
-        temporary.write_text(text, encoding="utf-8")
+        write_text(temporary, text)
     return out

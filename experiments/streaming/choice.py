@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from experiments.config import Config, load
+from experiments.encoding import file_name
 from experiments.streaming.runbook import Runbook, read, sections
 from experiments.strict import ConfigError, check
 
@@ -27,7 +28,7 @@ def config(file: Path, path: Path | None, section: str | None) -> Config:
         return load(path, Config)
     names = [section] if section else sections(file)
     table = {
-        "name": f"runbook-{file.stem}",
+        "name": file_name(f"runbook-{file.stem}"),
         "dataset": [{"name": name} for name in names],
         "index": _INDEXES,
     }

@@ -1,14 +1,18 @@
 """Users' words in a terminal: as they are, in any encoding, and in line."""
 
+import ast
 import io
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 import rich.console
 from rich.cells import cell_len
 
+import ann
+import experiments
 from experiments import config, encoding, plan, report
 from experiments.exits import complain
 from experiments.progress import Progress
@@ -107,6 +111,30 @@ def test_streams_take_any_text(monkeypatch):
     complain("日\x1b[31m: no such file")
     sys.stderr.flush()
     assert raw.getvalue() == b"results/\\xe9\n\\u65e5\\x1b[31m: no such file\n"
+
+
+ARGUMENTS = {"read_text": 0, "write_text": 1}  # of a path's methods
+
+
+def opens_text(call):
+    """Return whether a call opens a file of text without naming its encoding."""
+    name = getattr(call.func, "attr", getattr(call.func, "id", ""))
+    if any(keyword.arg == "encoding" for keyword in call.keywords):
+        return False
+    if name in ARGUMENTS:
+        return len(call.args) == ARGUMENTS[name]
+    modes = [each.value for each in call.args if isinstance(each, ast.Constant)]
+    return name == "open" and not any("b" in str(mode) for mode in modes)
+
+
+@pytest.mark.parametrize("package", [ann, experiments])
+def test_every_file_of_text_is_opened_in_utf_8(package):
+    others = ("os", "archive", "job", "Image")  # whose `open` is another
+    for path in Path(package.__file__).parent.rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Call) and opens_text(node):
+                owner = getattr(getattr(node.func, "value", None), "id", "")
+                assert owner in others, f"{path}, line {node.lineno}"
 
 
 def test_a_command_works_where_the_locale_has_ascii_alone(tmp_path):
