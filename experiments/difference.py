@@ -7,9 +7,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-import matplotlib as mpl
-
 from experiments.compare import Measured, common, compare_curves, raced
+from experiments.plots.canvas import settings
 from experiments.plots.curves import Curve
 from experiments.plots.rows import Group
 from experiments.plots.scales import RecallAxis
@@ -68,9 +67,7 @@ def draw(
     for group, a, b in common(before.run, after.run):
         pairs.setdefault(group, []).append((a, b))
     paths = []
-    with mpl.rc_context():
-        mpl.rcdefaults()
-        mpl.rcParams["font.family"] = ["DejaVu Sans"]
+    with settings():
         for group, stem in zip(pairs, stems(list(pairs)), strict=True):
             looks = styles([(a.family, a.library) for a, _ in pairs[group]])
             lines = [

@@ -8,13 +8,12 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any
 
-import matplotlib as mpl
 from matplotlib.axes import Axes
 
 from experiments.ablation.table import Line
 from experiments.ablation.variants import BETWEEN, WHOLE
-from experiments.plots.canvas import BODY, LEADING, SMALL, TICK, TITLE, Canvas
-from experiments.plots.placement import Box, text_width, wrap
+from experiments.plots.canvas import BODY, LEADING, SMALL, TICK, TITLE, Canvas, settings
+from experiments.plots.placement import Box, shorten, text_width, wrap
 from experiments.plots.rows import Run
 from experiments.plots.scales import measured_us
 from experiments.plots.scene import Scene, in_words, stems
@@ -35,9 +34,7 @@ def draw(run: Run, lines: Sequence[Line], out: Path) -> list[Path]:
     """Draw a figure for each data set of a study; return the paths written."""
     out.mkdir(parents=True, exist_ok=True)
     paths = []
-    with mpl.rc_context():
-        mpl.rcdefaults()
-        mpl.rcParams["font.family"] = ["DejaVu Sans"]
+    with settings():
         groups = list(dict.fromkeys(point.group for point in run.points))
         for group, stem in zip(groups, stems(groups), strict=True):
             colours = {
@@ -68,7 +65,7 @@ class _Chart:
         bars = sum((len(of) - 1) * BAR + HEAD + GAP for of in blocks)
         self._canvas = Canvas(WIDTH, head + bars + self._foot)
         self._write(shown, notes)
-        names = max(text_width(line.variant, BODY) for line in lines)
+        names = max(text_width(_variant(line), BODY) for line in lines)
         self._left, right = EDGE + 0.15 + names, WIDTH - EDGE - sum(COLUMNS)
         self._edges = [right + sum(COLUMNS[: i + 1]) for i in range(len(COLUMNS))]
         self._cells(self._foot + bars + 0.04, ("times", "p50", "recall@10"), "bold")
@@ -117,7 +114,9 @@ class _Chart:
         """Draw an index and its variants below ``top``; return where they end."""
         whole, *others = lines
         at = self._foot + top - HEAD + 0.1
-        self._canvas.text(EDGE, at, whole.index, BODY, INK, weight="bold")
+        room = WIDTH - sum(COLUMNS) - 2 * EDGE
+        name = shorten(whole.index, room, BODY, "bold")
+        self._canvas.text(EDGE, at, name, BODY, INK, weight="bold")
         self._figures(at, whole, "")
         top -= HEAD
         for line in others:
@@ -133,7 +132,7 @@ class _Chart:
         span = [line.p50.low, line.p50.high]
         self._ax.plot(span, [y, y], color=shade(colour, -0.4), lw=1, zorder=4)
         at = self._foot + y - 0.05
-        self._canvas.text(self._left - 0.1, at, line.variant, BODY, INK, ha="right")
+        self._canvas.text(self._left - 0.1, at, _variant(line), BODY, INK, ha="right")
         times = f"× {line.p50.median:.2f}"
         self._figures(at, line, times)
         self._told.append(f"{line.index}, {line.variant}: {times}.")
@@ -145,6 +144,10 @@ class _Chart:
     def _cells(self, y: float, cells: Sequence[str], weight: str) -> None:
         for edge, cell in zip(self._edges, cells, strict=True):
             self._canvas.text(edge, y, cell, TICK, INK, ha="right", weight=weight)
+
+
+def _variant(line: Line) -> str:
+    return shorten(line.variant, WIDTH / 3, BODY)
 
 
 def _colour(family: str) -> str:

@@ -8,8 +8,6 @@ from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-import matplotlib as mpl
-
 from experiments import provenance, results
 from experiments.lessons import (
     adaptive,
@@ -26,6 +24,7 @@ from experiments.lessons import (
     tuning_figures,
 )
 from experiments.lessons.notebook import Notebook
+from experiments.plots.canvas import settings
 from experiments.progress import Progress
 from experiments.terminal import Plain, Table, stack
 
@@ -189,9 +188,7 @@ def read(out: Path) -> tuple[Tables, Mapping[str, Any]]:
 def draw(tables: Tables, stamp: Mapping[str, Any], out: Path) -> list[Path]:
     """Draw a lesson's figures; return the paths of PNG and SVG files."""
     out.mkdir(parents=True, exist_ok=True)
-    with mpl.rc_context():
-        mpl.rcdefaults()  # a reader's own settings must not change the figures
-        mpl.rcParams["font.family"] = ["DejaVu Sans"]
+    with settings():
         return LESSONS[stamp["config"]["name"]].draw(tables, stamp, out)
 
 

@@ -12,7 +12,7 @@ from matplotlib.ticker import FuncFormatter, MaxNLocator, NullLocator, PercentFo
 
 from ann.diagnosis.nearness import TOP
 from ann.metrics import UNIT
-from experiments.plots.canvas import BODY, LEADING, SMALL, TICK, TITLE, Canvas
+from experiments.plots.canvas import BODY, LEADING, SMALL, TICK, TITLE, Canvas, settings
 from experiments.plots.panel import Panel
 from experiments.plots.placement import Box, wrap
 from experiments.plots.scales import format_count, log_ticks
@@ -48,11 +48,12 @@ def draw(found: Diagnosis, name: str, source: str, stem: Path) -> list[Path]:
     """Draw the sheet to ``stem`` with .png and .svg; return both paths."""
     title = f"{name}: {_verdict(found)}"
     facts = list(_facts(found, source))
-    sheet = _Sheet(title, facts, found)
-    for panel, paint in zip(sheet.panels, _PAINTS, strict=True):
-        paint(panel.ax, found)
     told = [f"{each.code}: {each.sentence}." for each in found.findings]
-    return sheet.canvas.save(stem, title, in_words(title, facts, told))
+    with settings():
+        sheet = _Sheet(title, facts, found)
+        for panel, paint in zip(sheet.panels, _PAINTS, strict=True):
+            paint(panel.ax, found)
+        return sheet.canvas.save(stem, title, in_words(title, facts, told))
 
 
 def _verdict(found: Diagnosis) -> str:

@@ -8,7 +8,8 @@ every machine.
 from __future__ import annotations
 
 import html
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -19,10 +20,22 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import FancyArrowPatch
 
+from experiments.encoding import printable
+from experiments.plots.fonts import families, legible
 from experiments.plots.placement import Box
 
 TITLE, BODY, TICK, SMALL = 13.0, 10.0, 9.0, 8.0  # sizes of text, in points
 LEADING = 1.3 / 72  # inches from line to line for each point of size
+
+
+@contextmanager
+def settings() -> Iterator[None]:
+    """Draw by settings of our own; a reader's must not change the figures."""
+    with mpl.rc_context():
+        mpl.rcdefaults()
+        mpl.rcParams["font.family"] = families()
+        mpl.rcParams["text.parse_math"] = False  # a label may have dollar signs
+        yield
 
 
 class Canvas:
@@ -54,10 +67,9 @@ class Canvas:
         self.figure.text(
             x / self.width,
             y / self.height,
-            text,
+            legible(text),
             size=size,
             color=colour,
-            parse_math=False,
             **look,
         )
 
@@ -96,6 +108,7 @@ class Canvas:
 
     def save(self, stem: Path, title: str, description: str) -> list[Path]:
         """Write PNG and SVG, both with the description as their alternative text."""
+        title, description = (printable(text, None) for text in (title, description))
         png, svg = (stem.with_name(f"{stem.name}.{end}") for end in ("png", "svg"))
         about = {"Title": title, "Description": description}
         with mpl.rc_context({"svg.hashsalt": "ann", "svg.fonttype": "path"}):

@@ -10,7 +10,7 @@ from typing import Any
 from matplotlib.axes import Axes
 
 from experiments.plots.canvas import BODY, LEADING
-from experiments.plots.placement import text_width, wrap
+from experiments.plots.placement import text_width, wrap_names
 from experiments.plots.rows import NAN, Point
 from experiments.plots.scales import (
     RecallAxis,
@@ -86,7 +86,7 @@ def draw_build(scene: Scene, k: int, stem: Path) -> list[Path]:
         "at a time on one thread; blank where no setting reached it."
     )
     facts = scene.facts(sorted({build.points[0].threads for build in builds}))
-    names = [wrap(build.name, 2.8, BODY) for build in builds]
+    names = list(wrap_names((build.name for build in builds), 2.8, BODY).values())
     heights = [BAR + (len(name) - 1) * BODY * LEADING for name in names]
     sheet = Sheet(
         Heading(title, facts, note),

@@ -8,11 +8,10 @@ from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
-import matplotlib as mpl
-
 from ann.presets import Use
 from experiments.frontier import frontier, read_at
 from experiments.plots import regions
+from experiments.plots.canvas import settings
 from experiments.plots.costs import draw_build, draw_memory
 from experiments.plots.curves import Curve, is_judged, knee
 from experiments.plots.load import draw_load
@@ -89,9 +88,7 @@ def draw_runs(
         raise ValueError(f"some row must be ok and have a recall, none has in {places}")
     out.mkdir(parents=True, exist_ok=True)
     written = []
-    with mpl.rc_context():
-        mpl.rcdefaults()  # a reader's own settings must not change the figures
-        mpl.rcParams["font.family"] = ["DejaVu Sans"]
+    with settings():
         for group, stem in zip(groups, stems(groups), strict=True):
             written += _draw(Scene.of(runs, group), out / stem, wanted)
     return written

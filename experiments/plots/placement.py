@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from bisect import bisect_right
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
 from functools import lru_cache
 from itertools import pairwise
 from typing import NamedTuple
@@ -10,19 +12,22 @@ from typing import NamedTuple
 from matplotlib.font_manager import FontProperties
 from matplotlib.textpath import text_to_path
 
+from experiments.plots.fonts import families, legible
+
 
 @lru_cache(4096)
 def text_width(text: str, size: float, weight: str = "normal") -> float:
     """Return the width of one line of text, in inches."""
-    font = FontProperties(family="DejaVu Sans", size=size, weight=weight)
-    width, _, _ = text_to_path.get_text_width_height_descent(text, font, False)
+    font = FontProperties(family=families(), size=size, weight=weight)
+    line = legible(text)
+    width, _, _ = text_to_path.get_text_width_height_descent(line, font, False)
     return float(width) / 72
 
 
 def wrap(text: str, width: float, size: float, separator: str = " ") -> list[str]:
     """Break text at separators, and words that are too long, to a width in inches."""
     lines = [""]
-    for word in text.split(separator):
+    for word in legible(text).split(separator):
         joined = f"{lines[-1]}{separator}{word}" if lines[-1] else word
         if text_width(joined, size) <= width:
             lines[-1] = joined
@@ -30,15 +35,48 @@ def wrap(text: str, width: float, size: float, separator: str = " ") -> list[str
         if lines[-1]:
             lines.append("")
         while text_width(word, size) > width and len(word) > 1:
-            cut = next(
-                c
-                for c in range(len(word) - 1, 0, -1)
-                if c == 1 or text_width(word[:c], size) <= width
-            )
+            cut = _cut(word, width, size)
             lines[-1:] = [word[:cut], ""]
             word = word[cut:]
         lines[-1] = word
     return lines
+
+
+def _cut(word: str, width: float, size: float) -> int:
+    """Return how many letters of a word fit on a line, at least one."""
+    return max(1, _fitting(len(word), width, lambda n: text_width(word[:n], size)))
+
+
+def shorten(text: str, width: float, size: float, weight: str = "normal") -> str:
+    """Return a text of at most so many inches: its two ends, where it is wider."""
+    text = legible(text)
+    if text_width(text, size, weight) <= width:
+        return text
+
+    def ends(kept: int) -> str:
+        return f"{text[: kept - kept // 3]}…{text[len(text) - kept // 3 :]}"
+
+    return ends(_fitting(len(text), width, lambda n: text_width(ends(n), size, weight)))
+
+
+def _fitting(most: int, width: float, width_of: Callable[[int], float]) -> int:
+    """Return the greatest number below ``most`` of so many letters that fit, or 0."""
+    return max(0, bisect_right(range(most), width, key=width_of) - 1)
+
+
+def wrap_names(
+    names: Iterable[str], width: float, size: float, most: int = 4
+) -> dict[str, list[str]]:
+    """Break each name into lines of a width in inches, about ``most`` of them.
+
+    Longer names lose their middle, unless two of them would become one.
+    """
+    short = {name: shorten(name, 0.9 * most * width, size) for name in names}
+    alike = Counter(short.values())
+    return {
+        name: wrap(text if alike[text] == 1 else name, width, size)
+        for name, text in short.items()
+    }
 
 
 def spread(

@@ -212,14 +212,14 @@ class _Line:
             qps[1] = self.number("qps")
         return Point(
             group=Group(
-                self.text("dataset"),
+                self.words("dataset"),
                 self.text("metric"),
                 self.integer("n", default=0),
                 self.integer("d", default=0),
                 self.integer("k", default=10),
             ),
             nq=self.integer("nq", default=0) or 1000,
-            label=self.text("label", _label(index, build)),
+            label=self.words("label", _label(index, build)),
             library=self.text("library", "ann"),
             version=self.text("version"),
             vector_level=self.text("vector_level"),
@@ -256,9 +256,13 @@ class _Line:
             service_p99_us=self.number("service_p99_us"),
         )
 
+    def words(self, column: str, default: str = "") -> str:
+        """Return what a user wrote, to the letter."""
+        cell = self.cells.get(column, "")
+        return cell if cell.strip() else default
+
     def text(self, column: str, default: str = "") -> str:
-        words = self.cells.get(column, "").split()
-        return "".join(filter(str.isprintable, " ".join(words))) or default
+        return self.cells.get(column, "").strip() or default
 
     def number(self, column: str, high: float = math.inf) -> float:
         """Return a number in [0, high], NaN where the cell is empty."""

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
+from experiments.encoding import file_name
 from experiments.frontier import read_at
 from experiments.plots.curves import Curve, curves, libraries
 from experiments.plots.rows import NAN, Group, Point, Run
@@ -98,15 +101,22 @@ class Scene:
 
 def stems(groups: Sequence[Group]) -> list[str]:
     """Return a file name for each group: its data set, and what else it takes."""
-    short = [_slug(group.dataset) for group in groups]
-    long = [
-        _slug(f"{group.dataset}-{group.metric}-n{group.n}-d{group.d}-k{group.k}")
-        for group in groups
-    ]
-    return [
-        name if short.count(name) == 1 else longer
-        for name, longer in zip(short, long, strict=True)
-    ]
+    tries = [_stems(group) for group in groups]
+    for _ in range(2):
+        taken = Counter(name.casefold() for name, *_ in tries)
+        tries = [
+            more if more and taken[name.casefold()] > 1 else [name, *more]
+            for name, *more in tries
+        ]
+    return [name for name, *_ in tries]
+
+
+def _stems(group: Group) -> list[str]:
+    """Return names for a group's files, each telling more than the one before."""
+    data = file_name(group.dataset) or "dataset"
+    long = f"{data}-{group.metric}-n{group.n}-d{group.d}-k{group.k}"
+    digest = hashlib.sha256(group.dataset.encode("utf-8", "replace")).hexdigest()
+    return [data, long, f"{long}-{digest[:8]}"]
 
 
 def setting(point: Point, curve: Curve) -> str:
@@ -164,7 +174,3 @@ def _words(params: Mapping[str, Any], keys: Sequence[str]) -> str:
 
 def _canonical(value: Any) -> str:
     return json.dumps(value, sort_keys=True)
-
-
-def _slug(name: str) -> str:
-    return re.sub(r"[^A-Za-z0-9._-]+", "-", name).strip("-.") or "dataset"

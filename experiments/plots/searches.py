@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import matplotlib as mpl
-
 from ann.traces import WalkTrace
 from experiments.plots import scans, walks
+from experiments.plots.canvas import settings
 from experiments.tracing import Case
 
 
@@ -24,9 +23,7 @@ def draw(case: Case, stem: Path) -> list[Path]:
     The paths written.
     """
     film = stem.with_name(f"{stem.name}.gif")
-    with mpl.rc_context():
-        mpl.rcdefaults()  # a reader's own settings must not change the figures
-        mpl.rcParams["font.family"] = ["DejaVu Sans"]
+    with settings():
         if isinstance(case.trace, WalkTrace):
             return [
                 *walks.picture(case, case.trace, stem),

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from experiments.plots.canvas import BODY, LEADING, SMALL, TICK, TITLE, Canvas
 from experiments.plots.panel import Panel
-from experiments.plots.placement import Box, spread, text_width, wrap
+from experiments.plots.placement import Box, spread, text_width, wrap, wrap_names
 from experiments.plots.scales import Format, RecallAxis
 from experiments.plots.style import GRID, INK, SOFT, Style, look
 
@@ -56,7 +56,7 @@ class Sheet:
         right: float | None = None,
         gap: float = GAP,
     ) -> None:
-        self._names = {label: wrap(label, COLUMN, BODY) for label in labels}
+        self._names = wrap_names(labels, COLUMN, BODY)
         if right is None:
             lines = [line for name in self._names.values() for line in name]
             right = LEADER + KEY + 0.08 + max(text_width(line, BODY) for line in lines)

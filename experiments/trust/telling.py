@@ -6,8 +6,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import matplotlib as mpl
-
+from experiments.encoding import file_name
+from experiments.plots.canvas import settings
 from experiments.terminal import Plain
 from experiments.trust import churn, filters, hostile
 from experiments.trust.figures import draw_churn, draw_filters, draw_hostile
@@ -40,11 +40,9 @@ def draw(
     """Draw the figures of each data set; return the paths of PNG and SVG files."""
     out.mkdir(parents=True, exist_ok=True)
     paths = []
-    with mpl.rc_context():
-        mpl.rcdefaults()  # a reader's own settings must not change the figures
-        mpl.rcParams["font.family"] = ["DejaVu Sans"]
+    with settings():
         for own in _by_data([line for line in lines if line.status == "ok"]):
-            stem = out / f"{own[0].dataset}-{own[0].metric}"
+            stem = out / file_name(f"{own[0].dataset}-{own[0].metric}")
             paths += _TOLD[type(own[0])][1](own, provenance, stem)
     return paths
 

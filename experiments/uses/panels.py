@@ -22,6 +22,8 @@ from experiments.lessons.looks import (
     style,
 )
 from experiments.plots.canvas import BODY, TICK
+from experiments.plots.fonts import legible
+from experiments.plots.scales import format_count
 from experiments.plots.style import INK
 
 if TYPE_CHECKING:
@@ -116,6 +118,7 @@ def histogram(
             inside(panel.ax, (key[0], key[1] - _LINE * row), name, colour)
         if log:
             panel.ax.set_yscale("log")
+            panel.ax.yaxis.set_major_formatter(FuncFormatter(_count))
         if density:
             panel.ax.set_yticks([])
         if rule is not None:
@@ -253,13 +256,17 @@ def names(ax: Axes, x: str, y: str = "") -> None:
 def say(ax: Axes, at: Spot, text: str, colour: str, **how: Any) -> None:
     """Write beside a point of the data."""
     place: dict[str, Any] = {"xytext": (5, 5), "textcoords": "offset points"}
-    ax.annotate(text, at, color=colour, size=TICK, parse_math=False, **place | how)
+    ax.annotate(legible(text), at, color=colour, size=TICK, **place | how)
 
 
 def inside(ax: Axes, at: Spot, text: str, colour: str) -> None:
     """Write at a place that is given in shares of the panel."""
     where: dict[str, Any] = {"xycoords": "axes fraction", "va": "center"}
     say(ax, at, text, colour, xytext=(0, 0), **where)
+
+
+def _count(y: float, _: object) -> str:
+    return format_count(y)
 
 
 def _percent(y: float, _: object) -> str:

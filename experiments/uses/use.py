@@ -7,10 +7,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import matplotlib as mpl
-
 from experiments import provenance, results
 from experiments.lessons.notebook import Notebook
+from experiments.plots.canvas import settings
 from experiments.terminal import Table
 from experiments.uses import (
     analogies,
@@ -69,9 +68,7 @@ def run(
     stamp = provenance.stamp(config, notes.seed, notes.threads, command)
     done = of(notes)
     out.mkdir(parents=True, exist_ok=True)
-    with mpl.rc_context():
-        mpl.rcdefaults()  # a reader's own settings must not change the figures
-        mpl.rcParams["font.family"] = ["DejaVu Sans"]
+    with settings():
         shown.save(done.canvas(stamp), out / f"{name}.png", done.told())
     stamp |= {"ended": provenance.now(), "datasets": notes.used}
     stamp |= {"left_out": notes.left_out, "merits": dict(done.merits)}

@@ -3,6 +3,7 @@ import itertools
 import json
 import math
 import random
+import re
 import subprocess
 import sys
 import xml.etree.ElementTree as ET
@@ -15,13 +16,22 @@ from matplotlib.text import Text
 import ann
 from experiments import plots
 from experiments.frontier import frontier
+from experiments.plots import fonts
 from experiments.plots.canvas import Canvas
 from experiments.plots.costs import bubble_width
 from experiments.plots.curves import curves, knee
+from experiments.plots.fonts import legible
 from experiments.plots.load import draw_load
 from experiments.plots.panel import Panel
-from experiments.plots.placement import Box, spread, staircase, text_width, wrap
-from experiments.plots.rows import read_run, read_runs
+from experiments.plots.placement import (
+    Box,
+    spread,
+    staircase,
+    text_width,
+    wrap,
+    wrap_names,
+)
+from experiments.plots.rows import Group, read_run, read_runs
 from experiments.plots.scales import (
     RecallAxis,
     format_bytes,
@@ -35,6 +45,7 @@ from experiments.plots.scales import (
 from experiments.plots.scene import Scene, best_p50, setting, stems
 from experiments.plots.style import FAMILY_COLOURS, shade, styles
 from tests.experiments import page_run
+from tests.experiments.labels import LABELS
 
 N, D, NQ, K = 50_000, 192, 1000, 10
 PROVENANCE = {
@@ -176,6 +187,11 @@ CASES = {
     "a narrow range": [r | {"recall_at_10": 0.951} for r in hnsw("HNSW M=16")],
     "words that mean something elsewhere": [
         r | {"label": "$x_{1$ & <b>100%</b>\\frac\n ]]>\x07"} for r in hnsw("HNSW")
+    ],
+    "labels of every kind": [
+        measured
+        for i, label in enumerate(LABELS)
+        for measured in hnsw(label, M=8 + i, us=0.003 * (1 + i / 9))
     ],
     "a word that is too long": [r | {"label": "W" * 120} for r in hnsw("HNSW")],
 }
@@ -621,6 +637,52 @@ def test_every_dataset_and_size_has_its_own_files(tmp_path, figures):
     assert starts == {"digits-64", "l2-n50000-d192-k10", "l2-n100-d192-k10"}
     groups = dict.fromkeys(point.group for point in read_run(run).points)
     assert len(set(stems(list(groups)))) == 3
+
+
+@pytest.mark.parametrize(
+    "names",
+    [("日本", "中国"), ("a b", "a/b"), ("Data", "data"), ("x" * 300, "y" * 300)],
+)
+def test_every_dataset_has_its_own_files_whatever_its_name(names):
+    groups = [Group(name, "l2", 100, 8, 10) for name in names]
+    one, other = stems(groups)
+    assert one.casefold() != other.casefold()
+    assert max(len(name.encode()) for name in (one, other)) < 200
+    assert not re.search(r"[^\w.-]", one + other)
+
+
+def test_labels_are_drawn_as_they_are(tmp_path, figures):
+    rows = [r | {"label": x} for x in LABELS for r in itertools.islice(hnsw("x"), 2)]
+    kept = ("recall_at_10", "p50_us")
+    rows = [{k: v for k, v in r.items() if "_us" not in k or k in kept} for r in rows]
+    plots.draw([write(tmp_path / "run", rows)], tmp_path / "figures")
+    canvas, words = figures["recall-at-10-latency"]
+    drawn = "".join(text.get_text() for text in canvas.figure.findobj(Text))
+    for label in LABELS:
+        assert label in words
+        if len(label) < 100:
+            assert legible(label).replace(" ", "") in drawn.replace(" ", "")
+        else:
+            assert label[:40].replace(" ", "") in drawn.replace(" ", "")
+
+
+def test_what_no_font_has_is_escaped(monkeypatch):
+    monkeypatch.setattr(fonts, "_characters", lambda: frozenset(map(ord, "é x")))
+    assert legible("é 日\u200d\nx\x07") == "é \\u65e5\\u200d x\\x07"
+    assert legible("plain [x] $y$") == "plain [x] $y$"
+
+
+@pytest.mark.parametrize("label", ["W" * 300, "long " * 60, "short"])
+def test_long_names_keep_their_ends_and_a_few_lines(label):
+    names = [f"old {label} 1", f"old {label} 2"]
+    lines = wrap_names(names, 2.3, 10)
+    assert all(len(of) <= 5 for of in lines.values())
+    assert all(text_width(line, 10) <= 2.3 for of in lines.values() for line in of)
+    for name, of in lines.items():
+        assert of[0].startswith("old")
+        assert of[-1].endswith(name[-1])
+    same = [f"{'a' * 300}{middle}{'b' * 300}" for middle in "xy"]
+    assert len({tuple(of) for of in wrap_names(same, 2.3, 10).values()}) == 2
 
 
 def test_families_are_the_structure_and_whether_it_compresses(tmp_path):
