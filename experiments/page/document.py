@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import html
 import json
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from html import escape
 from importlib.resources import files
 from string import Template
 from typing import Any
 
+from experiments.encoding import visible
 from experiments.frontier import COARSE
 from experiments.page.best import Best, best_at
 from experiments.page.material import Material, Section, Trace
@@ -45,6 +46,9 @@ _RATIOS = {
 }
 
 
+LONG = 44  # letters of a name, beyond which it is broken into lines
+
+
 def document(material: Material) -> str:
     """Return the whole page; it asks the network for nothing."""
     from plotly.offline import get_plotlyjs
@@ -57,6 +61,7 @@ def document(material: Material) -> str:
         "targets": TARGETS,
         "coarse": COARSE,
         "noisy": NOISY,
+        "long": LONG,
         "sections": [section.json() for section in material.sections],
     }
     return Template(_text("template.html")).substitute(
@@ -71,6 +76,11 @@ def document(material: Material) -> str:
         data=_script_json(data),
         script="\n".join(map(_text, SCRIPTS)),
     )
+
+
+def escape(text: str) -> str:
+    """Return a text as HTML, for an attribute too."""
+    return html.escape(visible(text))
 
 
 def _text(name: str) -> str:
@@ -174,8 +184,14 @@ def _best_row(
             text = "–" if best is None else _cell(best, each, name)
             first = ' class="first"' * (name == names[0])
             cells.append(f"<td{first}{hint}>{text}</td>")
-    label = escape(trace.label)
-    return f'<tr data-curve="{label}"><th scope="row">{label}</th>{"".join(cells)}</tr>'
+    data = "".join(cells)
+    return f'<tr data-curve="{escape(trace.label)}">{_name(trace.label)}{data}</tr>'
+
+
+def _name(label: str) -> str:
+    """Return the head of a row."""
+    kind = ' class="long"' * (len(label) > LONG)
+    return f'<th scope="row"{kind}>{escape(label)}</th>'
 
 
 def _cell(best: Best, each: Sequence[Best], name: str) -> str:
@@ -217,8 +233,7 @@ def _ratios(lines: Sequence[Mapping[str, str]]) -> str:
         cells += [_span(line, name) for name in shown]
         cells.append(_fixed(line.get("build", "")))
         data = "".join(f"<td>{cell}</td>" for cell in cells)
-        sides = (escape(line.get(side, "")) for side in ("ours", "peer"))
-        names = "".join(f'<th scope="row">{side}</th>' for side in sides)
+        names = "".join(_name(line.get(side, "")) for side in ("ours", "peer"))
         rows.append(f"<tr>{names}{data}</tr>")
     return _details(
         "Ours against peers: how many times faster at equal recall",
@@ -259,7 +274,7 @@ def _left_out_of(dataset: str, parts: Mapping[tuple[str, str], list[str]]) -> st
         which = ", ".join(searches[:3]) + ", …" * (len(searches) > 3)
         texts = (str(len(searches)), which, status)
         cells = "".join(f"<td>{escape(text)}</td>" for text in texts)
-        lines.append(f'<tr><th scope="row">{escape(label)}</th>{cells}</tr>')
+        lines.append(f"<tr>{_name(label)}{cells}</tr>")
     count = sum(map(len, parts.values()))
     points = f"{count} point{'s' * (count != 1)} of {escape(dataset)}"
     table = _table(("index", "points", "settings", "status"), lines, "words")

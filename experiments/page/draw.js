@@ -2,17 +2,33 @@
 
 const WIDE = 660; // pixels, from which a figure names its curves beside them
 const FONT = 'system-ui, "DejaVu Sans", sans-serif';
+const NAMES = 196; // pixels of the margin for the curves' names
 const TEXT = 12.5,
   TITLE = 21,
   FACT = 14.5; // pixels: of a letter; of a line above a figure
 
-// Break words into lines of so many pixels.
-function wrapped(text, pixels, size) {
-  const most = pixels / (size * 0.54),
-    lines = [""];
+const pen = document.createElement("canvas").getContext("2d");
+
+// Whether a text is at most so many pixels wide.
+function fits(text, pixels, size, weight = 400) {
+  pen.font = `${weight} ${size}px ${FONT}`;
+  return pen.measureText(text).width <= pixels;
+}
+
+// Break words, and within words that are too long, into lines of so many pixels.
+function wrapped(text, pixels, size, weight) {
+  const lines = [""];
   for (const word of text.split(" ")) {
-    if (lines.at(-1) && lines.at(-1).length + word.length + 1 > most) lines.push("");
-    lines[lines.length - 1] += (lines.at(-1) ? " " : "") + word;
+    const joined = (lines.at(-1) && `${lines.at(-1)} `) + word;
+    if (fits(joined, pixels, size, weight)) {
+      lines[lines.length - 1] = joined;
+      continue;
+    }
+    if (lines.at(-1)) lines.push("");
+    for (const letter of word) {
+      if (lines.at(-1) && !fits(lines.at(-1) + letter, pixels, size, weight)) lines.push("");
+      lines[lines.length - 1] += letter;
+    }
   }
   return lines;
 }
@@ -42,10 +58,16 @@ function axisLayout(axis, range, pixels, isX) {
 }
 
 // Both ends of a label tell it from others: the index, and the run.
-function shortened(label, most) {
-  if (label.length <= most) return label;
-  const tail = Math.floor(most / 2) - 1;
-  return `${label.slice(0, most - tail - 1)}…${label.slice(-tail)}`;
+function shortened(label, pixels, size, weight) {
+  if (fits(label, pixels, size, weight)) return label;
+  const letters = [...label];
+  const ends = (kept) => {
+    const tail = Math.floor(kept / 2);
+    return `${letters.slice(0, kept - tail).join("")}…${letters.slice(letters.length - tail).join("")}`;
+  };
+  let kept = 2;
+  while (fits(ends(kept + 1), pixels, size, weight)) kept += 1;
+  return ends(kept);
 }
 
 // The curves' names in the right margin, tied to their ends.
@@ -64,12 +86,13 @@ function endLabels(ends, ranges, area) {
     4,
     area.height - 4,
   );
+  const weightOf = (curve) => (curve.look.ours ? 700 : 400);
   return inside.map(({ curve, x, y }, i) => ({
     x,
     y,
     xref: "x",
     yref: "y",
-    text: quoted(shortened(curve.label, curve.look.ours ? 23 : 26)),
+    text: quoted(shortened(curve.label, NAMES - 26, 12, weightOf(curve))),
     ax: area.width + 14 - px[i][0],
     ay: places[i] - px[i][1],
     xanchor: "left",
@@ -79,7 +102,7 @@ function endLabels(ends, ranges, area) {
     arrowwidth: 0.7,
     arrowcolor: colourOf(curve),
     standoff: 5,
-    font: { color: colourOf(curve), size: 12, weight: curve.look.ours ? 700 : 400 },
+    font: { color: colourOf(curve), size: 12, weight: weightOf(curve) },
     align: "left",
   }));
 }
@@ -197,7 +220,7 @@ function nothing(layout, words) {
 }
 
 function furnished(layout, drawn, zoom, named) {
-  if (named) layout.margin.r = 196;
+  if (named) layout.margin.r = NAMES;
   const { l, r, t, b } = layout.margin;
   const area = { width: layout.width - l - r, height: layout.height - t - b };
   const ranges = { x: zoom?.x ?? drawn.x.range, y: zoom?.y ?? drawn.y.range };
@@ -229,6 +252,7 @@ function draw(section, name) {
     ? nothing(layout, drawn.empty)
     : furnished(layout, drawn, section.zoom[name], named);
   Plotly.react(node, drawn.traces ?? [], whole, {
+    typesetMath: false, // dollar signs are no formula
     displaylogo: false,
     doubleClick: false,
     displayModeBar: width < 600 ? false : "hover",

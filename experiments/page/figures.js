@@ -46,7 +46,7 @@ function reached(section) {
 
 function describe(curve, point) {
   const value = (name) => point.numbers[name];
-  const lines = [`<b>${quoted(curve.label)}</b>  ${quoted(point.search)}`, quoted(point.build)];
+  const lines = [`${inBold(curve.label)}  ${quoted(point.search)}`, quoted(point.build)];
   lines.push(`recall@10 ${spanned(point.numbers, "recall_at_10", recallWords)}`);
   for (const name of ["p50", "p95", "p99"]) {
     if (isKnown(value(`${name}_us`)))
@@ -205,7 +205,7 @@ function frontLine(xs, ys) {
 
 function frontMark(section, { curve, point, x, y }, write) {
   const { marker } = lineLook(curve);
-  const words = [`<b>${quoted(curve.label)}</b>`, write(x), `p50 ${time(y)}`, quoted(point.words)];
+  const words = [`${inBold(curve.label)}`, write(x), `p50 ${time(y)}`, quoted(point.words)];
   return {
     type: "scatter",
     mode: "markers",
@@ -256,7 +256,7 @@ function profiles(section, part, coordinates) {
         y,
         ...look,
         text: text.map(
-          (words) => `<b>${quoted(curve.label)}</b>  ${quoted(point.words)}<br>${words}`,
+          (words) => `${inBold(curve.label)}  ${quoted(point.words)}<br>${words}`,
         ),
         customdata: x.map(() => placeOf(section, curve, point)),
       };
@@ -394,7 +394,7 @@ const loadsOf = (curve, key) =>
 function loadTrace(section, curve, key) {
   const loads = loadsOf(curve, key);
   const words = ({ point, load }) => [
-    `<b>${quoted(curve.label)}</b>  ${quoted(point.words)}`,
+    `${inBold(curve.label)}  ${quoted(point.words)}`,
     `at ${percent(load.fraction)}, ${count(load.achieved_qps)} queries a second`,
     ...["p50", "p95", "p99"]
       .filter((name) => isKnown(load[`${name}_us`]))

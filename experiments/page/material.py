@@ -9,6 +9,7 @@ from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
+from experiments.encoding import visible
 from experiments.page import recipe
 from experiments.page.looks import look
 from experiments.page.queries import Queries
@@ -111,7 +112,7 @@ class Section:
         """Return it as plain values."""
         return {
             "name": self.name,
-            "dataset": self.group.dataset,
+            "dataset": visible(self.group.dataset),
             "facts": list(self.facts),
             "n": self.group.n,
             "d": self.group.d,
@@ -174,7 +175,7 @@ def _section(name: str, group: Group, sources: Sequence[Source]) -> Section:
             _setting(point, setting(point, curve), held[id(point)])
             for point in curve.points
         ]
-        traces.append(Trace(curve.label, look(style), settings))
+        traces.append(Trace(visible(curve.label), look(style), settings))
     return Section(
         name=name,
         group=group,

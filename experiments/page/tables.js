@@ -119,7 +119,7 @@ function rankingHead(section, columns, by) {
 function rankingRow(section, columns, { curve, reading, numbers }, place) {
   const name = element(
     "th",
-    { scope: "row" },
+    { scope: "row", className: nameLook(curve.label) },
     reading ? `${place}. ` : "",
     swatch(curve),
     curve.label,
@@ -202,7 +202,11 @@ function everyPoint(section) {
   );
   table.tBodies[0].replaceChildren(
     ...section.curves.flatMap((curve) => {
-      const title = element("th", { scope: "rowgroup", textContent: curve.label });
+      const title = element("th", {
+        scope: "rowgroup",
+        className: nameLook(curve.label),
+        textContent: curve.label,
+      });
       return [
         element("tr", { className: "group" }, title, element("td", { colSpan: columns.length })),
         ...curve.points.map((point, i) => pointRow(curve, point, i, columns)),

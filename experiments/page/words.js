@@ -63,3 +63,8 @@ function spanned(numbers, key, write) {
 // Plotly reads a little HTML in its texts; a label is none.
 const quoted = (text) =>
   text.replaceAll("&", "&amp;").replaceAll("<", "&lt;").replaceAll(">", "&gt;");
+
+// A curve's name in the words beside the pointer, which have no end of their own.
+const inBold = (label) => wrapped(label, 420, 12.5, 700).map((line) => `<b>${quoted(line)}</b>`).join("<br>");
+
+const nameLook = (label) => (label.length > DATA.long ? "long" : "");

@@ -347,7 +347,8 @@ def test_what_no_config_can_name_has_none(full):
 
 
 @pytest.mark.parametrize(
-    "value", [1, 0.5, True, 'a "b" \\ \n', [1, 2], {"a b": {"c": []}}, {}]
+    "value",
+    [1, 0.5, True, 'a "b" \\ \n', "\x1b \x7f \x85", [1, 2], {"a b": {"c": []}}, {}],
 )
 def test_values_are_toml(value):
     assert tomllib.loads(f"x = {recipe.toml(value)}") == {"x": value}

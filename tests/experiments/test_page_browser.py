@@ -9,11 +9,14 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from experiments import page
+from experiments import page, results
+from experiments.encoding import visible
 from experiments.frontier import read_at
 from experiments.page.best import best_at
 from experiments.page.document import digits
 from experiments.page.material import NUMBERS, gather
+from tests.experiments import page_run
+from tests.experiments.labels import LABELS
 from tests.experiments.page_run import CURVES, EFS, OLD, write
 
 
@@ -116,6 +119,31 @@ def test_it_copes_with_little(browser, tmp_path, missing):
         shown = tab.locator("#section-0 figure.tradeoff .main-svg").count() > 0
         assert shown == (missing != ALL_BUT_ONE)  # nothing to stand against recall
         assert "Infinity" not in tab.locator("main").inner_text()
+
+
+@pytest.mark.parametrize("width", [1440, 420])
+def test_labels_of_every_kind_are_shown_as_they_are(browser, tmp_path, width):
+    rows = [
+        page_run.point("data", label, "ann", {"M": i}, ef, 3.0 + i / 9, 1 / ef)
+        for i, label in enumerate(LABELS)
+        for ef in (10, 40)
+    ]
+    (tmp_path / "run").mkdir()
+    results.write_rows(tmp_path / "run" / "rows.csv", rows)
+    html = page.write([tmp_path / "run"], tmp_path / "report.html")
+    with opened(browser, html, width) as tab:
+        assert tab.evaluate("document.documentElement.scrollWidth") == width
+        assert set(ranked(tab)) == set(map(visible, LABELS))
+        for table in ("ranking", "best"):
+            cell = tab.locator(f"#section-0 table.{table} tbody td").first
+            assert cell.bounding_box()["x"] < 0.6 * width, table
+        names = tab.evaluate(
+            """[...document.querySelectorAll('#section-0 figure.tradeoff .annotation')]
+            .map((node) => node.getBoundingClientRect())
+            .map((box) => [box.left, box.right])"""
+        )
+        assert names
+        assert all(left >= 0 and right <= width for left, right in names)
 
 
 def test_words_do_not_overlap_the_frame_or_each_other(browser, html):
