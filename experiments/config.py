@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal, Self, TypeVar
 from pydantic import Field, field_validator, model_validator
 
 import ann.metrics
+from experiments.encoding import read_text
 from experiments.strict import ConfigError, Strict, check
 
 Name = Annotated[str, Field(pattern=r"^[\w.-]+$")]
@@ -218,7 +219,7 @@ def load(path: Path, schema: type[S]) -> S:
         When the file is missing, is not TOML or does not fit the schema.
     """
     try:
-        tables = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        tables = tomllib.loads(read_text(path))
+    except (OSError, ValueError) as error:
         raise ConfigError(f"{path}: {error}") from error
     return check(schema, tables)

@@ -24,6 +24,13 @@ _ASCII = str.maketrans(
         **dict(zip("▁▂▃▄▅▆▇█", "12345678", strict=True)),
     }
 )
+_MARKS = (
+    (codecs.BOM_UTF8, "utf-8-sig"),
+    (codecs.BOM_UTF32_LE, "utf-32"),  # begins as that of UTF-16 does
+    (codecs.BOM_UTF32_BE, "utf-32"),
+    (codecs.BOM_UTF16_LE, "utf-16"),
+    (codecs.BOM_UTF16_BE, "utf-16"),
+)
 # Control characters but tab and newline, separators of lines, and what turns the
 # direction of all the text behind it.
 _STEERING = re.compile(
@@ -47,6 +54,37 @@ def set_up() -> None:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors=ERRORS)
+
+
+def read_text(path: Path) -> str:
+    """Return a text in UTF-8, or in the encoding that its byte order mark names.
+
+    Raises
+    ------
+    ValueError
+        When it is in another encoding; says where that shows.
+    """
+    raw = path.read_bytes()
+    name = marked(raw)
+    if name is None and b"\x00" in raw:
+        raise ValueError(
+            "must be text in UTF-8, got a zero byte: it is UTF-16 without a byte order "
+            "mark, or no text"
+        )
+    try:
+        text = raw.decode(name or "utf-8")
+    except UnicodeDecodeError as error:
+        line = raw.count(b"\n", 0, error.start) + 1
+        byte = f"the byte {raw[error.start]:#04x} in line {line}"
+        raise ValueError(
+            f"must be text in {name or 'UTF-8'}, got {byte}: save it as UTF-8"
+        ) from None
+    return text.replace("\r\n", "\n").replace("\r", "\n")
+
+
+def marked(beginning: bytes) -> str | None:
+    """Return the encoding that a byte order mark names, None without one."""
+    return next((name for mark, name in _MARKS if beginning.startswith(mark)), None)
 
 
 def write_text(path: Path, text: str) -> None:

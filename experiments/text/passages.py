@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import NamedTuple
 
+from experiments.encoding import read_text
+
 
 class Passage(NamedTuple):
     """One line of text.
@@ -35,14 +37,14 @@ def read(path: Path, labels: bool = False) -> list[Passage]:
         must be one.
     """
     try:
-        with path.open(encoding="utf-8-sig") as file:
-            lines = [
-                (number, line.strip())
-                for number, line in enumerate(file, 1)
-                if line.strip()
-            ]
-    except UnicodeDecodeError as error:
-        raise ValueError(f"{path}: must be text in UTF-8: {error}") from None
+        text = read_text(path)
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from None
+    lines = [
+        (number, line.strip())
+        for number, line in enumerate(text.split("\n"), 1)
+        if line.strip()
+    ]
     if not lines:
         raise ValueError(f"{path}: must hold at least 1 passage, got 0")
     return [

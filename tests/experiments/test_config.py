@@ -1,6 +1,7 @@
 import pytest
 
 from experiments import config, indexes, plan
+from experiments.interop import documents
 from experiments.strict import ConfigError
 
 HEAD = """
@@ -43,6 +44,40 @@ def only(plan):
 def test_errors_in_the_file_say_where_and_what(tmp_path, text, says):
     with pytest.raises(ConfigError, match=says):
         read(tmp_path, text, head="name = 'try'\n")
+
+
+ACCENTED = HEAD.replace("\n", "\r\n") + "[[index]]\nkind = 'Flat'\nlabel = 'é 日'\n"
+
+
+@pytest.mark.parametrize(
+    "name", ["utf-8", "utf-8-sig", "utf-16", "utf-16-le", "utf-16-be", "utf-32"]
+)
+def test_a_byte_order_mark_says_how_a_config_is_read(tmp_path, name):
+    mark = "\ufeff" * (name in ("utf-16-le", "utf-16-be"))
+    (tmp_path / "c.toml").write_bytes((mark + ACCENTED).encode(name))
+    loaded = config.load(tmp_path / "c.toml", config.Config)
+    assert [entry.label for entry in loaded.index] == ["é 日"]
+    (tmp_path / "c.yml").write_bytes(f"{mark}label: é\r\n".encode(name))
+    assert documents.read(tmp_path / "c.yml") == {"label": "é"}
+
+
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [
+        (
+            ACCENTED.replace(" 日", "").encode("latin-1"),
+            "byte 0xe9 in line 9: save it as",
+        ),
+        (ACCENTED.encode("utf-16-le"), "UTF-16 without a byte order mark"),
+        (b"\xff\xfea", "utf-16, got the byte 0x61 in line 1"),
+    ],
+)
+def test_another_encoding_is_named(tmp_path, content, says):
+    (tmp_path / "c.toml").write_bytes(content)
+    with pytest.raises(ConfigError, match=f"c.toml: must be text in .*{says}"):
+        config.load(tmp_path / "c.toml", config.Config)
+    with pytest.raises(ConfigError, match=f"c.toml: must be text in .*{says}"):
+        documents.read(tmp_path / "c.toml")
 
 
 @pytest.mark.parametrize(
