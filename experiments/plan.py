@@ -142,15 +142,18 @@ def require_datasets(config: Study) -> list[str]:
 
 def _require_dataset(name: str, where: str) -> None:
     known = datasets.names()
-    if name in known or datasets.locate(name):
-        return
+    try:
+        if name in known or datasets.locate(name):
+            return
+    except (OSError, ValueError) as error:
+        raise ConfigError(f"{where}: {error}") from None
     if name.startswith("synthetic-"):
         try:
             synthetic.parse(name)
         except ValueError as error:
             raise ConfigError(f"{where}: {error}") from None
         return
-    hint = unknown("dataset", name, known)
+    hint = unknown("dataset", name, [*known, *datasets.local()])
     raise ConfigError(
         f"{where}: {hint}, and no file here or in the folder "
         "ANN_DATA; 'ann datasets' lists the names"

@@ -7,7 +7,6 @@
 """
 
 import difflib
-import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,6 +16,7 @@ from numpy.typing import NDArray
 
 from experiments.datasets import embedded, files, registry, synthetic
 from experiments.datasets.cache import default_cache
+from experiments.datasets.places import is_path, local, locate, origin, title
 from experiments.datasets.truth import fingerprint, ground_truth
 from experiments.datasets.vectors import (
     Vectors,
@@ -29,7 +29,9 @@ from experiments.datasets.vectors import (
 if TYPE_CHECKING:
     from rich.progress import Progress
 
-__all__ = ["Dataset", "Vectors", "find", "load", "locate", "names", "origin", "title"]
+__all__ = [
+    "Dataset", "Vectors", "find", "load", "local", "locate", "names", "origin", "title",
+]  # fmt: skip
 
 
 @dataclass(frozen=True, eq=False)
@@ -83,7 +85,8 @@ def load(
     ----------
     name
         One of `names`, a synthetic name, or the path of a file (`files.READERS`),
-        which is looked for here and then in the folder that ``ANN_DATA`` names.
+        which is looked for here and then in the folder that ``ANN_DATA`` names; its
+        suffix may be left out. A public set that is there is not downloaded.
     n, nq
         Base vectors and queries to sample; default all. A set without queries has
         `nq` held out: by default 2,000, or a tenth of a set of fewer than 20,000.
@@ -163,38 +166,20 @@ def find(
         if name in embedded.NAMES:
             return embedded.load(name, cache)
         if name in registry.SETS:
-            return registry.load(registry.SETS[name], cache, progress)
+            remote = registry.SETS[name]
+            return registry.load(remote, cache, progress, locate(name))
+    path = locate(name)
+    if path is None and isinstance(name, str):
         if name.startswith("synthetic-"):
             return synthetic.generate(name, nq, seed)
-        if not _is_path(name):
-            near = difflib.get_close_matches(name, names(), n=1)
+        if not is_path(name):
+            near = difflib.get_close_matches(name, [*names(), *local()], n=1)
             hint = f"; did you mean {near[0]!r}?" if near else ""
             raise ValueError(
                 f"a dataset must be one of {', '.join(names())}, or a file with suffix "
                 f"{', '.join(files.READERS)}; got {name!r}{hint}"
             )
-    return files.read(locate(name) or Path(name).expanduser())
-
-
-def locate(name: str | Path) -> Path | None:
-    """Return the file of that name, here or in the folder ``ANN_DATA``, or None."""
-    path, folder = Path(name).expanduser(), os.environ.get("ANN_DATA")
-    places = [path, Path(folder).expanduser() / path] if folder else [path]
-    return next((place for place in places if place.is_file()), None)
-
-
-def origin(source: str) -> str:
-    """Return a source as others may read it: a file by its name, not its folder."""
-    return source if "://" in source or not _is_path(source) else Path(source).name
-
-
-def _is_path(name: str) -> bool:
-    return Path(name).suffix.lower() in files.READERS or Path(name).name != name
-
-
-def title(name: str | Path) -> str:
-    """Return what to call a dataset: its name; of a file, its stem."""
-    return Path(name).stem if isinstance(name, Path) or _is_path(name) else name
+    return files.read(path or Path(name).expanduser())
 
 
 def _metric(asked: str | None, vectors: Vectors) -> str:

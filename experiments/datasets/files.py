@@ -25,7 +25,7 @@ def read(path: Path) -> Vectors:
     of a large file costs the sample.
     """
     try:
-        reader = READERS[path.suffix.lower()]
+        reader = READERS[suffix(path)]
     except KeyError:
         raise ValueError(
             f"{path}: suffix must be one of {', '.join(READERS)}, got {path.suffix!r}"
@@ -33,6 +33,12 @@ def read(path: Path) -> Vectors:
     if not path.is_file():
         raise FileNotFoundError(f"{path}: no such file")
     return reader(path)
+
+
+def suffix(path: Path) -> str:
+    """Return what a file's name ends in, in small letters; of a packed one, both."""
+    parts = [part.lower() for part in path.suffixes[-2:]]
+    return "".join(parts if parts[-1:] == [".gz"] else parts[-1:])
 
 
 def _hdf5(path: Path) -> Vectors:

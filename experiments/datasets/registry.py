@@ -91,13 +91,20 @@ SETS = {
 }
 
 
-def load(remote: Remote, cache: Path, progress: "Progress | None" = None) -> Vectors:
-    """Return a public set, downloaded at its first use."""
+def load(
+    remote: Remote,
+    cache: Path,
+    progress: "Progress | None" = None,
+    own: Path | None = None,
+) -> Vectors:
+    """Return a public set: the user's ``own`` file, or one that is downloaded once."""
     from experiments.datasets import hdf5
     from experiments.datasets.download import download, verify
 
-    path = cache / "downloads" / f"{remote.name}.hdf5"
-    if path.exists():
+    path = own or cache / "downloads" / f"{remote.name}.hdf5"
+    if own is not None:
+        _check_own(remote, own)
+    elif path.exists():
         verify(path, remote.sha256)
     else:
         download(
@@ -114,6 +121,21 @@ def load(remote: Remote, cache: Path, progress: "Progress | None" = None) -> Vec
             f"{path}: metric must be {remote.metric!r}, got {vectors.metric!r}"
         )
     return replace(vectors, metric=remote.metric, source=remote.url, drop_zeros=True)
+
+
+def _check_own(remote: Remote, path: Path) -> None:
+    """Refuse a file that bears the name of a public set and is another."""
+    from experiments.datasets.download import file_sha256
+
+    try:
+        check_shapes(remote, path)
+        if remote.sha256 not in (None, actual := file_sha256(path)):
+            raise ValueError(f"sha256 must be {remote.sha256}, got {actual}")
+    except ValueError as error:
+        raise ValueError(
+            f"{path}: must be the public set {remote.name}, or be named with its "
+            f"suffix: {error}"
+        ) from None
 
 
 def check_shapes(remote: Remote, path: Path) -> None:

@@ -48,13 +48,13 @@ def _whole(name: str) -> tuple[int, int, int | None] | None:
     if remote := registry.SETS.get(name):
         return (remote.n, remote.d, remote.nq) if remote.n else None
     path = locate(name)
-    if path is None or path.suffix.lower() in _TEXT:
+    if path is None or files.suffix(path) in _TEXT:
         return None
     return _of_file(path)
 
 
 def _of_file(path: Path) -> tuple[int, int, int | None] | None:
-    if path.suffix.lower() in _HDF5:
+    if files.suffix(path) in _HDF5:
         shapes = hdf5.shapes(path)
         rows, d = shapes["train"]
         return rows, d, shapes["test"][0] if "test" in shapes else None

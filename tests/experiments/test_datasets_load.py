@@ -1,5 +1,6 @@
 """Loading by name and from a file: what a Dataset promises."""
 
+import dataclasses
 import subprocess
 import sys
 
@@ -8,7 +9,7 @@ import numpy as np
 import pytest
 
 from experiments import datasets
-from experiments.datasets import truth
+from experiments.datasets import registry, truth
 from experiments.datasets.cache import atomic, default_cache
 
 RNG = np.random.default_rng(0)
@@ -135,6 +136,60 @@ def test_the_metric_must_be_known(load, npy):
 def test_unknown_names(load, name, message):
     with pytest.raises(ValueError, match=message):
         load(name)
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    folder = tmp_path / "data"
+    folder.mkdir()
+    monkeypatch.setenv("ANN_DATA", str(folder))
+    monkeypatch.chdir(tmp_path)
+    return folder
+
+
+@pytest.mark.parametrize("where", ["here", "ANN_DATA"])
+@pytest.mark.parametrize("name", ["random-s-100-euclidean", "glove.6B.50d", "日本 [x]"])
+def test_a_suffix_may_be_left_out(load, folder, where, name):
+    place = folder if where == "ANN_DATA" else folder.parent
+    with (place / f"{name}.NPY").open("wb") as file:
+        np.save(file, X)
+    (folder / f"{name}.md").write_text("about them")
+    found = load(name, metric="l2", n=300, nq=7)
+    assert (found.name, found.train.shape) == (name, (300, 9))
+    assert found.source.startswith(f"{name}.")
+
+
+def test_several_files_of_one_name_are_listed(load, folder):
+    for suffix in ("npy", "fbin"):
+        (folder / f"mine.{suffix}").touch()
+    with pytest.raises(
+        ValueError, match=r"mine: must be named .*: mine.fbin, mine.npy"
+    ):
+        load("mine", metric="l2")
+
+
+def test_a_name_that_is_nearly_a_file_is_corrected(load, folder):
+    np.save(folder / "my-vectors.npy", X)
+    with pytest.raises(ValueError, match=r"did you mean 'my-vectors.npy'\?"):
+        load("my-vector", metric="l2")
+
+
+def test_a_public_set_that_is_there_is_not_downloaded(load, folder, monkeypatch):
+    remote = registry.Remote("glove-9-angular", 400, 30, 9, "cosine")
+    monkeypatch.setitem(registry.SETS, remote.name, remote)
+    with h5py.File(folder / "glove-9-angular.hdf5", "w") as file:
+        file["train"], file["test"] = X, Q
+    found = load("glove-9-angular", truth_k=10)
+    assert (found.metric, found.train.shape) == ("cosine", X.shape)
+    wrong = dataclasses.replace(remote, sha256="0" * 64)
+    monkeypatch.setitem(registry.SETS, remote.name, wrong)
+    with pytest.raises(ValueError, match="named with its suffix: sha256 must be 000"):
+        load("glove-9-angular")
+    monkeypatch.setitem(registry.SETS, remote.name, dataclasses.replace(remote, n=401))
+    with pytest.raises(ValueError, match=r"train must have shape \(401, 9\)"):
+        load("glove-9-angular")
+    found = load("glove-9-angular.hdf5", metric="l2", truth_k=10)
+    assert found.train.shape == X.shape
 
 
 def test_a_missing_file(load, tmp_path):
