@@ -1,5 +1,6 @@
 """Vectors from a local file of any common format, none of it trusted."""
 
+import re
 import zipfile
 from collections.abc import Callable
 from functools import partial
@@ -59,6 +60,46 @@ def _words(path: Path) -> Vectors:
     return Vectors(words.read(path).X, None, None, str(path))
 
 
+def _matrix(path: Path) -> Vectors:
+    from experiments.datasets import matrices
+
+    return Vectors(matrices.read(path), None, None, str(path))
+
+
+def _text(path: Path) -> Vectors:
+    """Read a matrix of numbers, or word vectors."""
+    from experiments.datasets import matrices
+
+    return _matrix(path) if matrices.is_matrix(path) else _words(path)
+
+
+def _diskann(path: Path) -> Vectors:
+    """Read DiskANN's layout, or word vectors in word2vec's; both have this suffix.
+
+    DiskANN's does not say of what type its values are; its size does, for float32.
+    """
+    with path.open("rb") as file:
+        beginning = file.read(64)
+    if re.match(rb"\d+ \d+\s|\x1f\x8b", beginning):
+        return _words(path)
+    size = path.stat().st_size
+    if size < 8:
+        raise DataError(f"{path}: size must be at least 8 bytes, got {size}")
+    n, d = (int(x) for x in np.frombuffer(beginning, "<u4", 2))
+    if size == 8 + n * d and n * d:
+        raise DataError(
+            f"{path}: must hold float32, got {n} × {d} values of 1 byte each: its "
+            "suffix must say which, .i8bin or .u8bin"
+        )
+    if size != 8 + 4 * n * d or not n * d:
+        raise DataError(
+            f"{path}: must be of DiskANN, uint32 n and d, then n × d float32, which "
+            f"takes {8 + 4 * n * d} bytes for n={n}, d={d}, or of word2vec, whose line "
+            f"1 is 'n d'; got {size} bytes, the first {beginning[:12]!r}"
+        )
+    return _bin(path, "<f4")
+
+
 def _npy(path: Path) -> Vectors:
     with path.open("rb") as stream:
         shape, fortran, dtype = _npy_header(stream, str(path))
@@ -82,7 +123,7 @@ def _npz(path: Path) -> Vectors:
         with path.open("rb") as stream, np.load(stream, allow_pickle=False) as file:
             arrays = {name: file[name] for name in file.files}
     texts = {name: arrays.pop(name) for name in list(arrays) if name in _METRIC_KEYS}
-    stated = {str(text) for text in texts.values()}
+    stated = {str(text.item() if text.size == 1 else text) for text in texts.values()}
     if len(stated) > 1:
         raise DataError(f"{path}: must state one metric, got {sorted(stated)}")
     metric = canonical_metric(stated.pop(), str(path)) if stated else None
@@ -113,10 +154,19 @@ def _npy_header(stream: Any, where: str) -> tuple[tuple[int, ...], bool, np.dtyp
     readers = {
         (1, 0): np.lib.format.read_array_header_1_0,
         (2, 0): np.lib.format.read_array_header_2_0,
+        (3, 0): np.lib.format.read_array_header_2_0,  # but for names of fields
     }
     with parsing(where, "npy"):
         version = np.lib.format.read_magic(stream)
         shape, fortran, dtype = readers[version](stream)
+    if dtype.names:
+        names = ", ".join(dtype.names)
+        if version == (3, 0):  # in UTF-8, and read as Latin-1
+            names = names.encode("latin-1").decode("utf-8", "replace")
+        raise DataError(
+            f"{where}: must be a matrix of numbers, got a structured array with the "
+            f"fields {names}"
+        )
     if dtype.hasobject:
         raise DataError(f"{where}: dtype must be float or integer, got object")
     if min(shape, default=0) < 0:
@@ -190,7 +240,11 @@ READERS: dict[str, Callable[[Path], Vectors]] = {
     ".ibin": partial(_bin, dtype="<i4"),
     ".u8bin": partial(_bin, dtype="u1"),
     ".i8bin": partial(_bin, dtype="i1"),
+    ".csv": _matrix,
+    ".csv.gz": _matrix,
+    ".tsv": _matrix,
+    ".tsv.gz": _matrix,
+    ".txt": _text,
     ".vec": _words,
-    ".txt": _words,
-    ".bin": _words,
+    ".bin": _diskann,
 }

@@ -29,19 +29,24 @@ _CHILD_S = 120  # usually 0.2
 def read(path: Path) -> Vectors:
     """Read base vectors, queries and ground truth, in the types that are stored."""
     with _opened(path) as file:
-        attributes = _attributes(path)
-        kind = attributes.get("type", "dense")
-        if kind != "dense":
-            raise DataError(f"{path}: type must be 'dense', got {kind!r}")
-        point = attributes.get("point_type", "float")
-        if point not in ("float", "uint8", "int8"):
-            raise DataError(
-                f"{path}: point_type must be float, uint8 or int8, got {point!r}"
-            )
-        stated = attributes.get("distance")
-        metric = None if stated is None else canonical_metric(stated, str(path))
+        stated = metric(path)
         arrays = {name: _read(d) for name, d in _datasets(file, path).items()}
-    return from_arrays(arrays, metric, path)
+    return from_arrays(arrays, stated, path)
+
+
+def metric(path: Path) -> str | None:
+    """Return the metric that a file states, or None; refuse what is no dense matrix."""
+    attributes = _attributes(path)
+    kind = attributes.get("type", "dense")
+    if kind != "dense":
+        raise DataError(f"{path}: type must be 'dense', got {kind!r}")
+    point = attributes.get("point_type", "float")
+    if point not in ("float", "uint8", "int8"):
+        raise DataError(
+            f"{path}: point_type must be float, uint8 or int8, got {point!r}"
+        )
+    stated = attributes.get("distance")
+    return None if stated is None else canonical_metric(stated, str(path))
 
 
 def shapes(path: Path) -> dict[str, tuple[int, ...]]:

@@ -21,6 +21,7 @@ from experiments.datasets.vectors import (
 METRIC = b"ann.metric"
 """The key of the schema's metadata under which a file may state its metric."""
 
+_VIEWS = (pa.types.is_list_view, pa.types.is_large_list_view)
 _USUAL = ("emb", "embedding", "embeddings", "vector")
 
 
@@ -57,7 +58,7 @@ def _embedding_column(schema: Any, path: Path) -> str:
 def _is_numeric_list(kind: Any) -> bool:
     types = pa.types
     is_list = (types.is_list, types.is_large_list, types.is_fixed_size_list)
-    if not any(is_kind(kind) for is_kind in is_list):
+    if not any(is_kind(kind) for is_kind in (*is_list, *_VIEWS)):
         return False
     return bool(types.is_floating(kind.value_type) or types.is_integer(kind.value_type))
 
@@ -67,16 +68,19 @@ def _check_size(file: Any, name: str, path: Path) -> None:
     # A walk in bounded memory, and first: pyarrow aborts the process where the metadata
     # asked for below is damaged, but reports the same damage when it reads.
     file.scan_contents(columns=[name])
-    leaves = range(len(file.schema))
-    (leaf,) = (i for i in leaves if file.schema.column(i).path.startswith(f"{name}."))
-    groups = range(file.metadata.num_row_groups)
-    values = sum(file.metadata.row_group(g).column(leaf).num_values for g in groups)
+    paths = [file.schema.column(i).path for i in range(len(file.schema))]
+    # More than one where another column has this name, a dot and more.
+    leaves = [i for i, path in enumerate(paths) if path.startswith(f"{name}.")]
+    groups = map(file.metadata.row_group, range(file.metadata.num_row_groups))
+    values = sum(group.column(leaf).num_values for group in groups for leaf in leaves)
     check_expansion(values, path.stat().st_size, f"{path}: column {name!r}")
 
 
 def _matrix(chunk: Any, where: str) -> NDArray[Any]:
     if chunk.null_count:
         raise DataError(f"{where}: rows must not be null, got {chunk.null_count}")
+    if any(is_view(chunk.type) for is_view in _VIEWS):
+        chunk = chunk.cast(pa.large_list(chunk.type.value_type))
     lengths = pc.list_value_length(chunk)
     widths = pc.min_max(lengths)
     low, high = widths["min"].as_py(), widths["max"].as_py()

@@ -56,6 +56,11 @@ class Family:
     i: int
     n: int
 
+    @property
+    def metric(self) -> str:
+        """The metric, by the table above."""
+        return "ip" if self.family == "heavytail" else "l2"
+
 
 def parse(name: str) -> Family:
     """Read a name of the scheme above."""
@@ -88,8 +93,7 @@ def generate(name: str, nq: int | None = None, seed: int = 0) -> Vectors:
     shape = _shape(of, rngs[0])
     train, test = _draw(of, shape, rngs[1], of.n), _draw(of, shape, rngs[2], nq)
     source = f"synthetic {of.family}, intrinsic dimension {of.i}, seed {seed}"
-    metric = "ip" if of.family == "heavytail" else "l2"
-    return Vectors(train, test, metric, source, drop_zeros=True)
+    return Vectors(train, test, of.metric, source, drop_zeros=True)
 
 
 @dataclass(frozen=True, eq=False)

@@ -134,22 +134,45 @@ def sample_rows(
     rows, and the base vectors its back. Rows keep the order of the source.
     """
     size = len(vectors.train)
-    if vectors.test is not None:
+    queries = None if vectors.test is None else len(vectors.test)
+    n, nq = counts(size, queries, n, nq, vectors.source)
+    if queries is not None:
         return (
-            _sample("n", n, size, np.random.default_rng((seed, 0))),
-            _sample("nq", nq, len(vectors.test), np.random.default_rng((seed, 1))),
+            _sample(n, size, np.random.default_rng((seed, 0))),
+            _sample(nq, queries, np.random.default_rng((seed, 1))),
         )
-    if size < 2:
-        raise ValueError(
-            f"{vectors.source}: holding out queries needs at least 2 vectors, "
-            f"got {size}"
-        )
-    nq = min(POOL_QUERIES, max(1, size // 10)) if nq is None else nq
-    _within("nq", nq, size - 1)
-    n = size - nq if n is None else n
-    _within("n", n, size - nq)
     order = np.random.default_rng(seed).permutation(size)
     return np.sort(order[size - n :]), np.sort(order[:nq])
+
+
+def counts(
+    size: int, queries: int | None, n: int | None, nq: int | None, source: str
+) -> tuple[int, int]:
+    """Return how many base vectors and queries a sample has.
+
+    Parameters
+    ----------
+    size, queries : vectors, and queries or None where these are held out
+    n, nq : how many are wanted, or None
+    source : of the vectors, for the message
+
+    Raises
+    ------
+    ValueError
+        When there are not as many.
+    """
+    if queries is None:
+        if size < 2:
+            raise ValueError(
+                f"{source}: holding out queries needs at least 2 vectors, got {size}"
+            )
+        nq = min(POOL_QUERIES, max(1, size // 10)) if nq is None else nq
+        _within("nq", nq, size - 1)
+        size, queries = size - nq, nq
+    n, nq = size if n is None else n, queries if nq is None else nq
+    _within("n", n, size)
+    _within("nq", nq, queries)
+    return n, nq
 
 
 def take(array: NDArray[Any], rows: Rows, where: str) -> NDArray[np.float32]:
@@ -173,10 +196,7 @@ def take(array: NDArray[Any], rows: Rows, where: str) -> NDArray[np.float32]:
     return out
 
 
-def _sample(name: str, count: int | None, size: int, rng: np.random.Generator) -> Rows:
-    if count is None:
-        return None
-    _within(name, count, size)
+def _sample(count: int, size: int, rng: np.random.Generator) -> Rows:
     return None if count == size else np.sort(rng.permutation(size)[:count])
 
 

@@ -9,6 +9,7 @@ text has.
 
 from __future__ import annotations
 
+import codecs
 import itertools
 import mmap
 import re
@@ -21,6 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from experiments.datasets.vectors import DataError
+from experiments.encoding import marked
 
 LONGEST = 2_000  # bytes of a word; the longest of the published files have some hundred
 
@@ -94,7 +96,10 @@ def read(path: Path, limit: int | None = None) -> Words:
         beginning = file.read(_BEGINNING)
         if beginning.startswith(b"\x1f\x8b"):
             raise DataError(f"{path}: must be unpacked first, got a gzip file")
-        file.seek(0)
+        mark = marked(beginning)
+        if mark not in (None, "utf-8-sig"):
+            raise DataError(f"{path}: must be text in UTF-8, got {mark}")
+        file.seek(len(codecs.BOM_UTF8) if mark else 0)
         binary = _NO_TEXT.search(beginning) is not None
         rows = _binary(path, file, limit) if binary else _text(path, file, limit)
         found = list(rows)
@@ -110,12 +115,13 @@ def read(path: Path, limit: int | None = None) -> Words:
 
 def _text(path: Path, file: BinaryIO, limit: int | None) -> Iterator[_Row]:
     """Yield the rows of a text file; whether all are there, its header says."""
+    start = file.tell()
     first = file.readline().strip(b" \r\n")
     n, d = None, first.count(b" ")
     if _HEADER.fullmatch(first):
         n, d = _header(path, first)
     else:
-        file.seek(0)
+        file.seek(start)
     if d < 1:
         raise DataError(f"{path}: line 1 must be a word and its numbers, got {d}")
     count, after = 0, 1 if n is None else 2

@@ -78,7 +78,7 @@ def _known(name: str) -> tuple[int | None, str | None]:
             family = synthetic.parse(name)
         except ValueError as error:
             raise ConfigError(str(error)) from None
-        return family.d, "ip" if family.family == "heavytail" else "l2"
+        return family.d, family.metric
     match = _NAME.fullmatch(Path(name).stem)
     d, distance = (int(match[1]), match[2]) if match else (None, None)
     if name in SETS:

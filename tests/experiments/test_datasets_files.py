@@ -1,8 +1,10 @@
 """Local files: every format read, and no malformed or hostile one believed."""
 
+import gzip
 import io
 import struct
 import tracemalloc
+import warnings
 import zipfile
 
 import h5py
@@ -140,13 +142,151 @@ def test_hostile_raw_files(tmp_path, name, content, message):
 
 
 def test_unknown_suffix_and_missing_file(tmp_path):
-    with pytest.raises(ValueError, match=r"suffix must be one of .hdf5, .*got '.csv'"):
-        files.read(tmp_path / "a.csv")
+    with pytest.raises(ValueError, match=r"suffix must be one of .hdf5, .*got '.mat'"):
+        files.read(tmp_path / "a.mat")
     with pytest.raises(FileNotFoundError, match="no such file"):
         files.read(tmp_path / "a.npy")
     (tmp_path / "folder.npy").mkdir()
     with pytest.raises(FileNotFoundError, match="no such file"):
         files.read(tmp_path / "folder.npy")
+
+
+@pytest.mark.parametrize("version", [(1, 0), (2, 0), (3, 0)])
+def test_every_version_of_npy(tmp_path, version):
+    stream = io.BytesIO()
+    np.lib.format.write_array(stream, X.astype("f4"), version=version)
+    found = files.read(written(tmp_path, "x.npy", stream.getvalue()))
+    assert np.array_equal(found.train, X)
+
+
+@pytest.mark.parametrize("names", [("x", "y"), ("größe", "日")])
+def test_fields_of_a_structured_npy_are_named(tmp_path, names):
+    array = np.zeros(4, [(name, "f4") for name in names])
+    path = tmp_path / "x.npy"
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # of the newer version
+        np.save(path, array)
+    refused(path, f"a structured array with the fields {names[0]}, {names[1]}")
+
+
+# --- DiskANN, whose suffix is that of word2vec, too
+
+
+def test_diskann(tmp_path):
+    found = files.read(written(tmp_path, "x.bin", bins(X, "<f4")))
+    assert np.array_equal(found.train, X)
+    assert found.train.dtype == np.float32
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (bins(X, "i1"), r"got 50 × 6 values of 1 byte .* \.i8bin or \.u8bin"),
+        (bins(X, "<f4")[:-1], "takes 1208 bytes for n=50, d=6, .* got 1207 bytes"),
+        (bins(X, "<f8"), "must be of DiskANN, .* or of word2vec"),
+        (bytes(8), "takes 8 bytes for n=0, d=0"),
+        (b"abc", "size must be at least 8 bytes, got 3"),
+        (b"\x1f\x8b12345678", "must be unpacked first"),
+    ],
+)
+def test_other_files_of_its_suffix(tmp_path, content, message):
+    refused(written(tmp_path, "x.bin", content), message)
+
+
+# --- text
+
+
+def lines(array, separator, form="{}"):
+    rows = (separator.join(map(form.format, row)) for row in array)
+    return "".join(f"{row}\n" for row in rows)
+
+
+SEPARATORS = {",": ",", ";": ";", "tab": "\t", "space": " ", "spaces": "  "}
+HEADS = {
+    "none": "",
+    "comment": "# made by numpy\n",
+    "names": "a.b{0}x y{0}{0}c{0}d{0}e\n",
+    "numbers": "0{0}1{0}2{0}3{0}4{0}5\n",
+}
+
+
+@pytest.mark.parametrize("separator", SEPARATORS)
+@pytest.mark.parametrize("head", ["none", "comment", "numbers"])
+@pytest.mark.parametrize("name", ["x.csv", "x.csv.gz", "x.txt"])
+def test_matrices_of_text(tmp_path, separator, head, name):
+    sign = SEPARATORS[separator]
+    content = (HEADS[head].format(sign) + lines(X / 8, sign)).encode()
+    content = gzip.compress(content) if name.endswith("gz") else content
+    found = files.read(written(tmp_path, name, content))
+    assert np.array_equal(found.train, X / 8)
+    assert (found.test, found.metric) == (None, None)
+
+
+@pytest.mark.parametrize("name", ["x.csv", "x.tsv", "x.txt"])
+@pytest.mark.parametrize("form", ["{}", '"{}"'])
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
+def test_columns_may_have_names(tmp_path, name, form, encoding):
+    sign = "\t" if name == "x.tsv" else ","
+    head = sign.join(["größe", "a.b", "x y", "1st", "日本", "."])
+    content = f"{head}\r\n\r\n{lines(X, sign, form)}".encode(encoding)
+    assert np.array_equal(files.read(written(tmp_path, name, content)).train, X)
+
+
+def test_what_savetxt_writes(tmp_path):
+    for name in ("x.txt", "x.csv"):
+        np.savetxt(tmp_path / name, X / 3, header="rows of X")
+        assert np.array_equal(files.read(tmp_path / name).train, X / 3)
+    np.savetxt(tmp_path / "x.csv.gz", X / 3, delimiter=",")
+    assert np.array_equal(files.read(tmp_path / "x.csv.gz").train, X / 3)
+
+
+COUNTED = lines([[i, *row] for i, row in enumerate(X / 8)], ",")
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("", "must hold at least 1 vector, got none"),
+        ("a,b\n", "must hold at least 1 vector, got none"),
+        ("1,2\n3\n", "must be a readable CSV file: .* columns changed from 2 to 1"),
+        ("1,2\nx,3\n", "must be a readable CSV file: could not convert string 'x'"),
+        ("1,2\n,3\n", "must be a readable CSV file: could not convert string ''"),
+        ("word,a,b\ncat,1,2\n", "could not convert string 'cat'"),
+        ("Label,a,b\n7,1,2\n", "every column must be a coordinate .* named 'Label'"),
+        (",0,1\n0,1,2\n", "every column must be a coordinate .* named ''"),
+        (COUNTED, r"a first one that counts the rows: .*index=False in pandas"),
+        (b"1,2\n\xff,3\n", "must be a readable CSV file: 'utf-8' codec"),
+        (gzip.compress(b"1,2\n"), "must be a readable CSV file"),
+    ],
+)
+def test_other_text_is_refused(tmp_path, content, message):
+    content = content if isinstance(content, bytes) else content.encode()
+    refused(written(tmp_path, "x.csv", content), message)
+
+
+@pytest.mark.parametrize("content", [b"\x1f\x8b", b"1,2\n", gzip.compress(b"1,2")[:-9]])
+def test_what_is_no_gzip(tmp_path, content):
+    refused(written(tmp_path, "x.csv.gz", content), "must be a readable CSV file")
+
+
+def test_csv_bomb(tmp_path):
+    content = gzip.compress(b"0,0,0,0\n" * 300_000)
+    path = written(tmp_path, "x.csv.gz", content)
+    refused(path, "declared bytes must be at most 200 times")
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        "the 0.5 1\ncat 2 3\n",
+        "2 2\n7 0.5 1\n12 2 3\n",  # nodes of a graph, by their numbers
+        "7 0.5 1\ncat 2 3\n",
+        "\ufeffthe 0.5 1\ncat 2 3\n",
+    ],
+)
+def test_word_vectors_are_told_from_matrices(tmp_path, content):
+    path = written(tmp_path, "x.txt", content.encode())
+    assert np.array_equal(files.read(path).train, [[0.5, 1], [2, 3]])
 
 
 # --- npz
@@ -178,6 +318,10 @@ def test_npz_with_one_array_of_any_name(tmp_path):
         ({"train": X, "test": X[:, 1:]}, "as wide as train, d=6, got d=5"),
         ({"train": X, "metric": "jaccard"}, "metric must be one of .* got 'jaccard'"),
         ({"train": X, "metric": "l2", "distance": "ip"}, "must state one metric"),
+        (
+            {"train": X, "metric": ["l2", "ip"]},
+            r"metric must be one .* got .*'l2' 'ip'",
+        ),
         ({"train": np.array([None])}, "dtype must be .* got object"),
         ({"train": X[0]}, r"n, d >= 1, got \(6,\)"),
         ({}, r"needs the dataset 'train', got \[\]"),
@@ -241,9 +385,26 @@ def test_hdf5_of_ann_benchmarks(tmp_path, dtype, options):
     assert np.array_equal(files.read(whole).train, np.abs(X))
 
 
+def test_a_metric_may_be_an_array_of_one(tmp_path):
+    np.savez(tmp_path / "x.npz", train=X, distance=["angular"])
+    assert files.read(tmp_path / "x.npz").metric == "cosine"
+    path = hdf5(tmp_path / "x.h5", train=X, distance=np.array([b"angular"]))
+    assert files.read(path).metric == "cosine"
+    path = hdf5(tmp_path / "y.h5", train=X, distance=X[:, :1])
+    assert files.read(path).metric is None  # distances, and no name of one
+
+
 @pytest.mark.parametrize(
     ("stated", "metric"),
-    [("euclidean", "l2"), (b"angular", "cosine"), ("dot", "ip"), ("ip", "ip")],
+    [
+        ("euclidean", "l2"),
+        (b"angular", "cosine"),
+        ("dot", "ip"),
+        ("ip", "ip"),
+        (np.array([b"euclidean"]), "l2"),
+        (["angular"], "cosine"),
+        ([["dot"]], "ip"),
+    ],
 )
 def test_hdf5_metrics(tmp_path, stated, metric):
     assert files.read(
@@ -421,6 +582,8 @@ def parquet(path, **columns):
         pa.large_list(pa.float32()),
         pa.list_(pa.float16(), 6),
         pa.list_(pa.int8(), 6),
+        pa.large_list(pa.int64()),
+        pa.large_list(pa.float16()),
     ],
 )
 def test_parquet(tmp_path, kind):
@@ -430,6 +593,25 @@ def test_parquet(tmp_path, kind):
     pq.write_table(table, path, row_group_size=17)
     found = files.read(path)
     assert np.array_equal(found.train, X)
+
+
+@pytest.mark.parametrize("kind", [pa.list_view, pa.large_list_view])
+@pytest.mark.parametrize("value", [pa.float16(), pa.float32(), pa.float64(), pa.int8()])
+def test_parquet_of_views(tmp_path, kind, value):
+    rows = pa.array([row.astype(value.to_pandas_dtype()) for row in X], kind(value))
+    path = tmp_path / "x.parquet"
+    try:
+        pq.write_table(pa.table({"emb": rows}), path, row_group_size=17)
+    except pa.ArrowNotImplementedError:
+        pytest.skip("this pyarrow writes no views")
+    assert np.array_equal(files.read(path).train, X)
+
+
+def test_columns_may_have_dots(tmp_path):
+    path = parquet(tmp_path / "x.parquet", **{"emb": X.tolist(), "emb.x": [[1.0]] * 50})
+    assert np.array_equal(files.read(path).train, X)
+    path = parquet(tmp_path / "y.parquet", **{"a.b.c": X.tolist(), "a": [1] * 50})
+    assert np.array_equal(files.read(path).train, X)
 
 
 def test_parquet_prefers_the_usual_name(tmp_path):

@@ -130,7 +130,7 @@ def test_the_metric_must_be_known(load, npy):
         ("sift-128-euclidian", "did you mean 'sift-128-euclidean'"),
         ("patches", "a dataset must be one of patches-192-euclidean, .*got 'patches'"),
         ("", "a dataset must be one of"),
-        ("data/vectors.csv", "suffix must be one of"),
+        ("data/vectors.mat", "suffix must be one of"),
     ],
 )
 def test_unknown_names(load, name, message):

@@ -40,6 +40,23 @@ def test_sizes_of_files_are_read_from_their_headers(tmp_path):
     np.save(tmp_path / "b.npy", np.zeros((400, 6), np.float32))
     assert sizes.size(str(tmp_path / "b.npy")) == (360, 6, 40)
 
+    np.savetxt(tmp_path / "c.csv", np.zeros((400, 6)), delimiter=",")
+    assert sizes.size(str(tmp_path / "c.csv"), 50, 10) == (50, 6, 10)
+    for name, wrong in (("a.hdf5", {"n": 71}), ("b.npy", {"n": 391, "nq": 10})):
+        with pytest.raises(ValueError, match=r"n must be in \[1, (70|390)\]"):
+            sizes.size(str(tmp_path / name), **wrong)
+
+
+def test_metrics_are_known_without_loading(tmp_path):
+    import numpy as np
+
+    names = ("digits-64-euclidean", "synthetic-heavytail-4d-2i-9", "glove-25-angular")
+    assert [sizes.metric(name) for name in names] == ["l2", "ip", "cosine"]
+    np.savez(tmp_path / "a.npz", train=np.zeros((9, 2)), metric="manhattan")
+    np.save(tmp_path / "b.npy", np.zeros((9, 2)))
+    files = (str(tmp_path / name) for name in ("a.npz", "b.npy", "absent.npy"))
+    assert [sizes.metric(name) for name in files] == ["l1", None, None]
+
 
 def test_the_embedded_sizes_are_true():
     from experiments import datasets
