@@ -10,8 +10,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from experiments import datasets
 from experiments.config import Config
-from experiments.datasets import synthetic
+from experiments.datasets import sizes, synthetic
 from experiments.datasets.registry import SETS
 from experiments.datasets.vectors import canonical_metric
 from experiments.interop import documents
@@ -79,13 +80,25 @@ def _known(name: str) -> tuple[int | None, str | None]:
         except ValueError as error:
             raise ConfigError(str(error)) from None
         return family.d, family.metric
-    match = _NAME.fullmatch(Path(name).stem)
+    match = _NAME.fullmatch(datasets.title(name))
     d, distance = (int(match[1]), match[2]) if match else (None, None)
-    if name in SETS:
-        d, metric = SETS[name].d, SETS[name].metric
-        return d, distance if distance in SPELLINGS[metric] else SPELLINGS[metric][0]
+    known_d, metric = _stated(name)
+    if metric is not None:
+        spellings = SPELLINGS[metric]
+        return known_d, distance if distance in spellings else spellings[0]
     spelled = {spelling for names in SPELLINGS.values() for spelling in names}
-    return d, distance if distance in spelled else None
+    return known_d or d, distance if distance in spelled else None
+
+
+def _stated(name: str) -> tuple[int | None, str | None]:
+    """Return the width and the metric that a public set or a file has itself."""
+    if name in SETS:
+        return SETS[name].d, SETS[name].metric
+    try:
+        found = sizes.size(name)
+        return found and found.d, sizes.metric(name)
+    except (OSError, ValueError) as error:
+        raise ConfigError(f"--dataset: {error}") from None
 
 
 def convert(

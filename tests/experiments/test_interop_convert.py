@@ -4,6 +4,8 @@ import re
 import tomllib
 from pathlib import Path
 
+import h5py
+import numpy as np
 import pytest
 import yaml
 from typer.testing import CliRunner
@@ -444,3 +446,15 @@ def test_our_own_file_there_comes_back_as_ours():
         if table["kind"] == "IVF"
     ]
     assert {"kind": "PQ", "m": 50, "nbits": 4} in codecs
+
+
+def test_a_file_tells_its_width_and_metric(tmp_path, monkeypatch):
+    monkeypatch.setenv("ANN_DATA", str(tmp_path))
+    with h5py.File(tmp_path / "mine.hdf5", "w") as file:
+        file["train"] = np.zeros((300, 8), np.float32)
+        file.attrs["distance"] = ["angular"]
+    assert convert.target("mine") == convert.Target("mine", "angular", 8, False)
+    assert convert.target("mine", "l2").distance == "euclidean"
+    (tmp_path / "bad.npy").write_bytes(b"no numpy")
+    with pytest.raises(ConfigError, match=r"--dataset: .*bad.npy: must be a readable"):
+        convert.target("bad")
