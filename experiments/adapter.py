@@ -122,6 +122,23 @@ class Adapter(ABC):
         """Return "Flat", "IVF", "HNSW" or "Graph"; figures colour by it."""
         return cls.kind
 
+    @classmethod
+    def unfit(cls, metric: str, build: Any, n: int, d: int) -> str | None:
+        """Return why n vectors of d columns cannot be held, if that can be foreseen."""
+        nlist = getattr(build, "nlist", None) or 1
+        return f"nlist must be at most n={n}, got {nlist}" if nlist > n else None
+
+    @classmethod
+    def unsearchable(cls, build: Any, search: Any, k: int) -> str | None:
+        """Return why k neighbours cannot be searched for, if that can be foreseen."""
+        nlist, nprobe = (
+            getattr(params, name, None)
+            for params, name in ((build, "nlist"), (search, "nprobe"))
+        )
+        if nlist and nprobe and nprobe > nlist:
+            return f"nprobe must be at most nlist={nlist}, got {nprobe}"
+        return None
+
     def prepare(self, X: Vectors) -> Vectors:
         """Return vectors as the library wants them; this is never timed."""
         return X

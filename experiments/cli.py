@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import shlex
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn, TypeVar
 
 import typer
 
@@ -127,7 +128,7 @@ def run(
     plan = _planned(config, configs.Config, plans.make)
     out = out or Path("results") / plan.config.name
     if dry_run:
-        console.print(report.planned(plan, _estimated(plan, out)))
+        _foretell(plan, out, force, console)
         return
     rows = _measured(plan, out, force, console, _seconds(budget))
     from experiments.plots.rows import read_run
@@ -136,7 +137,8 @@ def run(
     for table in (*report.summary(found, console.width), *report.loads(found)):
         console.print(table)
     _ratios(out, console, [])
-    _finish(rows, out, lambda: _drawn(out), f"ann plot {out}; ann report {out}")
+    commands = ("ann", "plot", str(out)), ("ann", "report", str(out))
+    _finish(rows, lambda: _drawn(out), *commands)
 
 
 @app.command(rich_help_panel=MEASURE)
@@ -183,7 +185,6 @@ def ablation(
 ) -> None:
     """Measure indexes of ours with everything on, and without each trick alone."""
     from experiments import config as configs
-    from experiments import report
     from experiments.ablation import variants
     from experiments.terminal import Console
 
@@ -197,10 +198,10 @@ def ablation(
     plan = _planned(config, configs.Ablation, variants.make)
     out = out or Path("results") / plan.config.name
     if dry_run:
-        console.print(report.planned(plan, _estimated(plan, out)))
+        _foretell(plan, out, force, console)
         return
     rows = _measured(plan, out, force, console)
-    _finish(rows, out, lambda: _taken_apart(out, console), f"ann ablation {out}")
+    _finish(rows, lambda: _taken_apart(out, console), ("ann", "ablation", str(out)))
 
 
 @app.command(rich_help_panel=MEASURE)
@@ -263,7 +264,7 @@ def trust(
     except (ConfigError, OSError, ValueError) as error:
         _stop(str(error))
     except KeyboardInterrupt:
-        _stop(f"interrupted; what was measured is in {out}", 130)
+        _interrupted(out)
     if any(not line.status.startswith(_FINE) for line in lines):
         raise SystemExit(1)
 
@@ -303,7 +304,7 @@ def lesson(
     except (OSError, ValueError) as error:
         _stop(str(error))
     except KeyboardInterrupt:
-        _stop(f"interrupted; what was measured is in {out}", 130)
+        _interrupted(out)
 
 
 @app.command("import", rich_help_panel=FILES)
@@ -406,7 +407,7 @@ def runbook(
     except (ConfigError, OSError, ValueError) as error:
         _stop(str(error))
     except KeyboardInterrupt:
-        _stop(f"interrupted; what was measured is in {out}", 130)
+        _interrupted(out)
     for table in streaming.tables(lines):
         console.print(table)
     if any(not line.status.startswith(_FINE) for line in lines):
@@ -446,11 +447,8 @@ def ratios(
     """Print how many times faster ours is than a peer at equal recall."""
     from experiments.terminal import Console
 
-    pairs = [each.split(":", 1) for each in pair or ()]
-    if any(len(labels) < 2 for labels in pairs):
-        _stop(f"a pair must be OURS:PEER, got {pair}")
     try:
-        if not _ratios(directory, Console(), [(a, b) for a, b in pairs]):
+        if not _ratios(directory, Console(), pair or []):
             _stop(f"no two curves with rounds reach a common recall in {directory}", 1)
     except (OSError, ValueError) as error:
         _stop(str(error))
@@ -738,6 +736,29 @@ def _planned(path: Path, schema: type[S], make: Callable[[S], Plan]) -> Plan:
         _stop(str(error))
 
 
+def _foretell(plan: Plan, out: Path, force: bool, console: Console) -> None:
+    """Show what a plan would do, and exit with 1 where it would fail."""
+    from experiments import preflight, report, results
+    from experiments.provenance import config_table
+    from experiments.terminal import Plain
+
+    found = preflight.outlook(plan)
+    seconds = None if found.problems else _estimated(plan, out)
+    console.print(report.planned(plan, seconds))
+    for line in found.skipped:
+        console.print(Plain(line), soft_wrap=True)
+    for line in found.problems:
+        complain(line)
+    try:
+        results.check_claim(out, config_table(plan.config), force)
+    except OSError as error:
+        _stop(str(error))
+    if found.problems:
+        _stop("this would fail", 1)
+    if not found.measured:
+        _stop("nothing would be measured", 1)
+
+
 def _estimated(plan: Plan, out: Path) -> float | None:
     """Return how long a plan takes, by an earlier run where there is one."""
     from experiments import estimate
@@ -772,30 +793,47 @@ def _measured(
     budget_s: float | None = None,
 ) -> list[Row]:
     """Run a plan into a directory; an interrupt ends the program."""
-    from experiments import results, runner
+    from experiments import preflight, results, runner
     from experiments.provenance import command_line, config_table
 
     try:
         results.claim(out, config_table(plan.config), force)
     except OSError as error:
         _stop(str(error))
+    for line in preflight.outlook(plan).problems:
+        complain(f"will fail: {line}")
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         return runner.run(plan, out, console, command_line(), budget_s)
     except KeyboardInterrupt:
+        _interrupted(out)
+
+
+def _interrupted(out: Path | None) -> NoReturn:
+    """Say what is left of what was interrupted, and end the program."""
+    from experiments import results
+
+    if out is not None and results.measured(out):
         _stop(f"interrupted; what was measured is in {out}", 130)
+    _stop("interrupted before anything was measured", 130)
 
 
-def _finish(rows: list[Row], out: Path, draw: Callable[[], None], again: str) -> None:
-    """Say what went wrong, draw, and exit with 1 where something failed."""
+def _finish(rows: list[Row], draw: Callable[[], None], *again: Sequence[str]) -> None:
+    """Say what went wrong, draw, and exit with 1 where something failed.
+
+    ``again`` are the commands that draw the same later.
+    """
     from experiments import report
 
     for line in report.problems(rows):
         complain(line)
+    if not any(row.status == "ok" for row in rows):
+        _stop("nothing was measured, so nothing is drawn", 1)
     try:
         draw()
     except Exception as error:
-        _stop(f"{error!r}; the rows are safe, draw them with: {again}", 1)
+        commands = "; ".join(map(shlex.join, again))
+        _stop(f"{error!r}; the rows are safe, draw them with: {commands}", 1)
     if any(not row.status.startswith(_FINE) for row in rows):
         raise SystemExit(1)
 
@@ -840,15 +878,19 @@ def _taught(out: Path, console: Console) -> None:
     print(f"{len(lessons.draw(tables, stamp, out / FIGURES))} figures in {out}")
 
 
-def _ratios(out: Path, console: Console, pairs: list[tuple[str, str]]) -> bool:
+def _ratios(out: Path, console: Console, wanted: list[str]) -> bool:
     """Print the table of ratios and write the config's; say whether there is one."""
     from experiments import ratios as comparing
     from experiments import report, results
+    from experiments.plots.curves import curves
     from experiments.plots.rows import read_run
 
     run, rounds = read_run(out), comparing.read_rounds(out)
+    groups = dict.fromkeys(point.group for point in run.points)
+    labels = {curve.label for group in groups for curve in curves([run], group)}
+    pairs = [comparing.pair(each, labels) for each in wanted]
     found = []
-    for group in dict.fromkeys(point.group for point in run.points):
+    for group in groups:
         chosen = pairs or comparing.pairs_of(run, group)
         if lines := list(comparing.compare(run, rounds, group, chosen)):
             console.print(report.ratios(run, group, lines, console.width))

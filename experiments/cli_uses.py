@@ -46,13 +46,15 @@ def use(
         return
     if vectors is not None and wanted != ["analogies"]:
         stop(f"--vectors is for analogies alone, got {' '.join(wanted)}")
+    done: list[str] = []
     try:
         uses.check(wanted, n)
-        _use(wanted, out, vectors, n, seed, Console())
+        _use(wanted, out, vectors, n, seed, Console(), done)
     except (OSError, ValueError) as error:
         stop(str(error))
     except KeyboardInterrupt:
-        stop(f"interrupted; what was done is in {out}", 130)
+        kept = f"; {', '.join(done)} is in {out}" if done else " before one was done"
+        stop(f"interrupted{kept}", 130)
 
 
 def _use(
@@ -62,7 +64,9 @@ def _use(
     n: int | None,
     seed: int,
     console: Console,
+    done: list[str],
 ) -> None:
+    """Do what each use does, and add its name to those that are done."""
     from ann import parallel
     from experiments.lessons.notebook import Notebook
     from experiments.progress import Progress
@@ -78,8 +82,9 @@ def _use(
             of = uses.USES[each]
             if vectors is not None:
                 of = partial(analogies.use, vectors=vectors)
-            done = uses.run(each, of, notes, out, command_line())
+            shown = uses.run(each, of, notes, out, command_line())
             progress.done()
-            console.print(Plain(f"{each}: {done.title}", "bold"))
-            console.print(uses.table(done))
+            console.print(Plain(f"{each}: {shown.title}", "bold"))
+            console.print(uses.table(shown))
             console.print(Plain(f"{out / each}.png"), soft_wrap=True)
+            done.append(each)

@@ -34,6 +34,21 @@ class Storage(Params):
         return self
 
 
+_PARTS = ("transform", "codec")  # in the order in which vectors go through them
+
+
+def _part(params: Params | None, seed: int) -> Any:
+    """Return the codec or the transform of the library that parameters stand for."""
+    import ann
+
+    if params is None:
+        return None
+    own = params.model_dump(exclude={"kind"})
+    kind: str = params.kind  # type: ignore[attr-defined]
+    seeds = {"seed": seed} if kind in ("PQ", "RaBitQ", "PCA") else {}
+    return getattr(ann, kind)(**own, **seeds)
+
+
 class _Ours(Adapter):
     library = "ann"
     jit = True
@@ -47,13 +62,21 @@ class _Ours(Adapter):
         self._exact = build.whole or (build.refine is not None and not half)
         params: dict[str, Any] = {"seed": seed} if self.seeded else {}
         params |= {name: getattr(build, name) for name in type(build).model_fields}
-        for name in ("codec", "transform"):
-            if part := params.get(name):
-                own = part.model_dump(exclude={"kind"})
-                if part.kind in ("PQ", "RaBitQ", "PCA"):
-                    own["seed"] = seed
-                params[name] = getattr(ann, part.kind)(**own)
+        params |= {name: _part(getattr(build, name), seed) for name in _PARTS}
         self._index = getattr(ann, self.kind)(metric=metric, **params)
+
+    @classmethod
+    def unfit(cls, metric: str, build: Storage, n: int, d: int) -> str | None:
+        """Return what the library's own checks say."""
+        try:
+            cls(metric, build, 0)
+            for name in _PARTS:
+                if part := _part(getattr(build, name), 0):
+                    part.check_width(d)
+                    d = getattr(part, "d_out", d)
+        except ValueError as error:
+            return str(error)
+        return super().unfit(metric, build, n, d)
 
     def add(self, X: Vectors, threads: int) -> None:
         self._index.add(X, threads=threads)
@@ -160,6 +183,12 @@ class HNSW(_Ours):
         ef_search: int | None = Field(None, ge=1)
         epsilon: float | None = Field(None, ge=0)
         taper: bool | None = None
+
+    @classmethod
+    def unsearchable(cls, build: Storage, search: Any, k: int) -> str | None:
+        """Return what is wrong with a beam that is too narrow."""
+        ef = search.ef_search or k
+        return f"ef_search must be at least k={k}, got {ef}" if ef < k else None
 
 
 class QG(HNSW):

@@ -12,7 +12,7 @@ from __future__ import annotations
 import csv
 import math
 import statistics
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -127,6 +127,21 @@ def pairs_of(run: Run, group: Group) -> list[tuple[str, str]]:
     peers = [curve.label for curve in found if curve.library != "ann"]
     ours = [curve.label for curve in found if curve.library == "ann"]
     return [(a, b) for a in ours for b in peers]
+
+
+def pair(text: str, labels: Collection[str]) -> tuple[str, str]:
+    """Return the two labels in ``OURS:PEER``; those that are known may have colons.
+
+    Raises
+    ------
+    ValueError
+        When there is no colon.
+    """
+    colons = [i for i, letter in enumerate(text) if letter == ":"]
+    cuts = [(text[:i], text[i + 1 :]) for i in colons]
+    if not cuts:
+        raise ValueError(f"a pair must be OURS:PEER, got {text!r}")
+    return next((cut for cut in cuts if set(cut) <= set(labels)), cuts[0])
 
 
 class _Side:

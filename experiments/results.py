@@ -5,7 +5,9 @@ from __future__ import annotations
 import csv
 import hashlib
 import json
+import os
 import shutil
+import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, fields
@@ -272,24 +274,15 @@ def claim(out: Path, config: Mapping[str, Any], force: bool = False) -> None:
 
     Raises
     ------
-    FileExistsError
-        When the directory holds something else.
+    OSError
+        As `check_claim`.
     """
-    leftovers = set(_leftovers(out))
-    held = set(out.iterdir()) - leftovers if out.exists() else set()
-    held -= {out / PREVIOUS, out / PIECES}
-    stamp = _stamp(out)
-    same = stamp is not None and stamp.get("config") == config
-    if held and not same and not force:
-        raise FileExistsError(
-            f"{out} must be new or hold an earlier run of this config, it holds "
-            f"{_difference(stamp, config)}: choose another --out, or --force, which "
-            f"moves it to {PREVIOUS}/"
-        )
+    check_claim(out, config, force)
     out.mkdir(parents=True, exist_ok=True)
-    for path in leftovers:
+    for path in list(_leftovers(out)):
         path.unlink()
-    if same and stamp is not None and stamp.get("status") == "unfinished":
+    stamp = _stamp(out) or {}
+    if stamp.get("config") == config and stamp.get("status") == "unfinished":
         return
     earlier = [path for output in OUTPUTS if (path := out / output).exists()]
     if earlier:
@@ -299,6 +292,46 @@ def claim(out: Path, config: Mapping[str, Any], force: bool = False) -> None:
         previous.mkdir()
         for path in earlier:
             path.rename(previous / path.name)
+
+
+def check_claim(out: Path, config: Mapping[str, Any], force: bool = False) -> None:
+    """Find out whether `claim` would do, and change nothing.
+
+    Raises
+    ------
+    OSError
+        When the directory cannot be made or written to, or holds something else.
+    """
+    _require_writable(out)
+    held = set(out.iterdir()) if out.exists() else set()
+    held -= {*_leftovers(out), out / PREVIOUS, out / PIECES}
+    stamp = _stamp(out)
+    same = stamp is not None and stamp.get("config") == config
+    if held and not same and not force:
+        raise FileExistsError(
+            f"{out} must be new or hold an earlier run of this config, it holds "
+            f"{_difference(stamp, config)}: choose another --out, or --force, which "
+            f"moves it to {PREVIOUS}/"
+        )
+
+
+def _require_writable(out: Path) -> None:
+    """Raise OSError where a directory cannot be made or written to."""
+    try:
+        os.fsencode(out)
+    except UnicodeEncodeError as error:
+        raise OSError(
+            f"{out} cannot be a directory where names are in {error.encoding}: choose "
+            "another --out, or set PYTHONUTF8=1"
+        ) from None
+    nearest = next(path for path in (out, *out.absolute().parents) if path.exists())
+    if not nearest.is_dir():
+        raise NotADirectoryError(f"{out} cannot be a directory: {nearest} is a file")
+    try:
+        tempfile.TemporaryFile(dir=nearest).close()
+    except OSError as error:
+        where = "" if nearest == out else f" in {nearest}"
+        raise OSError(f"{out} cannot be written{where}: {error.strerror}") from None
 
 
 def _leftovers(out: Path) -> Iterator[Path]:
@@ -425,6 +458,13 @@ def keep_failure(out: Path, what: str, log: str) -> None:
     """Add what went wrong, and all that a worker had to say, to ``failures.log``."""
     with (out / FAILURES).open("a", encoding="utf-8") as file:
         file.write(f"{what}\n{log}\n")
+
+
+def measured(out: Path) -> bool:
+    """Return whether a directory holds a table with a line of what was measured."""
+    names = (ROUNDS, BULK, STEPS, CHURN, FILTERS, HOSTILE, *LESSONS)
+    tables = (path for name in names if (path := out / name).is_file())
+    return any(table.read_bytes().count(b"\n") > 1 for table in tables)
 
 
 def write_json(path: Path, value: Mapping[str, Any]) -> None:

@@ -34,6 +34,20 @@ class Faiss(Adapter):
     def _make(self, d: int) -> Any:
         """Return an empty index of faiss."""
 
+    @classmethod
+    def unfit(cls, metric: str, build: Any, n: int, d: int) -> str | None:
+        """Return what faiss says when an empty index is made."""
+        try:
+            import faiss
+
+            index = cls(metric, build, 0)._make(d)
+        except (ImportError, RuntimeError) as error:
+            return str(error).rpartition(": ")[2]
+        lists = faiss.try_extract_index_ivf(index)
+        if lists is not None and lists.nlist > n:
+            return f"nlist must be at most n={n}, got {lists.nlist}"
+        return super().unfit(metric, build, n, d)
+
     def prepare(self, X: Vectors) -> Vectors:
         """Normalise for cosine, which faiss leaves to its user."""
         return normalised(X) if self._metric == "cosine" else X

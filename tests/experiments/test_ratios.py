@@ -132,6 +132,19 @@ def test_the_file_has_a_line_for_each_comparison(directory):
     assert not any(math.isnan(float(row["qps"])) for row in rows)
 
 
+@pytest.mark.parametrize(
+    ("text", "labels", "expected"),
+    [
+        ("a:b", {"a", "b"}, ("a", "b")),
+        ("a: b:c", {"a: b", "c"}, ("a: b", "c")),
+        ("a:b:c", {"a", "b:c"}, ("a", "b:c")),
+        ("x:y:z", {"a"}, ("x", "y:z")),
+    ],
+)
+def test_labels_of_a_pair_may_have_colons(text, labels, expected):
+    assert ratios.pair(text, labels) == expected
+
+
 def test_the_command_prints_any_pair_and_writes_the_config_s(directory):
     def ann(*arguments):
         return CliRunner().invoke(app, ["ratios", str(directory), *arguments])
