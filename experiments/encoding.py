@@ -103,6 +103,17 @@ def file_name(text: str) -> str:
     return whole[:LONGEST_NAME].decode("utf-8", "ignore")
 
 
+def check_name(path: Path) -> None:
+    """Raise ValueError where the system cannot have a file of that name."""
+    try:
+        os.fsencode(path)
+    except UnicodeEncodeError as error:
+        raise ValueError(
+            f"{path} cannot be a name where names are in {error.encoding}: "
+            "set PYTHONUTF8=1"
+        ) from None
+
+
 def escaped(text: str) -> str:
     """Return a text with every character beyond ASCII, and controls, as escapes."""
     return text.encode("unicode_escape").decode("ascii")

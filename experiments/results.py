@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import hashlib
 import json
-import os
 import shutil
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
@@ -20,7 +19,7 @@ from numpy.typing import NDArray
 
 from experiments import statistics
 from experiments.datasets.cache import atomic
-from experiments.encoding import write_text
+from experiments.encoding import check_name, write_text
 from experiments.plan import Build, Point, canonical, written
 
 if TYPE_CHECKING:
@@ -318,12 +317,9 @@ def check_claim(out: Path, config: Mapping[str, Any], force: bool = False) -> No
 def _require_writable(out: Path) -> None:
     """Raise OSError where a directory cannot be made or written to."""
     try:
-        os.fsencode(out)
-    except UnicodeEncodeError as error:
-        raise OSError(
-            f"{out} cannot be a directory where names are in {error.encoding}: choose "
-            "another --out, or set PYTHONUTF8=1"
-        ) from None
+        check_name(out)
+    except ValueError as error:
+        raise OSError(str(error)) from None
     nearest = next(path for path in (out, *out.absolute().parents) if path.exists())
     if not nearest.is_dir():
         raise NotADirectoryError(f"{out} cannot be a directory: {nearest} is a file")

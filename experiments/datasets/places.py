@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from experiments.datasets import files
+from experiments.encoding import check_name
 
 
 def locate(name: str | Path) -> Path | None:
@@ -13,9 +14,11 @@ def locate(name: str | Path) -> Path | None:
     Raises
     ------
     ValueError
-        When several files differ from the name in the suffix alone.
+        When several files differ from the name in the suffix alone, or when the
+        system can have no such name.
     """
     path = Path(name).expanduser()
+    check_name(path)
     places = [folder / path for folder in _folders()]
     for place in places:
         if place.is_file():

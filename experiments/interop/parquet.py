@@ -40,8 +40,9 @@ def export(directory: Path, out: Path) -> Path:
         null_values=[""],
         strings_can_be_null=False,
     )
+    lines = csv.ParseOptions(newlines_in_values=True)  # a label may have some
     try:
-        table = csv.read_csv(path, convert_options=options)
+        table = csv.read_csv(path, parse_options=lines, convert_options=options)
     except pa.ArrowInvalid as error:
         raise ValueError(f"{path}: {error}") from None
     with atomic(out) as temporary:

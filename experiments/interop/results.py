@@ -67,7 +67,7 @@ def export(directory: Path, out: Path) -> list[Path]:
     written: list[Path] = []
     for table in stamp["config"]["dataset"]:
         entry = check(DatasetEntry, table)
-        if names.isdisjoint((entry.name, Path(entry.name).stem)):
+        if names.isdisjoint((entry.name, datasets.title(entry.name))):
             continue  # nothing was measured on it
         data = _load(entry, stamp["config"]["seed"], fingerprints)
         title = _title(entry, data)

@@ -5,10 +5,10 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 from experiments import indexes
+from experiments.datasets import title
 from experiments.plots.rows import Point
 from experiments.strict import ConfigError, check
 
@@ -104,9 +104,7 @@ def _dataset(point: Point, provenance: Mapping[str, Any]) -> dict[str, Any]:
     group = point.group
     for entry in (provenance.get("config") or {}).get("dataset") or ():
         name = str(entry.get("name", ""))
-        if group.dataset in (name, Path(name).stem) and (
-            entry.get("n") in (None, group.n)
-        ):
+        if group.dataset in (name, title(name)) and (entry.get("n") in (None, group.n)):
             return dict(entry)
     return {"name": group.dataset, "n": group.n, "nq": point.nq}
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from experiments.config import Config, load
+from experiments.datasets import title
 from experiments.encoding import file_name
 from experiments.streaming.runbook import Runbook, read, sections
 from experiments.strict import ConfigError, check
@@ -49,7 +50,7 @@ def runbooks(file: Path, config: Config, section: str | None) -> dict[str, Runbo
     known = sections(file)
     found = {}
     for dataset in config.dataset:
-        names = (dataset.name, Path(dataset.name).stem)
+        names = (dataset.name, title(dataset.name))
         named = [name for name in names if name in known]
         if section is None and not named and len(known) != 1:
             raise ConfigError(

@@ -12,6 +12,11 @@ from typer.testing import CliRunner
 from experiments import datasets
 from experiments.cli import app
 from experiments.interop import results
+from experiments.interop.parquet import export
+from experiments.plots.rows import read_run
+from experiments.results import write_rows
+from tests.experiments import page_run
+from tests.experiments.labels import LABELS
 
 CONFIG = """
 name = "tiny"
@@ -239,3 +244,12 @@ def test_parquet_takes_columns_of_other_versions_and_refuses_other_cells(tmp_pat
     path.unlink()
     done = CliRunner().invoke(app, ["export", str(tmp_path), "--to", "parquet"])
     assert "rows.csv: must be there" in done.stderr
+
+
+def test_labels_of_every_kind_come_through(tmp_path):
+    labels = [*LABELS, "two\nlines", " a  b "]
+    rows = [page_run.point("data", x, "ann", {}, 10, 3.0, 0.1) for x in labels]
+    write_rows(tmp_path / "rows.csv", rows)
+    assert [point.label for point in read_run(tmp_path).points] == labels
+    table = parquet.read_table(export(tmp_path, tmp_path / "rows.parquet"))
+    assert table.column("label").to_pylist() == labels

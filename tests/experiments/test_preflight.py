@@ -9,7 +9,16 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from experiments import cli, config, indexes, plan, preflight, results
+from experiments import (
+    cli,
+    config,
+    datasets,
+    encoding,
+    indexes,
+    plan,
+    preflight,
+    results,
+)
 from experiments.cli import app
 
 PQ3 = {"codec": {"kind": "PQ", "m": 3}}
@@ -149,9 +158,11 @@ def test_a_folder_that_cannot_be_written_is_foreseen(tmp_path, monkeypatch, out)
 
 
 def test_a_name_that_the_system_cannot_write_is_foreseen(monkeypatch):
-    monkeypatch.setattr(results.os, "fsencode", lambda path: str(path).encode("ascii"))
-    with pytest.raises(OSError, match=r"names are in ascii: .* or set PYTHONUTF8=1"):
+    monkeypatch.setattr(encoding.os, "fsencode", lambda path: str(path).encode("ascii"))
+    with pytest.raises(OSError, match="names are in ascii: set PYTHONUTF8=1"):
         results.check_claim(Path("results/é"), {})
+    with pytest.raises(ValueError, match="names are in ascii: set PYTHONUTF8=1"):
+        datasets.locate("é")
 
 
 def test_a_folder_that_is_fine_stays_as_it_is(tmp_path):
