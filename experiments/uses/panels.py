@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from matplotlib.ticker import FuncFormatter, MaxNLocator
+from matplotlib.ticker import FuncFormatter, MaxNLocator, NullFormatter
 
 from experiments.lessons.looks import (
     BLACK,
@@ -119,6 +119,7 @@ def histogram(
         if log:
             panel.ax.set_yscale("log")
             panel.ax.yaxis.set_major_formatter(FuncFormatter(_count))
+            panel.ax.yaxis.set_minor_formatter(NullFormatter())
         if density:
             panel.ax.set_yticks([])
         if rule is not None:
