@@ -3,7 +3,7 @@
 Intervals are two-sided with 95 % confidence. Those of percentiles come from order
 statistics and assume nothing of the distribution; those of means and of ratios from a
 bootstrap over queries. Rounds of one setting are not independent of the machine's mood,
-so they are never turned into an interval: shown are their least and their greatest, and
+so they never make an interval narrower: shown are their least and their greatest, and
 how far a figure hangs on one of them alone.
 """
 
@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     Floats = NDArray[np.float64]
 
 CONFIDENCE = 0.95
+_TAIL = (1 - CONFIDENCE) / 2
 RESAMPLES = 1000
 # A sway that earns a badge. Of 316 settings of five rounds each, three rounds with such
 # a sway missed the other two by 7 % in the middle and by 16 % one time in ten, three
@@ -38,31 +40,31 @@ class Interval(NamedTuple):
     high: float
 
 
-def percentile(values: Floats, percent: float) -> Interval | None:
+def percentile(
+    values: Floats, percent: float, independent: int | None = None
+) -> Interval | None:
     """Return a percentile with its interval, or None where the sample is too small.
 
     The interval is that of the two order statistics between which the percentile of
     the population lies with the confidence asked for (David & Nagaraja, "Order
     Statistics", 2003, Sec. 7.1). Where no value of the sample is high (or low) enough
-    to be an end, the sample does not support the percentile: p99 needs 368 values, p95
-    72, p50 six.
+    to be an end, the sample does not support the percentile (:func:`fewest`).
 
     Parameters
     ----------
     values : (n,) in any order
     percent : in (0, 100)
+    independent : how many values the sample is worth, all by default. Rounds of the
+        same queries are worth one: the ranks are then those of so many values, and
+        stand in the whole sample at the same shares.
     """
-    from scipy.stats import binom
-
-    if not 0 < percent < 100:
-        raise ValueError(f"percent must be in (0, 100), got {percent}")
-    ordered, n, share = np.sort(values), len(values), percent / 100
-    tail = (1 - CONFIDENCE) / 2
-    # The number of values below the percentile is binomial.
-    low = int(binom.ppf(tail, n, share)) - 1
-    high = int(binom.ppf(1 - tail, n, share))
-    if n == 0 or low < 0 or high >= n:
+    worth = len(values) if independent is None else independent
+    ranks = _ranks(worth, percent) if worth else None
+    if ranks is None:
         return None
+    ordered, n = np.sort(values), len(values)
+    low = ranks[0] * n // worth
+    high = -(-(ranks[1] + 1) * n // worth) - 1
     value = float(np.percentile(ordered, percent))
     return Interval(value, float(ordered[low]), float(ordered[high]))
 
@@ -71,6 +73,33 @@ def supported(values: Floats, percent: float) -> float | None:
     """Return a percentile without its interval; None as ``percentile`` has it."""
     interval = percentile(values, percent)
     return None if interval is None else interval.value
+
+
+def fewest(percent: float) -> int:
+    """Return how many independent values a percentile needs: p99 368, p95 72, p50 six.
+
+    So many that the least and the greatest of them enclose it.
+    """
+    share = _share(percent)
+    return math.ceil(math.log(_TAIL) / math.log(max(share, 1 - share)))
+
+
+@lru_cache
+def _ranks(n: int, percent: float) -> tuple[int, int] | None:
+    """Return the positions of the ends among n ordered values, if they are there."""
+    from scipy.stats import binom
+
+    share = _share(percent)
+    # The number of values below the percentile is binomial.
+    low = int(binom.ppf(_TAIL, n, share)) - 1
+    high = int(binom.ppf(1 - _TAIL, n, share))
+    return None if low < 0 or high >= n else (low, high)
+
+
+def _share(percent: float) -> float:
+    if not 0 < percent < 100:
+        raise ValueError(f"percent must be in (0, 100), got {percent}")
+    return percent / 100
 
 
 def mean(values: Floats, seed: int = 0) -> Interval:
@@ -162,6 +191,6 @@ def _weights(n: int, rng: np.random.Generator) -> Floats:
 
 
 def _middle(samples: Floats) -> tuple[float, float]:
-    cut = 100 * (1 - CONFIDENCE) / 2
+    cut = 100 * _TAIL
     low, high = np.percentile(samples, [cut, 100 - cut])
     return float(low), float(high)

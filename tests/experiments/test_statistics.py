@@ -20,6 +20,22 @@ def test_the_interval_of_p99_of_a_thousand():
     assert (interval.low, interval.high) == (983, 997)
 
 
+def test_a_sample_may_be_worth_fewer_values_than_it_has():
+    once = np.arange(1.0, 1001.0)
+    five = statistics.percentile(np.repeat(once, 5), 99, independent=1000)
+    assert (five.low, five.high) == (983, 997)  # as of the thousand alone
+    assert statistics.percentile(np.repeat(once, 5), 99).low > 983
+    assert statistics.percentile(np.repeat(once[:367], 99), 99, 367) is None
+    assert statistics.percentile(np.repeat(once[:368], 99), 99, 368) is not None
+
+
+@pytest.mark.parametrize(("percent", "least"), [(50, 6), (95, 72), (99, 368)])
+def test_the_fewest_values_are_known_without_trying(percent, least):
+    assert statistics.fewest(percent) == least
+    assert statistics.percentile(np.arange(float(least)), percent) is not None
+    assert statistics.percentile(np.arange(float(least - 1)), percent) is None
+
+
 @pytest.mark.parametrize("percent", [0, 100, -1])
 def test_percentiles_lie_inside(percent):
     with pytest.raises(ValueError, match=r"in \(0, 100\), got"):
