@@ -27,7 +27,7 @@ from experiments.config import Bulk
 from experiments.peers.common import normalised
 from experiments.plan import canonical
 from experiments.progress import Progress
-from experiments.ratios import Ratio, over
+from experiments.ratios import Ratio, quotient
 from experiments.recall import recall
 
 if TYPE_CHECKING:
@@ -274,8 +274,7 @@ def _line(
     value: float,
 ) -> Line:
     mine, ours = seconds[name], seconds[OURS]
-    median = over(statistics.median(mine), statistics.median(ours))
-    singles = [over(a, b) for a, b in zip(mine, ours, strict=True)]
+    medians = statistics.median(mine), statistics.median(ours)
     data = contest.dataset
     return Line(
         dataset=data.name,
@@ -290,7 +289,7 @@ def _line(
         median_s=statistics.median(mine),
         least_s=min(mine),
         greatest_s=max(mine),
-        ours=Ratio(median, min(median, *singles), max(median, *singles)),
+        ours=quotient(medians, (mine, ours)),
         quality=contest.quality,
         value=value,
     )

@@ -70,8 +70,8 @@ ForceOption = Annotated[
 MeasureOption = Annotated[
     list[str] | None,
     typer.Option(
-        help="p50_us (the default), p99_us, qps, qps_1thread, "
-        "distance_computations, index_bytes or build_s; may be repeated."
+        help="p50_us (the default), p95_us, p99_us, query_median_p50_us, qps, "
+        "qps_1thread, distance_computations, index_bytes or build_s; may be repeated."
     ),
 ]
 ThresholdOption = Annotated[
@@ -170,7 +170,7 @@ def race(
         before, after = races.against(plan, config, against, out, force)
     except (OSError, RuntimeError, ValueError) as error:
         _stop(str(error))
-    _compared(before, after, measure or ["p50_us"], threshold, None, Console())
+    _compared(before, after, measure or [], threshold, None, Console())
 
 
 @app.command(rich_help_panel=MEASURE)
@@ -449,7 +449,7 @@ def ratios(
 
     try:
         if not _ratios(directory, Console(), pair or []):
-            _stop(f"no two curves with rounds reach a common recall in {directory}", 1)
+            _stop(f"no two curves reach a common recall in {directory}", 1)
     except (OSError, ValueError) as error:
         _stop(str(error))
 
@@ -472,7 +472,7 @@ def compare(
     """
     from experiments.terminal import Console
 
-    _compared(before, after, measure or ["p50_us"], threshold, out, Console())
+    _compared(before, after, measure or [], threshold, out, Console())
 
 
 def _compared(
@@ -494,7 +494,8 @@ def _compared(
         if out is not None:
             from experiments import difference
 
-            drawn = [difference.draw(*runs, each, threshold, out) for each in measures]
+            named = dict.fromkeys(change.measure for change in changes)
+            drawn = [difference.draw(*runs, each, threshold, out) for each in named]
             print(f"{sum(map(len, drawn))} figures in {out}")
     except (OSError, ValueError) as error:
         _stop(str(error))
@@ -849,10 +850,9 @@ def _taken_apart(out: Path, console: Console) -> None:
     table = tables.lines(run, ratios.read_rounds(out))
     if not table:
         raise ValueError(f"{out} must hold an ablation, got rows of another kind")
-    threads = max(point.threads for point in run.points)
-    for stack in report.ablation(table, threads, console.width):
+    for stack in report.ablation(table, run.points, console.width):
         console.print(stack)
-    results.write_table(out / results.ABLATION, table)
+    results.write_cells(out / results.ABLATION, [line.cells() for line in table])
     print(f"{len(figure.draw(run, table, out / 'figures'))} figures in {out}/figures")
 
 
@@ -896,7 +896,7 @@ def _ratios(out: Path, console: Console, wanted: list[str]) -> bool:
             console.print(report.ratios(run, group, lines, console.width))
             found += lines
     if found and not pairs:
-        results.write_table(out / results.RATIOS, found)
+        results.write_cells(out / results.RATIOS, [each.cells() for each in found])
     return bool(found)
 
 

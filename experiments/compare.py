@@ -3,16 +3,22 @@
 Both runs are read at the same recalls, each between the two settings of its own
 frontier that surround it, so a change that trades recall for time is not mistaken for
 speed. A ratio above 1 is worse. Its interval is the wider of two: that of a paired
-bootstrap over the queries, and, for what a clock measured, from the least of the rounds
-after over the greatest before to the greatest over the least, since rounds of two runs
-share no machine's mood. A regression is an interval that lies beyond the threshold as a
-whole: every round after must be that much slower than every round before.
+bootstrap over the queries, of their medians over rounds, and, for what a clock
+measured, from the least of the rounds after over the greatest before to the greatest
+over the least, since rounds of two runs share no machine's mood. A regression is an
+interval that lies beyond the threshold as a whole: every round after must be that much
+slower than every round before.
 
 Where runs follow each other, the machine may be slower in the second. What a clock
 measured is divided by how much longer the yardstick took in that run
 (:mod:`experiments.yardstick`). It is not a search, and answers to its own part of what
 slows one, so the interval also holds what it would be without: a regression is one
 either way.
+
+Only figures of one meaning are compared. A run of before schema 2 of ``rows.csv`` keeps
+no p50 of all single queries (:mod:`experiments.schema`): beside one, the p50 over
+queries of each one's median over rounds is compared, which every run has, and any
+latency that one of the two lacks is refused.
 
 Runs of one race (:mod:`experiments.race`) took turns, so their rounds come in pairs
 that met the same machine. There the ratio is the median over pairs, its interval that
@@ -31,18 +37,29 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from experiments import per_query
+from experiments import per_query, percentiles
 from experiments.frontier import Reading, read_at
-from experiments.plots.curves import Curve, curves
+from experiments.percentiles import MEDIAN, PERCENTS
+from experiments.plots.curves import Curve, curves, remarks
 from experiments.plots.rows import NAN, Group, Point, Run, read_run
-from experiments.ratios import TARGETS, Rounds, of_point, over, read_rounds
+from experiments.ratios import (
+    RATES,
+    TARGETS,
+    Rounds,
+    of_one_round,
+    of_point,
+    over,
+    read_rounds,
+)
 from experiments.results import PER_QUERY, YARDSTICK
 from experiments.statistics import Interval, paired_ratio, percentile
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-CLOCKED = ("p50_us", "p99_us", "qps", "qps_1thread")
+OF_MEDIANS = f"{MEDIAN}p50_us"
+LATENCIES = (*(f"{name}_us" for name in PERCENTS), OF_MEDIANS)
+CLOCKED = (*LATENCIES, *RATES)
 COUNTED = ("distance_computations", "index_bytes")
 MEASURES = (*CLOCKED, *COUNTED, "build_s")
 THRESHOLD = 0.05
@@ -84,7 +101,7 @@ class Measured:
 def compare(
     before: Measured,
     after: Measured,
-    measures: Sequence[str] = ("p50_us",),
+    measures: Sequence[str] = (),
     threshold: float = THRESHOLD,
     targets: Sequence[float] = TARGETS,
 ) -> list[Change]:
@@ -93,32 +110,57 @@ def compare(
     Parameters
     ----------
     before, after : the runs; curves are matched by data set, library and label
-    measures : of MEASURES
+    measures : of MEASURES; by default the p50 that both runs know
     threshold : a ratio of 1 + threshold is tolerated
     targets : recall@10 to read at
 
     Raises
     ------
     ValueError
-        When the runs have no curve in common, or a measure does not exist.
+        When the runs have no curve in common, or a measure does not exist or is not
+        known of one of them.
     """
+    p50 = _p50(before.run, after.run)
+    measures = measures or (p50,)
     for measure in measures:
         if measure not in MEASURES:
             listed = ", ".join(MEASURES)
             raise ValueError(f"a measure must be one of {listed}, got {measure!r}")
     if not threshold > 0:
         raise ValueError(f"threshold must be above 0, got {threshold}")
-    changes = [
-        change
-        for group, a, b in common(before.run, after.run)
-        for measure in measures
-        for change in _changes(
-            group, _Side(a, before), _Side(b, after), measure, threshold, targets
-        )
-    ]
-    if not changes:
+    pairs = list(common(before.run, after.run))
+    if not pairs:
         raise ValueError("the runs must share a data set and a label, they share none")
+    for measure in (each for each in measures if each in LATENCIES):
+        _require(before.run, [a for _, a, _ in pairs], measure)
+        _require(after.run, [b for _, _, b in pairs], measure)
+    changes: list[Change] = []
+    for group, a, b in pairs:
+        sides = _Side(a, before, p50), _Side(b, after, p50)
+        for measure in measures:
+            changes += _changes(group, *sides, measure, threshold, targets)
+    if not changes:
+        named = ", ".join(measures)
+        raise ValueError(f"both runs must have measured {named}, one of them has not")
     return changes
+
+
+def _p50(before: Run, after: Run) -> str:
+    """Return the column of the p50 that both runs know."""
+    known = [point.latency_us for run in (before, after) for point in run.points]
+    return f"{percentiles.common('p50', known)}_us"
+
+
+def _require(run: Run, curves: Sequence[Curve], measure: str) -> None:
+    """Raise ValueError where a run does not know a latency, with the reason."""
+    points = [point for curve in curves for point in curve.points]
+    if all(math.isnan(point.value(measure)) for point in points):
+        why = remarks(points, [measure.removesuffix("_us").removeprefix(MEDIAN)])
+        if MEDIAN + measure == OF_MEDIANS and not math.isnan(
+            points[0].value(OF_MEDIANS)
+        ):
+            why.append(f"Compare {OF_MEDIANS}.")
+        raise ValueError(" ".join([f"{run.name} has no {measure}.", *why]))
 
 
 def regressions(changes: Sequence[Change]) -> list[Change]:
@@ -165,7 +207,8 @@ def compare_curves(
     targets: Sequence[float],
 ) -> list[tuple[float, Interval]]:
     """Return the ratio of a pair of curves at every recall that both reach."""
-    a, b = _Side(pair[0], before), _Side(pair[1], after)
+    p50 = _p50(before.run, after.run)
+    a, b = _Side(pair[0], before, p50), _Side(pair[1], after, p50)
     group = pair[0].points[0].group
     changes = _changes(group, a, b, measure, THRESHOLD, targets)
     return [(each.recall, each.ratio) for each in changes if each.verdict != "lost"]
@@ -174,36 +217,29 @@ def compare_curves(
 class _Side:
     """One curve of one run."""
 
-    def __init__(self, curve: Curve, measured: Measured) -> None:
+    def __init__(self, curve: Curve, measured: Measured, p50: str) -> None:
         self.curve, self.run, self._measured = curve, measured.run, measured
+        self._p50 = p50
         self._recall = [point.recall.get(10, NAN) for point in curve.points]
 
     def read(self, target: float, measure: str) -> Reading | None:
         """Return where the recall lies on the frontier of time, or of the count."""
-        cost = measure if measure == "distance_computations" else "p50_us"
+        cost = measure if measure == "distance_computations" else self._p50
         return read_at(target, self._recall, self.values(cost))
 
     def values(self, measure: str) -> list[float]:
         """Return a measure of every setting; what is better when higher, inverted."""
-        points = self.curve.points
-        match measure:
-            case "p50_us" | "p99_us":
-                return [p.latency_us.get(measure.split("_")[0], NAN) for p in points]
-            case "qps":
-                return [over(1, p.qps.get(max(p.qps, default=1), NAN)) for p in points]
-            case "qps_1thread":
-                return [over(1, p.qps.get(1, NAN)) for p in points]
-            case _:
-                return [float(getattr(p, measure)) for p in points]
+        values = [point.value(measure) for point in self.curve.points]
+        return [over(1, value) for value in values] if measure in RATES else values
 
     def rounds(self, measure: str, reading: Reading) -> list[float]:
         """Return a clocked measure of every round that both settings have."""
         around = [self.curve.points[i] for i in (reading.below, reading.above)]
         known = (of_point(self._measured.rounds, point) for point in around)
-        both = [of.get(measure, []) for of in known]
+        both = [of.get(of_one_round(measure), []) for of in known]
         local = reading._replace(below=0, above=1)
         values = [local.of(pair) for pair in zip(*both, strict=False)]
-        return [1 / v if measure.startswith("qps") else v for v in values if v > 0]
+        return [1 / v if measure in RATES else v for v in values if v > 0]
 
     def queries(self, column: str, reading: Reading) -> NDArray[np.float64] | None:
         """Return a measure of every query, read between the two settings."""
@@ -282,7 +318,7 @@ def _interval(
     ratio: float,
 ) -> Interval:
     found = Interval(ratio, ratio, ratio)
-    column = {"p50_us": "latency_us"}.get(measure, measure)
+    column = "latency_us" if measure in ("p50_us", OF_MEDIANS) else measure
     a, b = before.queries(column, at), after.queries(column, now)
     if a is not None and b is not None and len(a) == len(b):
         found = _wider(found, paired_ratio(a, b))

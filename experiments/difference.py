@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from experiments.compare import Measured, common, compare_curves, raced
+from experiments.compare import LATENCIES, Measured, common, compare_curves, raced
+from experiments.percentiles import words
 from experiments.plots.canvas import settings
 from experiments.plots.curves import Curve
 from experiments.plots.rows import Group
@@ -18,9 +19,8 @@ from experiments.plots.style import SOFT, Style, look, styles
 from experiments.statistics import Interval
 
 STEPS = 40  # recalls at which two curves are read
-NAMES = {
-    "p50_us": "p50",
-    "p99_us": "p99",
+TITLES = {
+    **{latency: words(latency.removesuffix("_us")) for latency in LATENCIES},
     "qps": "time of a batch",
     "qps_1thread": "time of a batch on one thread",
     "distance_computations": "distance computations",
@@ -28,14 +28,15 @@ NAMES = {
 _NOTE = (
     "After over before at equal recall, each read between the two settings of its own "
     "frontier that surround it: above 0 % is worse. Times are divided by how much "
-    "slower the machine was. Bands: the wider of a paired bootstrap over queries and "
-    "the span of rounds, with that correction and without. Dotted: the threshold."
+    "slower the machine was. Bands: the wider of a paired bootstrap over queries, of "
+    "their medians, and the span of rounds, with that correction and without. Dotted: "
+    "the threshold."
 )
 _RACED = (
     "After over before at equal recall, each read between the two settings of its own "
     "frontier that surround it: above 0 % is worse. The runs took turns: the median "
     "over pairs of rounds. Bands: the wider of its interval and of a paired bootstrap "
-    "over queries. Dotted: the threshold."
+    "over queries, of their medians. Dotted: the threshold."
 )
 
 
@@ -58,11 +59,11 @@ def draw(
     before, after, measure, threshold : see :func:`experiments.compare.compare`
     out : a directory, made when missing
     """
-    if measure not in NAMES:
+    if measure not in TITLES:
         return []
     out.mkdir(parents=True, exist_ok=True)
     note = _RACED if raced(before.run, after.run) else _NOTE
-    title = f"What has changed: {NAMES[measure]} at equal recall@10"
+    title = f"What has changed: {TITLES[measure]} at equal recall@10"
     pairs: dict[Group, list[tuple[Curve, Curve]]] = {}
     for group, a, b in common(before.run, after.run):
         pairs.setdefault(group, []).append((a, b))
@@ -136,5 +137,5 @@ def _draw(
         told.append(f"{line.label}: {middle - 1:+.1%} in the middle.")
     sheet.name(ends)
     panel.better("lower right")
-    words = in_words(heading.title, heading.facts, told)
-    return sheet.canvas.save(stem, heading.title, words)
+    described = in_words(heading.title, heading.facts, told)
+    return sheet.canvas.save(stem, heading.title, described)

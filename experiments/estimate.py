@@ -14,10 +14,12 @@ from typing import TYPE_CHECKING, Any
 from experiments.config import Config
 from experiments.datasets.sizes import Size, size
 from experiments.measure import CAPACITY
+from experiments.percentiles import MEDIAN
 from experiments.plan import written
 
 if TYPE_CHECKING:
     from experiments.plan import Build, Plan, Point
+    from experiments.plots.rows import Point as MeasuredPoint
     from experiments.plots.rows import Run
 
 START_S = 4.0  # of a process, its imports and its compilation
@@ -54,8 +56,7 @@ def seconds(plan: Plan, earlier: Run | None = None) -> float | None:
             total += START_S + (before.build_s if before else _build_s(build, of))
             for point in build.points:
                 before = known.get(point.row_id)
-                us = before.latency_us.get("p50") if before else None
-                us = us or _query_us(build, point, of)
+                us = _measured_us(before) or _query_us(build, point, of)
                 total += rounds * REPEATS * of.nq * us / 1e6
         total += len(experiment.builds) * _load_s(plan)
     return total
@@ -74,6 +75,12 @@ def _load_s(plan: Plan) -> float:
     """Return the seconds of offering loads to one build, capacity included."""
     load = plan.config.load if isinstance(plan.config, Config) else None
     return len(load.fractions) * load.seconds * (1 + CAPACITY) if load else 0.0
+
+
+def _measured_us(before: MeasuredPoint | None) -> float | None:
+    """Return what a query took, whichever p50 an earlier run keeps."""
+    known = before.latency_us if before else {}
+    return known.get("p50") or known.get(f"{MEDIAN}p50")
 
 
 def _build_s(build: Build, size: Size) -> float:

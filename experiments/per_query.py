@@ -41,7 +41,7 @@ def read(path: Path, key: str, names: Sequence[str]) -> dict[str, Columns]:
     """
     if not path.is_file():
         return {}
-    from pyarrow import ArrowInvalid, parquet
+    from pyarrow import ArrowInvalid, parquet, string
 
     try:
         with parquet.ParquetFile(path) as file:
@@ -51,14 +51,15 @@ def read(path: Path, key: str, names: Sequence[str]) -> dict[str, Columns]:
         raise ValueError(f"{path}: {error}") from error
     if key not in there or not len(table):
         return {}
-    keys, codes = np.unique(table[key].to_pylist(), return_inverse=True)
+    encoded = table[key].cast(string()).combine_chunks().dictionary_encode()
+    codes = encoded.indices.to_numpy()
     lines = np.split(
         np.argsort(codes, kind="stable"), np.cumsum(np.bincount(codes))[:-1]
     )
     columns = {name: _array(table[name]) for name in names if name in there}
     return {
-        str(each): {name: column[of] for name, column in columns.items()}
-        for each, of in zip(keys, lines, strict=True)
+        each: {name: column[of] for name, column in columns.items()}
+        for each, of in zip(encoded.dictionary.to_pylist(), lines, strict=True)
     }
 
 
@@ -73,7 +74,11 @@ def _array(column: pa.ChunkedArray) -> NDArray[Any]:
 
 
 def write(path: Path, records: Sequence[Record]) -> None:
-    """Write ``per_query.parquet``: one line per point and query."""
+    """Write ``per_query.parquet``: one line per point and query.
+
+    ``latency_us`` is the query's median over rounds, so percentiles of it are what
+    ``rows.csv`` calls ``query_median_p50_us`` and so on.
+    """
     import pyarrow as pa
 
     columns = {
@@ -96,11 +101,32 @@ def _measures(record: Record, found: Found) -> dict[str, Any]:
     nothing = [None] * len(at_1)
     counted = found.computations is not None
     return {
-        "latency_us": record.latency_us,
+        "latency_us": np.median(record.latency_us, axis=0),
         "recall_at_1": at_1,
         "recall_at_5": at_5,
         "recall_at_10": at_10,
         "distance_computations": found.computations if counted else nothing,
+    }
+
+
+def write_latencies(path: Path, records: Sequence[Record]) -> None:
+    """Write ``latencies.parquet``: one line per point, round and query."""
+    import pyarrow as pa
+
+    tables = (
+        (record.point.row_id, _singles(record)) for record in records if record.samples
+    )
+    columns = {"round": pa.int16(), "latency_us": pa.float32()}
+    _write(path, "row_id", columns, tables)
+
+
+def _singles(record: Record) -> dict[str, Any]:
+    latency_us = record.latency_us
+    rounds, queries = np.indices(latency_us.shape)
+    return {
+        "query": queries.ravel(),
+        "round": rounds.ravel(),
+        "latency_us": latency_us.ravel(),
     }
 
 
@@ -132,15 +158,19 @@ def _write(
     tables: Iterable[tuple[str, Mapping[str, Any]]],
     **options: Any,
 ) -> None:
-    """Write tables one below the other, whole or not at all; queries are numbered."""
+    """Write tables one below the other, whole or not at all.
+
+    Queries are numbered where a table does not do so itself.
+    """
     import pyarrow as pa
     from pyarrow import parquet
 
     names = {key: pa.dictionary(pa.int32(), pa.string()), "query": pa.int32()}
     schema, parts = pa.schema(names | dict(columns)), []
     for name, values in tables:
-        nq = len(values[next(iter(columns))])
-        numbered = {key: [name] * nq, "query": np.arange(nq, dtype=np.int32)}
+        n = len(values[next(iter(columns))])
+        numbers = np.asarray(values.get("query", np.arange(n)), np.int32)
+        numbered = {key: [name] * n, "query": numbers}
         arrays = {
             column: pa.array(values[column]).cast(kind)
             for column, kind in columns.items()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from itertools import groupby
 from typing import Any
 
@@ -16,32 +16,40 @@ from experiments import estimate
 from experiments.ablation.table import Line
 from experiments.ablation.variants import WHOLE
 from experiments.compare import Change
-from experiments.frontier import COARSE, Reading, read_at
+from experiments.frontier import COARSE, read_at
+from experiments.percentiles import MEDIAN, OF_MEDIANS, PERCENTS, words
 from experiments.plan import Plan, written
-from experiments.plots.curves import Curve, curves, libraries, overhead_us
+from experiments.plots.curves import (
+    Curve,
+    common,
+    curves,
+    libraries,
+    overhead_us,
+    remarks,
+    remarks_on_loads,
+)
 from experiments.plots.rows import NAN, Group, Loaded, Point, Run
-from experiments.ratios import TARGETS, Comparison, Ratio, over
+from experiments.ratios import TARGETS, Compared, Comparison, Ratio
 from experiments.results import Row
 from experiments.statistics import NOISY
 from experiments.terminal import Table, stack
 
 _NOTE = (
-    "p50, p99: one query at a time on one thread, at that recall@10: read between the "
-    "two settings around it, the logarithm linear in recall. – where the recall was "
-    "not reached; ≤ where the quickest setting already has more; ~ where the two "
-    f"settings are more than {COARSE} apart."
+    "Read at that recall@10, between the two settings around it, the logarithm linear "
+    "in recall. – where the recall was not reached; ≤ where the quickest setting "
+    f"already has more; ~ where the two settings are more than {COARSE} apart."
 )
 _RATIO_NOTE = (
-    "Times faster than the peer at equal recall@10; the ratio of the medians over "
-    "rounds measured in turns, and under it the least and the greatest of single "
-    "rounds. 1t: a batch on one thread. p99/p50: ours, and the peer's. Read between "
-    "settings as the table above; ≤, ~: as there, for either side."
+    "µs: ours, and under it the peer's. ×: times faster than the peer at "
+    "equal recall@10, and under it the least and the greatest of single rounds, "
+    "measured in turns, and of the ratio itself. 1t: a batch on one thread. Read "
+    "between settings as the table above; ≤, ~: as there, for either side."
 )
 _ABLATED = (
-    "×: over the index with everything on, the ratio of the medians over rounds "
-    "measured in turns; below p50's, the least and the greatest of single rounds, and "
-    "≈ where they disagree about which of the two is quicker. A time above 1 is longer "
-    "without the trick. kB read: vectors and centroids, by a model on the counters."
+    "×: over the index with everything on; below p50's, the least and the greatest of "
+    "single rounds, measured in turns, and ≈ where they disagree about which of the "
+    "two is quicker. A time above 1 is longer without the trick. kB read: vectors and "
+    "centroids, by a model on the counters."
 )
 _LOADED = (
     "One thread. Load: the rate of queries over that which the same process sustains, "
@@ -51,16 +59,15 @@ _LOADED = (
 _CHANGED = (
     "After over before at equal recall@10: above 0 is worse. Times are divided by how "
     "much longer a fixed piece of work beside every round took, the yardstick. The "
-    "interval is the wider of a paired bootstrap over queries and of the span of "
-    "rounds, the least after over the greatest before, with that correction and "
-    "without; worse or better is said where all of it lies beyond the threshold. qps "
-    "stands as seconds of a query."
+    "interval is the wider of a paired bootstrap over queries, of their medians, and "
+    "of the span of rounds, the least after over the greatest before, with that "
+    "correction and without; worse or better is said where all of it lies beyond the "
+    "threshold. qps stands as seconds of a query."
 )
 _BULK = (
     "Rounds in turns, all threads. ours ×: how many times faster ours is, the ratio of "
     "the medians, and under it the least and the greatest of single rounds."
 )
-_WIDE_ONLY = ("QPS 1t\n×", "p99/p50", "build\n×", "index\nMB", "peer's\nµs")
 _WIDE = 110  # columns of a terminal that has room for more
 
 
@@ -94,14 +101,17 @@ def summary(runs: Sequence[Run], width: int) -> Iterator[Stack]:
     for group, members in _groups(runs):
         table = Table()
         table.add_column("index", overflow="fold")
-        headers = ["best\nrecall", *(f"p50 µs\n@ {t:.2f}" for t in TARGETS)]
+        points = [point for curve in members for point in curve.points]
+        p50, p99 = common(points, "p50"), common(points, "p99")
+        headers = ["best\nrecall", *(f"{_head(p50)}\n@ {t:.2f}" for t in TARGETS)]
         if wide:
-            headers += ["p99 µs\n@ 0.95", "QPS\n@ 0.95", "compile\ns"]
+            headers += [f"{_head(p99)}\n@ 0.95", "QPS\n@ 0.95", "compile\ns"]
         for header in (*headers, "build\ns", "index\nMB"):
             table.add_column(header, justify="right", no_wrap=True)
         for curve in members:
-            table.add_row(curve.label, *_cells(curve, wide))
-        yield stack(_title(runs, group, members), table, _NOTE)
+            table.add_row(curve.label, *_cells(curve, p50, p99, wide))
+        note = _noted(points, ["p50", "p99"] if wide else ["p50"], _NOTE)
+        yield stack(_title(runs, group, members), table, note)
 
 
 def loads(runs: Sequence[Run]) -> Iterator[Stack]:
@@ -121,7 +131,8 @@ def loads(runs: Sequence[Run]) -> Iterator[Stack]:
             for line in point.loads:
                 table.add_row("", "", *_load_cells(line))
         title = f"\n{group.dataset}: queries at random times"
-        yield stack(title, table, _LOADED)
+        too_few = remarks_on_loads([point for _, point in offered], ("p50", "p99"))
+        yield stack(title, table, f"{_LOADED} {too_few}".rstrip())
 
 
 def _load_cells(line: Loaded) -> Iterator[str]:
@@ -134,21 +145,22 @@ def _load_cells(line: Loaded) -> Iterator[str]:
 
 def details(runs: Sequence[Run], width: int) -> Iterator[Stack]:
     """Yield a table per dataset: every point."""
-    wide = width >= _WIDE
     for group, members in _groups(runs):
         table = Table()
         table.add_column("index / search", overflow="fold")
-        headers = ("@1", "@5", "@10", "p50 µs", "p95 µs", "p99 µs", "QPS", "scored")
-        for header in headers if wide else ("@1", "@10", "p50 µs", "p99 µs", "QPS"):
-            table.add_column(header, justify="right", no_wrap=True)
+        points = [point for curve in members for point in curve.points]
+        names = [common(points, percentile) for percentile in PERCENTS]
+        cells = _numbers(points[0], names)
+        headers = _headers(table, cells, width, ("@5", "scored"))
         for curve in members:
             table.add_row(curve.label)
             for point in curve.points:
-                cells = dict(zip(headers, _numbers(point), strict=True))
-                shown = (cells[str(column.header)] for column in table.columns[1:])
+                cells = _numbers(point, names)
+                shown = (cells[header] for header in headers)
                 table.add_row(f"  {_setting(point.search_params)}", *shown)
             table.add_section()
-        yield stack(_title(runs, group, members), table)
+        note = _noted(points, PERCENTS)
+        yield stack(_title(runs, group, members), table, note)
 
 
 def ratios(
@@ -159,42 +171,57 @@ def ratios(
     threads = max(point.threads for point in points)
     table = Table()
     table.add_column("ours / peer", overflow="fold")
-    headers = _headers(table, _ratio_cells(comparisons[0], threads), width)
+    names = [common(points, percentile) for percentile in PERCENTS]
+    cells = _ratio_cells(comparisons[0], names, threads)
+    wide = (f"{_called(names[2])}\n×", "1t", "build")
+    headers = _headers(table, cells, width, wide)
     before = None
     for each in comparisons:
         pair = f"{each.ours}\n/ {each.peer}"
         if pair != before:
             table.add_section()
-        cells = _ratio_cells(each, threads)
+        cells = _ratio_cells(each, names, threads)
         table.add_row("" if pair == before else pair, *(cells[h] for h in headers))
         before = pair
     title = f"\n{group.dataset}: ours against peers{_versions(points)}"
-    return stack(title, table, _RATIO_NOTE)
+    return stack(title, table, _noted(points, PERCENTS, _RATIO_NOTE))
 
 
-def _ratio_cells(each: Comparison, threads: int) -> dict[str, str]:
-    ours = over(each.p99_us_ours, each.p50_us_ours)
-    peer = over(each.p99_us_peer, each.p50_us_peer)
-    several = {f"QPS {threads}t\n×": _times(each.qps)} if threads > 1 else {}
+def _ratio_cells(
+    each: Comparison, names: Sequence[str], threads: int
+) -> dict[str, str]:
+    p50, _, p99 = names
+
+    def times(measure: str) -> str:
+        return _times(each.compared(measure).ratio)
+
     return {
         "recall": f"{each.mark}{each.recall:.2f}",
-        "p50\nµs": _round(each.p50_us_ours),
-        "peer's\nµs": _round(each.p50_us_peer),
-        "p50\n×": _times(each.p50),
-        "p99\n×": _times(each.p99),
-        "QPS 1t\n×": _times(each.qps_1thread),
-        **several,
-        "p99/p50": f"{_fixed(ours, 1)}, {_fixed(peer, 1)}",
+        **{_head(name): _both(each.compared(f"{name}_us")) for name in names},
+        f"{_called(p50)}\n×": times(f"{p50}_us"),
+        f"{_called(p99)}\n×": times(f"{p99}_us"),
+        "QPS 1t\n×": times("qps_1thread"),
+        **({f"QPS {threads}t\n×": times("qps")} if threads > 1 else {}),
         "build\n×": _fixed(each.build, 2),
     }
 
 
-def ablation(lines: Sequence[Line], threads: int, width: int) -> Iterator[Stack]:
-    """Yield a table per data set of a study: each index with and without its tricks."""
+def ablation(
+    lines: Sequence[Line], points: Sequence[Point], width: int
+) -> Iterator[Stack]:
+    """Yield a table per data set of a study: each index with and without its tricks.
+
+    Parameters
+    ----------
+    lines, points : of the study
+    width : of the terminal
+    """
+    threads = max(point.threads for point in points)
     for (dataset, metric, n), group in groupby(lines, lambda line: line.data):
         table = Table()
         table.add_column("index / variant", overflow="fold")
-        headers = _headers(table, _ablation_cells(lines[0], threads), width)
+        cells = _ablation_cells(lines[0], threads)
+        headers = _headers(table, cells, width, ("1t", "build", "index\nMB"))
         for index, variants in groupby(group, lambda line: line.index):
             table.add_section()
             table.add_row(index)
@@ -202,18 +229,22 @@ def ablation(lines: Sequence[Line], threads: int, width: int) -> Iterator[Stack]
                 cells = _ablation_cells(line, threads)
                 table.add_row(f"  {line.variant}", *(cells[h] for h in headers))
         title = f"\n{dataset} ({metric}): n={n:,}, what each trick pays"
-        yield stack(title, table, _ABLATED)
+        own = [p for p in points if p.group[:3] == (dataset, metric, n)]
+        yield stack(title, table, _noted(own, ["p50", "p99"], _ABLATED))
 
 
 def _ablation_cells(line: Line, threads: int) -> dict[str, str]:
     noise = line.within_noise and line.variant != WHOLE
-    qps = {f"QPS {threads}t\n×": _fixed(line.qps.median, 2)} if threads > 1 else {}
+
+    def times(measure: str) -> str:
+        return _fixed(line.compared(measure).ratio.value, 2)
+
     return {
-        "p50\nµs": _round(line.p50_us),
-        "p50\n×": f"{'≈ ' if noise else ''}{_times(line.p50)}",
-        "p99\n×": _fixed(line.p99.median, 2),
-        "QPS 1t\n×": _fixed(line.qps_1thread.median, 2),
-        **qps,
+        _head(line.p50): _round(line.us),
+        f"{_called(line.p50)}\n×": f"{'≈ ' if noise else ''}{_times(line.times)}",
+        "p99\n×": times("p99_us"),
+        "QPS 1t\n×": times("qps_1thread"),
+        **({f"QPS {threads}t\n×": times("qps")} if threads > 1 else {}),
         "build\n×": _fixed(line.build, 2),
         "recall\n@10": _fixed(line.recall_at_10, 4),
         "scored": _round(line.distance_computations),
@@ -222,9 +253,18 @@ def _ablation_cells(line: Line, threads: int) -> dict[str, str]:
     }
 
 
-def _headers(table: Table, cells: Iterable[str], width: int) -> list[str]:
-    """Add the columns that the terminal has room for; return their headers."""
-    headers = [h for h in cells if width >= _WIDE or h not in _WIDE_ONLY]
+def _headers(
+    table: Table, cells: Iterable[str], width: int, wide: Sequence[str]
+) -> list[str]:
+    """Add the columns that the terminal has room for; return their headers.
+
+    Columns with a part of ``wide`` in their head are for a wide one.
+    """
+    headers = [
+        head
+        for head in cells
+        if width >= _WIDE or not any(part in head for part in wide)
+    ]
     for header in headers:
         table.add_column(header, justify="right", no_wrap=True)
     return headers
@@ -246,7 +286,8 @@ def changes(found: Sequence[Change]) -> Stack:
         for change in lines:
             style = {"worse": "red", "lost": "red", "better": "green"}
             table.add_row(*_change_cells(change), style=style.get(change.verdict))
-    return stack(table, _CHANGED)
+    of_medians = any(change.measure.startswith(MEDIAN) for change in found)
+    return stack(table, _CHANGED + f" {OF_MEDIANS}" * of_medians)
 
 
 def _change_cells(change: Change) -> Iterator[str]:
@@ -288,10 +329,10 @@ def _work(line: bulks.Line) -> str:
 
 
 def _times(ratio: Ratio) -> str:
-    if math.isnan(ratio.median):
+    if math.isnan(ratio.value):
         return "–"
     span = f"\n{_fixed(ratio.low, 2)}–{_fixed(ratio.high, 2)}"
-    return _fixed(ratio.median, 2) + span * (ratio.low < ratio.high)
+    return _fixed(ratio.value, 2) + span * (ratio.low < ratio.high)
 
 
 def problems(rows: Sequence[Row]) -> Iterator[str]:
@@ -317,54 +358,65 @@ def _groups(runs: Sequence[Run]) -> Iterator[tuple[Group, list[Curve]]]:
             yield group, members
 
 
-def _cells(curve: Curve, wide: bool) -> Iterator[str]:
+def _cells(curve: Curve, p50: str, p99: str, wide: bool) -> Iterator[str]:
     first = curve.points[0]
     yield _fixed(max(point.recall.get(10, 0) for point in curve.points), 4)
     for target in TARGETS:
-        yield _read(curve, target, lambda point: _latency(point, "p50"))
+        yield _read(curve, target, f"{p50}_us", p50)
     if wide:
-        yield _read(curve, 0.95, lambda point: _latency(point, "p99"))
-        yield _read(curve, 0.95, _qps)
+        yield _read(curve, 0.95, f"{p99}_us", p50)
+        yield _read(curve, 0.95, "qps", p50)
         yield _fixed(first.compile_s, 1)
     yield _fixed(first.build_s, 1)
     yield _fixed(first.index_bytes / 1e6, 1)
 
 
-def _numbers(point: Point) -> Iterator[str]:
-    for k in (1, 5, 10):
-        yield _fixed(point.recall.get(k, math.nan), 4)
-    for percentile in ("p50", "p95", "p99"):
-        yield _round(_latency(point, percentile))
-    yield _round(_qps(point))
-    yield _round(point.distance_computations)
+def _numbers(point: Point, names: Sequence[str]) -> dict[str, str]:
+    recalls = {f"@{k}": _fixed(point.recall.get(k, NAN), 4) for k in (1, 5, 10)}
+    latencies = {_head(name): _round(point.value(f"{name}_us")) for name in names}
+    rest = {"QPS": point.value("qps"), "scored": point.distance_computations}
+    return recalls | latencies | {head: _round(value) for head, value in rest.items()}
 
 
-def _read(curve: Curve, target: float, measure: Callable[[Point], float]) -> str:
-    reading = reading_at(curve, target)
+def _read(curve: Curve, target: float, measure: str, p50: str) -> str:
+    """Return a measure at a recall@10, read on the frontier of p50."""
+    recalls = [point.recall.get(10, NAN) for point in curve.points]
+    costs = [point.latency_us.get(p50, NAN) for point in curve.points]
+    reading = read_at(target, recalls, costs)
     if reading is None:
         return "–"
-    text = _round(reading.of([measure(point) for point in curve.points]))
+    text = _round(reading.of([point.value(measure) for point in curve.points]))
     return text if text == "–" else reading.mark + text
 
 
-def reading_at(curve: Curve, target: float) -> Reading | None:
-    """Return where a recall@10 lies on the frontier of a curve's p50."""
-    recalls = [point.recall.get(10, NAN) for point in curve.points]
-    return read_at(target, recalls, [_latency(point, "p50") for point in curve.points])
+def _called(name: str) -> str:
+    """Return the name of a percentile as the head of a narrow column."""
+    return words(name).replace("query-median ", "query-\nmedian\n")
 
 
-def _latency(point: Point, percentile: str) -> float:
-    return point.latency_us.get(percentile, NAN)
+def _head(name: str) -> str:
+    return f"{_called(name)} µs"
 
 
-def _qps(point: Point) -> float:
-    return point.qps[max(point.qps)] if point.qps else NAN
+def _both(compared: Compared) -> str:
+    return f"{_round(compared.ours)}\n{_round(compared.peer)}"
+
+
+def _noted(points: Sequence[Point], shown: Collection[str], note: str = "") -> str:
+    """Return the note of a table, with what has to be said of its percentiles."""
+    pooled = [name for name in shown if common(points, name) == name]
+    defined = (
+        f"{', '.join(pooled)}: of all single queries of all rounds, one at a time on "
+        "one thread."
+    )
+    sentences = [defined * bool(pooled), note, *remarks(points, shown)]
+    return " ".join(filter(None, sentences))
 
 
 def _title(runs: Sequence[Run], group: Group, members: Sequence[Curve]) -> str:
     points = [point for curve in members for point in curve.points]
     threads = max(max(point.qps, default=1) for point in points)
-    overhead = overhead_us(runs, group)
+    overhead = overhead_us(runs, group, common(points, "p50"))
     own = "" if math.isnan(overhead) else f", harness {overhead:.2f} µs"
     return (
         f"\n{group.dataset} ({group.metric}): n={group.n:,} d={group.d} k={group.k}, "

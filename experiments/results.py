@@ -7,7 +7,7 @@ import hashlib
 import json
 import shutil
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, fields
 from functools import cached_property
@@ -17,10 +17,11 @@ from typing import TYPE_CHECKING, Any, get_args, get_type_hints
 import numpy as np
 from numpy.typing import NDArray
 
-from experiments import statistics
+from experiments import percentiles, statistics
 from experiments.datasets.cache import atomic
 from experiments.encoding import check_name, write_text
 from experiments.plan import Build, Point, canonical, written
+from experiments.schema import SCHEMA
 
 if TYPE_CHECKING:
     from experiments.measure import Built, Sample
@@ -35,16 +36,17 @@ LESSONS = (
     "promise.csv", "choices.csv", "sweep.csv",
 )  # fmt: skip
 QUERIES, ANSWERS = "queries.parquet", "answers.parquet"
+LATENCIES = "latencies.parquet"
 FIGURES, FAILURES, PIECES = "figures", "failures.log", "pieces"
 PAGE = "report.html"
 PREVIOUS = "previous"
 DERIVED = (RATIOS, ABLATION, FIGURES, PAGE, EXPORT)
 OUTPUTS = (
     ROWS, ROUNDS, BULK, LOAD, STEPS, CHURN, FILTERS, HOSTILE, *LESSONS, PER_QUERY,
-    QUERIES, ANSWERS, PROVENANCE, FAILURES, PIECES, *DERIVED,
+    QUERIES, ANSWERS, LATENCIES, PROVENANCE, FAILURES, PIECES, *DERIVED,
 )  # fmt: skip
 
-ROUND_MEASURES = ("p50_us", "p99_us", "qps", "qps_1thread")
+ROUND_MEASURES = ("p50_us", "p95_us", "p99_us", "qps", "qps_1thread")
 YARDSTICK = "yardstick_us"  # the column
 
 
@@ -61,23 +63,22 @@ class Row:
     and so on; ``recall_p5`` is what 95 % of queries reach, ``zero_recall`` how many
     found nothing.
 
-    Latency is one query at a time on one thread: the median over rounds of each
-    query, and of these the percentiles and the mean over queries: what is hard is
-    slow in them, what was disturbed once is not. ``p99_pooled_us`` is over all single
-    measurements instead, jitter included. Intervals of p95 and p99 are order
-    statistics; ``p50_us_low`` and ``p50_us_high`` are the least and the greatest p50 of
-    a single round, and ``sway`` is how far, as a share, the median of the rounds' p50
-    moves at most when one of them is left out; above a tenth it is called noisy.
-    ``qps`` is a
-    batch on ``threads`` threads, ``qps_1thread`` a batch on one, both the median over
-    rounds. ``builds`` is how many times the index was built for these rounds: more
-    than once in a run that was interrupted. ``cores`` and ``compiled_in_timing`` audit
-    the clock. ``yardstick_us`` is what a fixed piece of work took beside each round,
-    the median: it tells runs apart in which the machine was not equally fast. What was
-    not measured, or what the sample is too small for, is empty;
-    ``status`` says why.
+    Latency is one query at a time on one thread. ``p50_us``, ``p95_us``, ``p99_us`` and
+    ``mean_us`` are over all single latencies of all rounds, those after
+    ``query_median_`` over queries, of each one's median over rounds; both with the ends
+    of their intervals (:mod:`experiments.percentiles`). ``sway`` is how far, as a
+    share, the median of the rounds' p50 moves at most when one of them is left out;
+    above a tenth it is called noisy. ``qps`` is a batch on ``threads`` threads,
+    ``qps_1thread`` a batch on one, both the median over rounds. ``builds`` is how many
+    times the index was built for these rounds: more than once in a run that was
+    interrupted. ``cores`` and ``compiled_in_timing`` audit the clock. ``yardstick_us``
+    is what a fixed piece of work took beside each round, the median: it tells runs
+    apart in which the machine was not equally fast. ``schema`` is the version of these
+    columns (:mod:`experiments.schema`). What was not measured, or what the queries are
+    too few for, is empty; ``status`` says why something was not measured.
     """
 
+    schema: int = SCHEMA
     dataset: str
     metric: str
     n: int
@@ -110,7 +111,6 @@ class Row:
     p50_us: float | None = None
     p95_us: float | None = None
     p99_us: float | None = None
-    p99_pooled_us: float | None = None
     mean_us: float | None = None
     p50_us_low: float | None = None
     p50_us_high: float | None = None
@@ -118,6 +118,15 @@ class Row:
     p95_us_high: float | None = None
     p99_us_low: float | None = None
     p99_us_high: float | None = None
+    query_median_p50_us: float | None = None
+    query_median_p95_us: float | None = None
+    query_median_p99_us: float | None = None
+    query_median_p50_us_low: float | None = None
+    query_median_p50_us_high: float | None = None
+    query_median_p95_us_low: float | None = None
+    query_median_p95_us_high: float | None = None
+    query_median_p99_us_low: float | None = None
+    query_median_p99_us_high: float | None = None
     sway: float | None = None
     qps: float | None = None
     qps_1thread: float | None = None
@@ -203,11 +212,8 @@ class Record:
 
     @property
     def latency_us(self) -> NDArray[np.float64]:
-        """Each query's median over rounds."""
-        median: NDArray[np.float64] = np.median(
-            [sample.latency_us for sample in self.samples], axis=0
-        )
-        return median
+        """Every single latency (rounds, nq)."""
+        return np.array([sample.latency_us for sample in self.samples])
 
     def row(self) -> Row:
         """Return this point's row as it stands."""
@@ -236,17 +242,10 @@ class Record:
     def _search_numbers(self) -> dict[str, Any]:
         if not self.samples:
             return {}
-        latency, nq = self.latency_us, len(self.samples[0].latency_us)
-        p50s = [float(np.median(sample.latency_us)) for sample in self.samples]
-        pooled = np.concatenate([sample.latency_us for sample in self.samples])
+        latency_us = self.latency_us
+        p50s, nq = np.median(latency_us, axis=1).tolist(), latency_us.shape[1]
         numbers: dict[str, Any] = {
-            "p50_us": float(np.median(latency)),
-            **_with_interval("p95_us", latency, 95),
-            **_with_interval("p99_us", latency, 99),
-            "p99_pooled_us": statistics.supported(pooled, 99),
-            "mean_us": float(latency.mean()),
-            "p50_us_low": min(p50s),
-            "p50_us_high": max(p50s),
+            **percentiles.of_rounds(latency_us),
             "sway": statistics.sway(p50s) if len(p50s) > 1 else None,
             "builds": len(set(self.instances)),
             "qps": nq / float(np.median([s.batch_s for s in self.samples])),
@@ -398,15 +397,34 @@ def write_table(path: Path, lines: Sequence[Any]) -> None:
 
     A field that holds a ratio becomes three columns: it, its least and its greatest.
     """
-    flat = [dict(_columns(line)) for line in lines]
+    write_cells(path, [dict(_columns(line)) for line in lines])
+
+
+def write_cells(path: Path, lines: Sequence[Mapping[str, Any]]) -> None:
+    """Write lines by the names of their columns, whole or not at all.
+
+    Columns are those of the first line and, at the end, of those after it; what a line
+    lacks is empty.
+    """
+    names = dict.fromkeys(name for line in lines for name in line)
     with _csv(path) as writer:
-        writer.writerow(flat[0] if flat else ())
-        for columns in flat:
-            writer.writerow(map(_cell, columns.values()))
+        writer.writerow(names)
+        for line in lines:
+            writer.writerow([_cell(line.get(name)) for name in names])
 
 
-def read_table(path: Path, kind: Any) -> list[Any]:
+def read_table(
+    path: Path,
+    kind: Any,
+    current: Callable[[Mapping[str, str]], Mapping[str, str]] = dict,
+) -> list[Any]:
     """Read what ``write_table`` wrote of a dataclass without ratios.
+
+    Parameters
+    ----------
+    path : the file
+    kind : the dataclass; of its fields, those that may be None may have no column
+    current : what makes the cells of a line those of today's columns
 
     Raises
     ------
@@ -416,18 +434,19 @@ def read_table(path: Path, kind: Any) -> list[Any]:
     hints = get_type_hints(kind)
     try:
         with path.open(newline="", encoding="utf-8") as file:
+            lines = map(current, csv.DictReader(file))
             return [
-                kind(**{name: _value(line[name], hints[name]) for name in hints})
-                for line in csv.DictReader(file)
+                kind(**{name: _value(line, name, hints[name]) for name in hints})
+                for line in lines
             ]
     except (KeyError, TypeError, ValueError) as error:
         raise ValueError(f"{path}: {error!r}") from error
 
 
-def _value(cell: str, hint: Any) -> Any:
+def _value(line: Mapping[str, str], column: str, hint: Any) -> Any:
     """Return a cell as a field of a type, or of a type or None, holds it."""
     kind, *other = get_args(hint) or (hint,)
-    return None if other and not cell else kind(cell)
+    return None if other and not line.get(column) else kind(line[column])
 
 
 def _columns(line: Any) -> Iterator[tuple[str, Any]]:
@@ -471,7 +490,7 @@ def write_json(path: Path, value: Mapping[str, Any]) -> None:
 
 def sums(out: Path) -> dict[str, str]:
     """Return the sha256 of each table, for the provenance."""
-    tables = (ROWS, ROUNDS, PER_QUERY, QUERIES)
+    tables = (ROWS, ROUNDS, PER_QUERY, QUERIES, LATENCIES)
     return {
         name: hashlib.sha256((out / name).read_bytes()).hexdigest()
         for name in tables
@@ -481,17 +500,12 @@ def sums(out: Path) -> dict[str, str]:
 
 def _round(sample: Sample) -> tuple[float | None, ...]:
     """Return the measures of one round, in the order of ROUND_MEASURES."""
-    latency, nq = sample.latency_us, len(sample.latency_us)
-    p50, p99 = float(np.median(latency)), statistics.supported(latency, 99)
-    return p50, p99, nq / sample.batch_s, nq / sample.batch_1_s
-
-
-def _with_interval(
-    name: str, values: NDArray[np.float64], percent: int
-) -> dict[str, float | None]:
-    names = (name, f"{name}_low", f"{name}_high")
-    interval = statistics.percentile(values, percent) or (None, None, None)
-    return dict(zip(names, interval, strict=True))
+    nq = len(sample.latency_us)
+    tails = (
+        percentiles.pooled(sample.latency_us, name) for name in percentiles.PERCENTS
+    )
+    values = (None if tail is None else tail.value for tail in tails)
+    return *values, nq / sample.batch_s, nq / sample.batch_1_s
 
 
 def _cell(value: Any) -> Any:

@@ -111,6 +111,7 @@ def run(
     finally:
         stamp["ended"] = provenance.now()
         per_query.write(out / results.PER_QUERY, records)
+        per_query.write_latencies(out / results.LATENCIES, records)
         per_query.write_answers(out / results.ANSWERS, records)
         per_query.write_difficulty(out / results.QUERIES, difficulties)
         if loads:

@@ -69,12 +69,6 @@ def percentile(
     return Interval(value, float(ordered[low]), float(ordered[high]))
 
 
-def supported(values: Floats, percent: float) -> float | None:
-    """Return a percentile without its interval; None as ``percentile`` has it."""
-    interval = percentile(values, percent)
-    return None if interval is None else interval.value
-
-
 def fewest(percent: float) -> int:
     """Return how many independent values a percentile needs: p99 368, p95 72, p50 six.
 

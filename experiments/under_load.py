@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from experiments.config import Load
     from experiments.measure import Offered
     from experiments.results import Record
+    from experiments.statistics import Floats, Interval
 
     Offer = Callable[[Record, float, int], Offered]  # at a fraction, with a seed
 
@@ -27,7 +28,9 @@ class Line:
     ``fraction`` is of the rate at which the same process answers queries one after
     another, the loop around them included; it is measured anew before every line.
     Latency counts from when a query was due, ``service_p50_us`` and ``service_p99_us``
-    from when its search began. A percentile that the sample does not support is None.
+    from when its search began; percentiles are over all ``queries`` that came. The same
+    queries come again and again, so that a percentile which they are too few for
+    (:mod:`experiments.percentiles`) is None, however many came.
     """
 
     dataset: str
@@ -73,8 +76,13 @@ def lines(
 
 
 def _line(record: Record, fraction: float, offered: Offered) -> Line:
-    p99 = statistics.percentile(offered.latency_us, 99)
-    value, low, high = p99 or (None, None, None)
+    asked = min(len(offered.latency_us), len(record.samples[0].latency_us))
+
+    def tail(latency_us: Floats, percent: float) -> Interval | tuple[None, None, None]:
+        found = statistics.percentile(latency_us, percent, asked)
+        return (None, None, None) if found is None else found
+
+    p99_us, p99_us_low, p99_us_high = tail(offered.latency_us, 99)
     return Line(
         dataset=str(record.common["dataset"]),
         label=record.build.label,
@@ -85,15 +93,16 @@ def _line(record: Record, fraction: float, offered: Offered) -> Line:
         offered_qps=offered.offered_qps,
         achieved_qps=offered.achieved_qps,
         queries=len(offered.latency_us),
-        p50_us=statistics.supported(offered.latency_us, 50),
-        p95_us=statistics.supported(offered.latency_us, 95),
-        p99_us=value,
-        p99_us_low=low,
-        p99_us_high=high,
-        service_p50_us=statistics.supported(offered.service_us, 50),
-        service_p99_us=statistics.supported(offered.service_us, 99),
+        p50_us=tail(offered.latency_us, 50)[0],
+        p95_us=tail(offered.latency_us, 95)[0],
+        p99_us=p99_us,
+        p99_us_low=p99_us_low,
+        p99_us_high=p99_us_high,
+        service_p50_us=tail(offered.service_us, 50)[0],
+        service_p99_us=tail(offered.service_us, 99)[0],
     )
 
 
 def _mean_us(record: Record) -> float:
-    return float(record.latency_us.mean())
+    """Return the mean over queries of each one's median, which no disturbance moves."""
+    return float(np.median(record.latency_us, axis=0).mean())

@@ -3,23 +3,36 @@
 from __future__ import annotations
 
 import math
-import statistics
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 
 from experiments.ablation.variants import BETWEEN, WHOLE
 from experiments.plots import rows
-from experiments.ratios import Ratio, Rounds, of_point, over
+from experiments.plots.curves import common
+from experiments.ratios import (
+    MEASURES,
+    UNKNOWN,
+    Compared,
+    Ratio,
+    Rounds,
+    columns_of,
+    of_one_round,
+    of_point,
+    over,
+    quotient,
+)
 
 
 @dataclass(frozen=True)
 class Line:
     """One variant of an index, beside the index with everything on.
 
-    The ratios are the variant's over the whole's: above 1, a time is longer without
-    the trick; below 1, a rate is lower. ``bytes_read`` is a model, of what a query has
-    to read of vectors and centroids (:func:`bytes_read`).
+    Ratios are the variant's over the whole's: above 1, a time is longer without the
+    trick; below 1, a rate is lower. ``measures`` are those of
+    :data:`experiments.ratios.MEASURES` that both know, and ``p50`` is the name of the
+    p50 that all variants of the study know. ``bytes_read`` is a model, of what a query
+    has to read of vectors and centroids (:func:`bytes_read`).
     """
 
     dataset: str
@@ -27,67 +40,96 @@ class Line:
     n: int
     index: str
     variant: str
-    p50_us: float
-    p50: Ratio
-    p99: Ratio
-    qps_1thread: Ratio
-    qps: Ratio
     build: float
     recall_at_10: float
     distance_computations: float
     bytes_read: float
     index_bytes: float
-    within_noise: bool
+    measures: Mapping[str, Compared]
+    p50: str
+
+    @property
+    def us(self) -> float:
+        """The variant's p50."""
+        return self.compared(f"{self.p50}_us").ours
+
+    @property
+    def times(self) -> Ratio:
+        """The variant's p50 over the whole's."""
+        return self.compared(f"{self.p50}_us").ratio
+
+    @property
+    def within_noise(self) -> bool:
+        """Whether rounds disagree about which of the two is quicker."""
+        return self.times.low <= 1 <= self.times.high
 
     @property
     def data(self) -> tuple[str, str, int]:
         """What lines of one table share."""
         return self.dataset, self.metric, self.n
 
+    def compared(self, measure: str) -> Compared:
+        """Return a measure of both, NaN where it is not known."""
+        return self.measures.get(measure, UNKNOWN)
+
+    def cells(self) -> dict[str, Any]:
+        """Return it as a line of ``ablation.csv``."""
+        columns = {each.name: getattr(self, each.name) for each in fields(self)}
+        del columns["measures"], columns["p50"]
+        columns |= columns_of(self.measures, "variant", "whole")
+        return columns | {"within_noise": self.within_noise}
+
 
 def lines(run: rows.Run, rounds: Rounds) -> list[Line]:
     """Return the table of a study, from its files."""
     wholes: dict[tuple[rows.Group, str], rows.Point] = {}
+    p50 = common(run.points, "p50")
     table = []
     for point in run.points:
         index, _, variant = point.label.partition(BETWEEN)
         whole = wholes.setdefault((point.group, index), point)
         if whole.label == index + BETWEEN + WHOLE:
-            table.append(_line(point, whole, index, variant, rounds))
+            measures = _compared(point, whole, rounds)
+            table.append(_line(point, whole, (index, variant), measures, p50))
     return table
 
 
+def _compared(
+    point: rows.Point, whole: rows.Point, rounds: Rounds
+) -> Mapping[str, Compared]:
+    """Return the measures of a variant beside those of its whole."""
+    without, with_ = of_point(rounds, point), of_point(rounds, whole)
+    found = {}
+    for measure in MEASURES:
+        values = point.value(measure), whole.value(measure)
+        name = of_one_round(measure)
+        each = without.get(name, ()), with_.get(name, ())
+        if not math.isnan(sum(values)):
+            found[measure] = Compared(*values, quotient(values, each))
+    return found
+
+
 def _line(
-    point: rows.Point, whole: rows.Point, index: str, variant: str, rounds: Rounds
+    point: rows.Point,
+    whole: rows.Point,
+    names: tuple[str, str],
+    measures: Mapping[str, Compared],
+    p50: str,
 ) -> Line:
-    with_, without = of_point(rounds, whole), of_point(rounds, point)
-
-    def ratio(measure: str) -> Ratio:
-        ours, theirs = without.get(measure, ()), with_.get(measure, ())
-        if not (ours and theirs):
-            return Ratio(math.nan, math.nan, math.nan)
-        median = over(statistics.median(ours), statistics.median(theirs))
-        singles = [over(a, b) for a, b in zip(ours, theirs, strict=False)]
-        return Ratio(median, min(median, *singles), max(median, *singles))
-
-    p50 = ratio("p50_us")
+    index, variant = names
     return Line(
         dataset=point.group.dataset,
         metric=point.group.metric,
         n=point.group.n,
         index=index,
         variant=variant,
-        p50_us=point.latency_us.get("p50", math.nan),
-        p50=p50,
-        p99=ratio("p99_us"),
-        qps_1thread=ratio("qps_1thread"),
-        qps=ratio("qps"),
         build=over(point.build_s, whole.build_s),
         recall_at_10=point.recall.get(10, math.nan),
         distance_computations=point.distance_computations,
         bytes_read=bytes_read(point),
         index_bytes=point.index_bytes,
-        within_noise=p50.low <= 1 <= p50.high,
+        measures=measures,
+        p50=p50,
     )
 
 

@@ -9,7 +9,6 @@ between the vectors, in its sign and units, computed anew from the ids.
 
 from __future__ import annotations
 
-import csv
 import json
 import re
 from collections.abc import Iterator, Mapping
@@ -25,6 +24,7 @@ from experiments.config import DatasetEntry
 from experiments.datasets.cache import atomic
 from experiments.encoding import LONGEST_NAME, file_name
 from experiments.interop.convert import SPELLINGS
+from experiments.plots.rows import read_cells
 from experiments.recall import distances_of
 from experiments.results import ANSWERS, PER_QUERY, PROVENANCE, ROWS
 from experiments.strict import check
@@ -84,8 +84,8 @@ def export(directory: Path, out: Path) -> list[Path]:
 
 def measured(directory: Path) -> Iterator[Measured]:
     """Yield the rows whose status is "ok", with what was kept of each query."""
-    with _required(directory / ROWS).open(newline="", encoding="utf-8") as file:
-        rows = [cells for cells in csv.DictReader(file) if cells["status"] == "ok"]
+    every = read_cells(_required(directory / ROWS))
+    rows = [cells for cells in every if cells["status"] == "ok"]
     latencies = per_query.read(
         _required(directory / PER_QUERY), "row_id", ["latency_us"]
     )

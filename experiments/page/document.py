@@ -15,9 +15,11 @@ from experiments.frontier import COARSE
 from experiments.page.best import Best, best_at
 from experiments.page.material import Material, Section, Trace
 from experiments.page.queries import FEWER_THAN, SHARES
+from experiments.percentiles import MEDIAN, PERCENTS, words
+from experiments.plots.curves import remarks_on_loads
 from experiments.plots.rows import Run
 from experiments.plots.scales import measured_us
-from experiments.ratios import TARGETS
+from experiments.ratios import TARGETS, Ratio
 from experiments.statistics import NOISY, Interval
 
 #: One after another they are the page's script.
@@ -29,21 +31,20 @@ _READ = (
     "Read between the two measured settings around the recall, the logarithm of a cost "
     "linear in recall; never extrapolated. – : not reached. ≤, ≥ : the quickest "
     "setting already finds more. ~ : the two settings are more than "
-    f"{COARSE} of recall apart. Small figures are intervals: of p50 and QPS, the least "
-    "and the greatest of single rounds; of p99, 95 % over queries."
+    f"{COARSE} of recall apart. Small figures are intervals: of latencies, 95 % over "
+    "queries; of QPS, the least and the greatest of single rounds."
 )
+_TAILS = {  # what a section's latencies of queries are
+    "tail_us": ", each asked once in every round",
+    f"{MEDIAN}tail_us": "; a query median is its median over rounds",
+}
 _LOADED = (
     " Under load queries come at random times to one thread; their latency counts from "
     "when they were due, and the load is their rate over that which the same process "
     "sustains, one after another. Of each curve it is the quickest setting that "
     "reaches the recall of the config."
 )
-_RATIOS = {
-    "p50": "p50 ×",
-    "p99": "p99 ×",
-    "qps_1thread": "QPS 1 thread ×",
-    "qps": "QPS ×",
-}
+_RATES = {"qps_1thread": "QPS 1 thread ×", "qps": "QPS ×"}
 
 
 LONG = 44  # letters of a name, beyond which it is broken into lines
@@ -104,15 +105,28 @@ def _section(section: Section) -> str:
         facts=escape(" · ".join(section.facts[1:])),
         overhead=_overhead(section),
         coarse=COARSE,
-        loaded=_LOADED if _loaded(section) else "",
+        percentiles=escape(_percentiles(section)),
+        tail=_TAILS[section.tail],
+        loaded=_loaded(section),
         best=_best(section),
-        ratios=_ratios(section.ratios),
+        ratios=_ratios(section),
         left_out=_left_out(section.left_out),
     )
 
 
-def _loaded(section: Section) -> bool:
-    return any(each.loads for trace in section.traces for each in trace.settings)
+def _percentiles(section: Section) -> str:
+    """Say what the percentiles are of, and which there are not, and why."""
+    pooled = [name for name in section.latencies.values() if name in PERCENTS]
+    defined = f"{', '.join(pooled)}: of all single queries of all rounds."
+    return " ".join([defined] * bool(pooled) + list(section.remarks))
+
+
+def _loaded(section: Section) -> str:
+    points = [each.point for trace in section.traces for each in trace.settings]
+    offered = [point for point in points if point.loads]
+    if not offered:
+        return ""
+    return f"{_LOADED} {remarks_on_loads(offered, ('p50', 'p99'))}".rstrip()
 
 
 def _overhead(section: Section) -> str:
@@ -120,18 +134,19 @@ def _overhead(section: Section) -> str:
         return ""
     return (
         "<p>The harness itself takes "
-        f"{measured_us(section.overhead_us)} of every latency here: so long is the p50 "
-        "of a search that does nothing.</p>"
+        f"{measured_us(section.overhead_us)} of every latency here: so long is the "
+        f"{words(section.latencies['p50'])} of a search that does nothing.</p>"
     )
 
 
 def _best(section: Section) -> str:
     """Return the table of what is best at the recalls of interest."""
-    found = [best_at(section.traces, target) for target in TARGETS]
+    p50, p99 = (section.latencies[percentile] for percentile in ("p50", "p99"))
+    found = [best_at(section.traces, target, p50, p99) for target in TARGETS]
     if not any(found):
         return ""
     several = f"QPS {section.threads} threads" if section.threads > 1 else "QPS"
-    names = {"p50_us": "p50 µs", "p99_us": "p99 µs", "qps": several}
+    names = {"p50": f"{words(p50)} µs", "p99": f"{words(p99)} µs", "qps": several}
     heads = {
         name: head
         for name, head in names.items()
@@ -154,9 +169,9 @@ def _best(section: Section) -> str:
         f"<tr>{columns * len(TARGETS)}</tr></thead>"
         f"<tbody>{''.join(rows)}</tbody></table></div>"
         f'<p class="note">{escape(_READ)} Bold: the best of its column. ◆ : no other '
-        "index is as good in p50, memory and build time, and better in one of them. "
-        "Noisy: without one of its rounds, the median of a setting's p50 would differ "
-        f"by more than {NOISY:.0%}.</p>"
+        f"index is as good in {words(p50)}, memory and build time, and better in one "
+        "of them. Noisy: without one of its rounds, the median of a setting's p50 "
+        f"would differ by more than {NOISY:.0%}.</p>"
     )
 
 
@@ -205,7 +220,7 @@ def _cell(best: Best, each: Sequence[Best], name: str) -> str:
     known = [v for b in each if not math.isnan(v := getattr(b, name).value)]
     if interval.value == (max(known) if rate else min(known)):
         text = f"<b>{text}</b>"
-    if name == "p50_us":
+    if name == "p50":
         badges = ["◆"] * best.front + ["noisy"] * best.noisy
         text += "".join(f' <span class="badge">{badge}</span>' for badge in badges)
     if not math.isnan(interval.low + interval.high):
@@ -221,37 +236,38 @@ def digits(value: float) -> str:
     return f"{round(value, places):,.{max(places, 0)}f}"
 
 
-def _ratios(lines: Sequence[Mapping[str, str]]) -> str:
-    """Return the table of how many times faster ours is, from ``ratios.csv``."""
+def _ratios(section: Section) -> str:
+    """Return the table of how many times faster ours is."""
+    lines = section.ratios
     if not lines:
         return ""
-    shown = {name: head for name, head in _RATIOS.items() if name in lines[0]}
+    latencies = [section.latencies[percentile] for percentile in PERCENTS]
+    shown = {f"{name}_us": f"{words(name)} ×" for name in latencies} | _RATES
     heads = ["ours", "peer", "recall", *shown.values(), "build ×"]
     rows = []
     for line in lines:
-        cells = [f"{line.get('mark', '')}{float(line['recall']):.2f}"]
-        cells += [_span(line, name) for name in shown]
-        cells.append(_fixed(line.get("build", "")))
+        cells = [f"{line.mark}{line.recall:.2f}"]
+        cells += [_span(line.compared(measure).ratio) for measure in shown]
+        cells.append(_fixed(line.build))
         data = "".join(f"<td>{cell}</td>" for cell in cells)
-        names = "".join(_name(line.get(side, "")) for side in ("ours", "peer"))
+        names = "".join(_name(side) for side in (line.ours, line.peer))
         rows.append(f"<tr>{names}{data}</tr>")
     return _details(
         "Ours against peers: how many times faster at equal recall",
         _table(heads, rows)
-        + '<p class="note">Above 1 ours is faster. The ratio of the medians over '
-        "rounds measured in turns; small: the least and the greatest of single rounds."
-        "</p>",
+        + '<p class="note">Above 1 ours is faster. Small: the least and the greatest '
+        "of single rounds, measured in turns, and of the ratio itself.</p>",
     )
 
 
-def _span(line: Mapping[str, str], name: str) -> str:
-    low, high = line.get(f"{name}_low", ""), line.get(f"{name}_high", "")
-    span = f"<small>{_fixed(low)}–{_fixed(high)}</small>" if low and high else ""
-    return _fixed(line[name]) + span
+def _span(ratio: Ratio) -> str:
+    if math.isnan(ratio.low):
+        return _fixed(ratio.value)
+    span = f"<small>{_fixed(ratio.low)}–{_fixed(ratio.high)}</small>"
+    return _fixed(ratio.value) + span
 
 
-def _fixed(text: str) -> str:
-    value = float(text or "nan")
+def _fixed(value: float) -> str:
     return "–" if math.isnan(value) else f"{value:.2f}"
 
 

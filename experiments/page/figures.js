@@ -2,14 +2,12 @@
 // where the data do not allow it.
 
 const VIEWS = {
-  p50_us: { name: "latency, p50", write: time, title: "p50 of a query's latency" },
-  p95_us: { name: "latency, p95", write: time, title: "p95 of a query's latency" },
-  p99_us: { name: "latency, p99", write: time, title: "p99 of a query's latency" },
-  p99_pooled_us: {
-    name: "latency, p99 with jitter",
-    write: time,
-    title: "p99 of all single measurements",
-  },
+  ...Object.fromEntries(
+    LATENCIES.map((name) => [
+      `${name}_us`,
+      { name: `latency, ${called(name)}`, write: time, title: `${called(name)} of latency` },
+    ]),
+  ),
   mean_us: { name: "latency, mean", write: time, title: "mean latency of a query" },
   qps_1thread: {
     name: "throughput, 1 thread",
@@ -25,21 +23,26 @@ const VIEWS = {
   },
 };
 const UNREACHED = "no curve that is shown reaches this recall";
+const TAILS = {
+  tail_us: { what: "single queries", axis: "queries that are slower" },
+  query_median_tail_us: { what: "query medians", axis: "query medians that are slower" },
+};
 const MARKED_SHARES = [0.5, 0.1, 0.01, 0.001];
 const LOADS = [0, 0.2, 0.4, 0.6, 0.8, 1, 1.5, 2];
 
+const p50Of = (section) => `${section.latencies.p50}_us`;
 const css = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
 const isDark = () => document.documentElement.dataset.theme === "dark";
 const colourOf = (curve) => curve.look[isDark() ? "dark" : "light"];
 const shown = (section) => section.curves.filter((curve) => !section.state.hidden.has(curve.label));
 const numbersOf = (curve, name) => curve.points.map((point) => point.numbers[name] ?? NaN);
-const readingOf = (curve, recall) =>
-  readAt(recall, numbersOf(curve, "recall_at_10"), numbersOf(curve, "p50_us"));
+const readingOf = (section, curve, recall) =>
+  readAt(recall, numbersOf(curve, "recall_at_10"), numbersOf(curve, p50Of(section)));
 
 // The cheapest measured settings that reach the recall of the slider.
 function reached(section) {
   return shown(section).flatMap((curve) => {
-    const reading = readingOf(curve, section.state.recall);
+    const reading = readingOf(section, curve, section.state.recall);
     return reading ? [{ curve, reading, point: curve.points[reading.above] }] : [];
   });
 }
@@ -48,10 +51,12 @@ function describe(curve, point) {
   const value = (name) => point.numbers[name];
   const lines = [`${inBold(curve.label)}  ${quoted(point.search)}`, quoted(point.build)];
   lines.push(`recall@10 ${spanned(point.numbers, "recall_at_10", recallWords)}`);
-  for (const name of ["p50", "p95", "p99"]) {
-    if (isKnown(value(`${name}_us`)))
-      lines.push(`${name} ${spanned(point.numbers, `${name}_us`, time)}`);
-  }
+  const pooled = LATENCIES.slice(0, 3).filter((name) => isKnown(value(`${name}_us`)));
+  const medians = LATENCIES.slice(3).filter(
+    (name, i) => isKnown(value(`${name}_us`)) && !pooled.includes(LATENCIES[i]),
+  );
+  for (const name of [...medians, ...pooled])
+    lines.push(`${called(name)} ${spanned(point.numbers, `${name}_us`, time)}`);
   for (const [name, words] of [
     ["qps", "QPS"],
     ["qps_1thread", "QPS, 1 thread"],
@@ -174,7 +179,7 @@ function atRecall(x) {
 function front(section, { key, write, name, axis, scale = 1 }) {
   const found = reached(section).flatMap(({ curve, reading, point }) => {
     const x = valueOf(reading, numbersOf(curve, key)) / scale;
-    const y = valueOf(reading, numbersOf(curve, "p50_us"));
+    const y = valueOf(reading, numbersOf(curve, p50Of(section)));
     return x > 0 && y > 0 ? [{ curve, point, x, y }] : [];
   });
   if (!found.length) return emptied(section, key, name);
@@ -185,7 +190,7 @@ function front(section, { key, write, name, axis, scale = 1 }) {
     traces: [frontLine(xs, ys), ...found.map((each) => frontMark(section, each, write))],
     ends: found.map(({ curve, x, y }) => ({ curve, x: Math.log10(x), y: Math.log10(y) })),
     x: logAxis(xs, write, axis, 0.1),
-    y: logAxis(ys, time, VIEWS.p50_us.title, 0.1),
+    y: logAxis(ys, time, VIEWS[p50Of(section)].title, 0.1),
     better: "lower left",
   };
 }
@@ -205,7 +210,8 @@ function frontLine(xs, ys) {
 
 function frontMark(section, { curve, point, x, y }, write) {
   const { marker } = lineLook(curve);
-  const words = [`${inBold(curve.label)}`, write(x), `p50 ${time(y)}`, quoted(point.words)];
+  const p50 = `${called(section.latencies.p50)} ${time(y)}`;
+  const words = [`${inBold(curve.label)}`, write(x), p50, quoted(point.words)];
   return {
     type: "scatter",
     mode: "markers",
@@ -266,13 +272,14 @@ function profiles(section, part, coordinates) {
 const reaching = (section) => `at recall@10 ≥ ${section.state.recall}`;
 
 function latency(section) {
-  const traces = profiles(section, "tail_us", (tail) => ({
+  const { what, axis } = TAILS[section.tail];
+  const traces = profiles(section, section.tail, (tail) => ({
     x: tail,
     y: DATA.shares.slice(0, tail.length),
-    text: tail.map((us, i) => `${percent(DATA.shares[i])} of the queries take ${time(us)} or more`),
+    text: tail.map((us, i) => `${percent(DATA.shares[i])} of ${what} take ${time(us)} or more`),
     marked: tail.map((_, i) => MARKED_SHARES.includes(DATA.shares[i])),
   }));
-  const title = `Latency of single queries, ${reaching(section)}`;
+  const title = `Latency of ${what}, ${reaching(section)}`;
   if (!traces?.length) return traces && { title, empty: UNREACHED };
   const least = Math.min(...traces.flatMap((trace) => trace.y));
   return {
@@ -288,7 +295,7 @@ function latency(section) {
       log: true,
       range: [Math.log10(least) - 0.1, 0.1],
       write: percent,
-      title: "queries that are slower",
+      title: axis,
     },
     better: "lower left",
   };

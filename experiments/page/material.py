@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
@@ -13,11 +12,12 @@ from experiments.encoding import visible
 from experiments.page import recipe
 from experiments.page.looks import look
 from experiments.page.queries import Queries
-from experiments.plots.curves import is_judged, overhead_us
+from experiments.percentiles import MEDIAN, PERCENTS
+from experiments.plots.curves import is_judged, overhead_us, remarks
 from experiments.plots.rows import NAN, Group, Loaded, Point, Run, read_runs
 from experiments.plots.scene import Scene, setting
-from experiments.ratios import Rounds, read_rounds
-from experiments.results import RATIOS, Row
+from experiments.ratios import Comparison, Rounds, compare, pairs_of, read_rounds
+from experiments.results import Row
 from experiments.statistics import sway
 
 #: The columns of a row that may be empty: what was measured.
@@ -32,13 +32,16 @@ class Source:
     run: Run
     rounds: Rounds
     queries: Queries
-    ratios: Sequence[Mapping[str, str]]
 
     @classmethod
     def of(cls, directory: Path, run: Run) -> Source:
         """Read the files beside ``rows.csv``, where they exist."""
-        rounds, queries = read_rounds(directory), Queries(directory)
-        return cls(run, rounds, queries, _read_table(directory / RATIOS))
+        return cls(run, read_rounds(directory), Queries(directory))
+
+    def ratios(self, group: Group) -> Iterator[Comparison]:
+        """Yield how many times faster ours is than peers, as ``ann ratios`` does."""
+        pairs = pairs_of(self.run, group)
+        return compare(self.run, self.rounds, group, pairs)
 
 
 @dataclass(frozen=True)
@@ -95,7 +98,11 @@ class Trace:
 class Section:
     """One data set.
 
-    ``overhead_us`` is what a search that does nothing takes, where it was measured.
+    ``latencies`` are the names of what all its points know as p50, p95 and p99, and
+    ``remarks`` what a reader has to be told of them. ``tail`` is the part of a profile
+    that has the tails of latencies: of all single queries where all settings have
+    them, or else of query medians. ``overhead_us`` is what a search that does nothing
+    takes, where it was measured.
     """
 
     name: str
@@ -103,10 +110,13 @@ class Section:
     facts: Sequence[str]
     nq: int
     threads: int
+    latencies: Mapping[str, str]
+    remarks: Sequence[str]
+    tail: str
     overhead_us: float
     traces: Sequence[Trace]
     left_out: Sequence[Mapping[str, str]]
-    ratios: Sequence[Mapping[str, str]]
+    ratios: Sequence[Comparison]
 
     def json(self) -> dict[str, Any]:
         """Return it as plain values."""
@@ -119,6 +129,8 @@ class Section:
             "nq": self.nq,
             "k": self.group.k,
             "threads": self.threads,
+            "latencies": dict(self.latencies),
+            "tail": self.tail,
             "curves": [trace.json() for trace in self.traces],
         }
 
@@ -169,6 +181,7 @@ def _section(name: str, group: Group, sources: Sequence[Source]) -> Section:
     judged = [replace(run, points=list(filter(is_judged, run.points))) for run in runs]
     scene = Scene.of(judged, group)
     threads = sorted({count for point in scene.points for count in point.qps})
+    latencies = {percentile: scene.latency(percentile) for percentile in PERCENTS}
     traces = []
     for curve, style in zip(scene.curves, scene.styles, strict=True):
         settings = [
@@ -176,13 +189,18 @@ def _section(name: str, group: Group, sources: Sequence[Source]) -> Section:
             for point in curve.points
         ]
         traces.append(Trace(visible(curve.label), look(style), settings))
+    every = [each.profile for trace in traces for each in trace.settings]
+    whole = all("tail_us" in profile for profile in every if profile)
     return Section(
         name=name,
         group=group,
         facts=scene.facts(threads),
         nq=max(point.nq for point in scene.points),
         threads=max(threads, default=1),
-        overhead_us=overhead_us(runs, group),
+        latencies=latencies,
+        remarks=remarks(list(scene.points)),
+        tail="tail_us" if whole else f"{MEDIAN}tail_us",
+        overhead_us=overhead_us(runs, group, latencies["p50"]),
         traces=traces,
         left_out=[
             cells
@@ -190,12 +208,7 @@ def _section(name: str, group: Group, sources: Sequence[Source]) -> Section:
             for cells in source.run.left_out
             if cells.get("dataset") == group.dataset
         ],
-        ratios=[
-            line
-            for source in sources
-            for line in source.ratios
-            if line.get("dataset") == group.dataset
-        ],
+        ratios=[line for source in sources for line in source.ratios(group)],
     )
 
 
@@ -265,20 +278,3 @@ def _word(value: Any) -> str:
         return str(value)
     rest = {key: each for key, each in value.items() if key != "kind"}
     return f"{value.get('kind', '')}({_words(rest)})"
-
-
-def _read_table(path: Path) -> list[dict[str, str]]:
-    """Read a table that :func:`experiments.results.write_table` wrote, if it is there.
-
-    Raises
-    ------
-    ValueError
-        When a line has not as many cells as the header.
-    """
-    if not path.is_file():
-        return []
-    with path.open(newline="", encoding="utf-8") as file:
-        lines = list(csv.DictReader(file))
-    if any(None in line or None in line.values() for line in lines):
-        raise ValueError(f"{path}: every line must have a cell for each column")
-    return lines

@@ -14,11 +14,11 @@ function begin(section) {
   section.state = {
     hidden: new Set(),
     k: ks[0],
-    view: views[0],
+    view: views.includes(p50Of(section)) ? p50Of(section) : views[0],
     intervals: true,
     beaten: true,
     recall: DATA.targets[1],
-    rank: "p50_us",
+    rank: p50Of(section),
   };
   options(
     section,
@@ -35,6 +35,7 @@ function begin(section) {
     (value) => {
       section.state.view = value;
     },
+    section.state.view,
   );
   for (const name of ["intervals", "beaten"]) {
     section.node.querySelector(`.${name}`).addEventListener("change", (event) => {
@@ -52,9 +53,10 @@ const viewName = (section, key) =>
     ? `throughput, ${section.threads} thread${section.threads > 1 ? "s" : ""}`
     : VIEWS[key].name;
 
-function options(section, query, choices, choose) {
+function options(section, query, choices, choose, chosen = choices[0]?.[0]) {
   const select = section.node.querySelector(query);
   select.append(...choices.map(([value, name]) => element("option", { value, textContent: name })));
+  select.value = chosen;
   select.addEventListener("change", () => {
     choose(select.value);
     delete section.zoom.tradeoff;
@@ -158,13 +160,14 @@ function showRecipe(curve, i) {
     dialog.querySelector(query).hidden = !text;
   };
   put("#recipe-title", `${curve.label}: ${point.search || "one setting"}`);
-  const { recall_at_10: recall, p50_us: p50 } = point.numbers;
+  const { recall_at_10: recall } = point.numbers;
+  const p50 = LATENCIES.find((name) => name.endsWith("p50") && isKnown(point.numbers[`${name}_us`]));
   put(
     ".measured",
     [
       point.build,
       isKnown(recall) && `recall@10 ${recallWords(recall)}`,
-      isKnown(p50) && `p50 ${time(p50)}`,
+      p50 && `${called(p50)} ${time(point.numbers[`${p50}_us`])}`,
     ]
       .filter(Boolean)
       .join(" · "),

@@ -11,7 +11,8 @@ import numpy as np
 
 from experiments import per_query
 from experiments.difficulty import Difficulty
-from experiments.results import PER_QUERY, QUERIES
+from experiments.percentiles import MEDIAN
+from experiments.results import LATENCIES, PER_QUERY, QUERIES
 from experiments.statistics import by_decile
 
 if TYPE_CHECKING:
@@ -28,7 +29,10 @@ FEWER_THAN = tuple(tenths / 10 for tenths in range(1, 11))  # recalls
 
 
 class Sample(NamedTuple):
-    """The queries of one setting, (nq,) each, by their numbers."""
+    """The queries of one setting, (nq,) each, by their numbers.
+
+    A query's latency is its median over rounds.
+    """
 
     query: NDArray[np.int64]
     latency_us: Floats
@@ -70,18 +74,22 @@ def read_difficulty(directory: Path) -> dict[str, Difficulty]:
     return difficulties
 
 
-def profile(sample: Sample, difficulty: Difficulty | None) -> dict[str, Any]:
+def profile(
+    sample: Sample, difficulty: Difficulty | None, singles_us: Floats | None = None
+) -> dict[str, Any]:
     """Return the distributions of one setting; what is not known is absent.
 
-    ``tail_us`` are the latencies that SHARES of the queries reach or exceed, as far as
-    there are so many queries; ``lost`` the shares of queries with a recall@10 below
-    FEWER_THAN; ``lid`` and ``contrast`` the median difficulty and the mean recall@10 of
-    each tenth of the queries, easiest first.
+    ``tail_us`` are the latencies that SHARES of all single queries of all rounds reach
+    or exceed, ``query_median_tail_us`` those of the queries' medians over rounds, as
+    far as there are so many queries; ``lost`` the shares of queries with a recall@10
+    below FEWER_THAN; ``lid`` and ``contrast`` the median difficulty and the mean
+    recall@10 of each tenth of the queries, easiest first.
     """
     parts: dict[str, Any] = {}
     recall = sample.recall_at_10
-    if np.isfinite(sample.latency_us).all():
-        parts["tail_us"] = tail(sample.latency_us)
+    for name, latency_us in (("", singles_us), (MEDIAN, sample.latency_us)):
+        if latency_us is not None and np.isfinite(latency_us).all():
+            parts[f"{name}tail_us"] = tail(latency_us, len(recall))
     if not np.isfinite(recall).all():
         return parts
     parts["lost"] = [
@@ -103,10 +111,16 @@ def profile(sample: Sample, difficulty: Difficulty | None) -> dict[str, Any]:
     return parts | rounded
 
 
-def tail(latency_us: Floats) -> list[float]:
-    """Return the latency that each of SHARES reaches or exceeds."""
+def tail(latency_us: Floats, nq: int) -> list[float]:
+    """Return the latency that each of SHARES reaches or exceeds, down to one query's.
+
+    Parameters
+    ----------
+    latency_us : in any order
+    nq : queries that they are of
+    """
     slowest, n = np.sort(latency_us)[::-1], len(latency_us)
-    ranks = [math.ceil(share * n - 1e-9) for share in SHARES if share * n >= 1 - 1e-9]
+    ranks = [math.ceil(share * n - 1e-9) for share in SHARES if share * nq >= 1 - 1e-9]
     return [float(f"{slowest[rank - 1]:.5g}") for rank in ranks]
 
 
@@ -116,10 +130,12 @@ class Queries:
     def __init__(self, directory: Path) -> None:
         self._samples: Mapping[str, Sample] = read_samples(directory)
         self._difficulty = read_difficulty(directory)
+        self._singles = per_query.read(directory / LATENCIES, "row_id", ["latency_us"])
 
     def profile(self, row_id: str, dataset: str) -> dict[str, Any]:
         """Return what :func:`profile` says of a row; empty where nothing is known."""
         sample = self._samples.get(row_id)
         if sample is None:
             return {}
-        return profile(sample, self._difficulty.get(dataset))
+        singles_us = self._singles.get(row_id, {}).get("latency_us")
+        return profile(sample, self._difficulty.get(dataset), singles_us)

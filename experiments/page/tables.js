@@ -54,9 +54,8 @@ function swatch(curve) {
   return picture;
 }
 
+const latencyColumn = (name) => ({ key: `${name}_us`, head: `${called(name)} µs` });
 const RANKED = [
-  { key: "p50_us", head: "p50 µs" },
-  { key: "p99_us", head: "p99 µs" },
   { key: "qps", head: "QPS", rate: true },
   { key: "qps_1thread", head: "QPS 1 thread", rate: true },
   { key: "distance_computations", head: "vectors scored" },
@@ -66,12 +65,13 @@ const RANKED = [
 
 function ranking(section) {
   const { recall, rank } = section.state;
-  const columns = RANKED.filter(({ key }) =>
+  const { p50, p99 } = section.latencies;
+  const columns = [...[p50, p99].map(latencyColumn), ...RANKED].filter(({ key }) =>
     section.curves.some((curve) => numbersOf(curve, key).some(isKnown)),
   );
   const by = columns.find(({ key }) => key === rank) ?? columns[0];
   const lines = shown(section).map((curve) => {
-    const reading = readingOf(curve, recall);
+    const reading = readingOf(section, curve, recall);
     const numbers = reading ? readAll(curve, reading, columns) : {};
     return { curve, reading, numbers, value: numbers[by?.key] ?? NaN };
   });
@@ -173,11 +173,9 @@ const COLUMNS = [
   { key: "share_100", head: "all", write: percent },
   { key: "recall_p5", head: "p5", write: fixed(2) },
   { key: "zero_recall", head: "none", write: whole },
-  { key: "p50_us", head: "p50 µs" },
-  { key: "p95_us", head: "p95 µs" },
-  { key: "p99_us", head: "p99 µs" },
-  { key: "p99_pooled_us", head: "p99 µs with jitter" },
+  ...LATENCIES.slice(0, 3).map(latencyColumn),
   { key: "mean_us", head: "mean µs" },
+  ...LATENCIES.slice(3).map(latencyColumn),
   { key: "sway", head: "sway", write: percent },
   { key: "qps", head: "QPS" },
   { key: "qps_1thread", head: "QPS 1 thread" },

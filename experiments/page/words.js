@@ -16,6 +16,10 @@ function digits(value) {
   });
 }
 
+// As experiments/percentiles.py names them: of all single queries, and of query medians.
+const LATENCIES = ["p50", "p95", "p99", "query_median_p50", "query_median_p95", "query_median_p99"];
+const called = (name) => name.replace("query_median_", "query-median ");
+
 const fixed = (places) => (value) => (isKnown(value) ? value.toFixed(places) : DASH);
 const recallWords = fixed(4);
 const count = (value) => (isKnown(value) ? Math.round(value).toLocaleString("en-US") : DASH);

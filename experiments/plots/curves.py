@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 
+from experiments import percentiles
 from experiments.plots.rows import NAN, Group, Point, Run
 
 OVERHEAD = "dummy"  # the library that does nothing: no curve, but a fact
@@ -68,6 +69,25 @@ def curves(runs: Sequence[Run], group: Group) -> list[Curve]:
     return drawn
 
 
+def common(points: Sequence[Point], percentile: str) -> str:
+    """Return the name of the latency that all points have as a percentile."""
+    return percentiles.common(percentile, [point.latency_us for point in points])
+
+
+def remarks(
+    points: Sequence[Point], shown: Collection[str] = tuple(percentiles.PERCENTS)
+) -> list[str]:
+    """Return what a reader of points has to be told of the percentiles shown."""
+    nqs, known = zip(*((point.nq, point.latency_us) for point in points), strict=True)
+    return percentiles.remarks(nqs, known, shown)
+
+
+def remarks_on_loads(points: Sequence[Point], shown: Iterable[str]) -> str:
+    """Return which percentiles under load the queries are too few for, somewhere."""
+    asked = [min(line.queries, point.nq) for point in points for line in point.loads]
+    return percentiles.too_few(min(asked), shown)
+
+
 def is_judged(point: Point) -> bool:
     """Return whether a point is of an index, and has answers to judge."""
     return point.library != OVERHEAD and bool(point.recall)
@@ -85,10 +105,10 @@ def libraries(points: Iterable[Point]) -> list[str]:
     return [f"{name} ({', '.join(of)})" for name, of in levels.items()]
 
 
-def overhead_us(runs: Sequence[Run], group: Group) -> float:
-    """Return the p50 of a search that does nothing, NaN where none was measured."""
+def overhead_us(runs: Sequence[Run], group: Group, name: str = "p50") -> float:
+    """Return a latency of a search that does nothing, NaN where none was measured."""
     found = (
-        point.latency_us.get("p50", NAN)
+        point.latency_us.get(name, NAN)
         for run in runs
         for point in run.points
         if point.group == group and point.library == OVERHEAD

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
 from ann.presets import Use
+from experiments import percentiles
 from experiments.frontier import frontier, read_at
+from experiments.percentiles import PERCENTS
 from experiments.plots import regions
 from experiments.plots.canvas import settings
 from experiments.plots.costs import draw_build, draw_memory
@@ -74,6 +76,12 @@ class Trace(NamedTuple):
         places = [axis(point.recall[k]) for point in self.points]
         return list(zip(places, self.values, strict=True))
 
+    def spans(
+        self, of: Callable[[Point], tuple[float, float]]
+    ) -> list[tuple[float, float]]:
+        """Return the whiskers of the points that no other beats."""
+        return [of(self.points[i]) for i in self.best]
+
 
 def draw_runs(
     dirs: Sequence[Path], out: Path, uses: Sequence[str] | None = None
@@ -96,7 +104,7 @@ def draw_runs(
 
 def _draw(scene: Scene, stem: Path, uses: Sequence[Use]) -> list[Path]:
     k = scene.ks[0]
-    kinds = [_latency(k, uses) for k in scene.ks] + [
+    kinds = [_latency(k, scene, uses) for k in scene.ks] + [
         _throughput(k, scene),
         _work(k, scene),
     ]
@@ -105,15 +113,18 @@ def _draw(scene: Scene, stem: Path, uses: Sequence[Use]) -> list[Path]:
     return written + draw_load(scene, stem)
 
 
-def _latency(k: int, uses: Sequence[Use]) -> Tradeoff:
+def _latency(k: int, scene: Scene, uses: Sequence[Use]) -> Tradeoff:
     uses = uses if k == regions.K else ()
-    titles = {
-        "p50": "p50 – 1 query in 2 is slower",
-        "p95": "p95 – 1 query in 20 is slower",
-        "p99": "p99 – 1 query in 100 is slower",
-    }
-    views = [View(text, partial(_latency_us, key)) for key, text in titles.items()]
-    views[0] = views[0]._replace(span=lambda point: point.p50_rounds_us)
+    names = [scene.latency(percentile) for percentile in PERCENTS]
+    pooled = [name for name in names if name in PERCENTS]
+    views = [
+        View(
+            f"{percentiles.words(name)} – {percentiles.meaning(name)}",
+            partial(_latency_us, name),
+            partial(_span_us, name),
+        )
+        for name in names
+    ]
     return Tradeoff(
         stem=f"recall-at-{k}-latency",
         title=f"Recall@{k} against latency, one query at a time",
@@ -122,15 +133,21 @@ def _latency(k: int, uses: Sequence[Use]) -> Tradeoff:
         axis="latency of a query",
         unit=format_us,
         note=STEPS.format(cost="latency")
-        + " Bars on p50: the fastest round to the slowest."
+        + f" {', '.join(pooled)}: of all single queries of all rounds." * bool(pooled)
+        + " Bars: intervals of 95 % over queries."
+        + scene.remarks(*PERCENTS)
         + regions.NOTE * bool(uses),
         threads=[1],
         uses=uses,
     )
 
 
-def _latency_us(percentile: str, point: Point) -> float:
-    return point.latency_us.get(percentile, NAN)
+def _latency_us(name: str, point: Point) -> float:
+    return point.latency_us.get(name, NAN)
+
+
+def _span_us(name: str, point: Point) -> tuple[float, float]:
+    return point.latency_spans_us.get(name, (NAN, NAN))
 
 
 def _throughput(k: int, scene: Scene) -> Tradeoff:
@@ -187,7 +204,8 @@ def _draw_tradeoff(kind: Tradeoff, scene: Scene, stem: Path) -> list[Path]:
     )
     recalls = [point.recall[k] for trace in every for point in trace.points]
     axis = RecallAxis(recalls, scene.resolution(k))
-    limits = log_limits(value for trace in every for value in trace.values)
+    shown = [value for trace in every for value in trace.values]
+    limits = log_limits([*shown, *_whisker_ends(traced)])
     sheet.recall_axes(axis, k)
     sheet.log_axes(kind.axis, limits, kind.unit)
     if kind.reference:
@@ -200,8 +218,8 @@ def _draw_tradeoff(kind: Tradeoff, scene: Scene, stem: Path) -> list[Path]:
             beaten = [spot for i, spot in enumerate(spots) if i not in trace.best]
             panel.curve(_thinned(trace.style, len(spots)), steps, beaten)
             if view.span:
-                spans = [view.span(trace.points[i]) for i in trace.best]
-                panel.whiskers(trace.style, [x for x, _ in steps], spans)
+                xs = [x for x, _ in steps]
+                panel.whiskers(trace.style, xs, trace.spans(view.span))
             end = panel.place(*steps[-1])
             ends[trace.curve.label] = End(trace.curve.label, trace.style, end)
     sheet.name(list(ends.values()))
@@ -215,6 +233,14 @@ def _draw_tradeoff(kind: Tradeoff, scene: Scene, stem: Path) -> list[Path]:
     words = in_words(kind.title, facts, lines)
     path = stem.with_name(f"{stem.name}-{kind.stem}")
     return sheet.canvas.save(path, kind.title, words)
+
+
+def _whisker_ends(traced: Sequence[tuple[View, Sequence[Trace]]]) -> Iterator[float]:
+    """Yield the ends of all intervals that will be drawn."""
+    for view, traces in traced:
+        if view.span is not None:
+            spans = [span for trace in traces for span in trace.spans(view.span)]
+            yield from (end for span in spans for end in span if end > 0)
 
 
 def _thinned(style: Style, points: int) -> Style:

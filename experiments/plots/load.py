@@ -5,14 +5,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from experiments.plots.curves import Curve
+from experiments.plots.curves import Curve, remarks_on_loads
 from experiments.plots.rows import Loaded, Point
 from experiments.plots.scales import format_us, log_limits
 from experiments.plots.scene import Scene, in_words
 from experiments.plots.sheet import End, Heading, Sheet
 from experiments.plots.style import Style, look
 
-_VIEWS = {"p50": "p50 – 1 query in 2 waits longer", "p99": "p99 – 1 in 100"}
+_VIEWS = {
+    "p50": "p50 – 1 query in 2 waits longer",
+    "p99": "p99 – 1 query in 100 waits longer",
+}
 _TICKS = (0, 0.2, 0.4, 0.6, 0.8, 1.0, 1.5, 2.0)
 _NOTE = (
     "Queries come at random times to one thread and wait for those before them; "
@@ -34,14 +37,20 @@ def draw_load(scene: Scene, stem: Path) -> list[Path]:
     title = f"Latency under load, at recall@10 of {_recalls(found)}"
     facts = scene.facts([1])
     labels = [curve.label for curve, _, _ in found]
-    sheet = Sheet(Heading(title, facts, _NOTE), list(_VIEWS.values()), labels)
     offered = [line for _, _, point in found for line in point.loads]
+    views = {
+        name: view
+        for name, view in _VIEWS.items()
+        if any(name in line.latency_us for line in offered)
+    }
+    note = f"{_NOTE} {remarks_on_loads([p for *_, p in found], _VIEWS)}".rstrip()
+    sheet = Sheet(Heading(title, facts, note), list(views.values()), labels)
     every = [us for line in offered for us in _known(line)]
     sheet.log_axes("latency of a query", log_limits(every), format_us)
     sheet.x_name("load")
     most = 1.06 * max(line.fraction for line in offered)
     ends, told = {}, []
-    for panel, percentile in zip(sheet.panels, _VIEWS, strict=True):
+    for panel, percentile in zip(sheet.panels, views, strict=True):
         panel.ax.set_xlim(0, most)
         ticks = [tick for tick in _TICKS if tick <= most]
         panel.ax.set_xticks(ticks, [f"{tick:.0%}" for tick in ticks])

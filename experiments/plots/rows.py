@@ -12,15 +12,18 @@ import hashlib
 import json
 import math
 import statistics
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from experiments import schema
+from experiments.percentiles import NAMES, PERCENTS
+
 NAN = math.nan
 RECALL_KS = (1, 5, 10)
 _CODECS = ("PQ", "SQ", "RABITQ", "LVQ", "LEANVEC")  # in the name of an index
-PERCENTILES = ("p50", "p95", "p99")
+_IDENTITY = ("seed", "build_id", "row_id")  # of a row, though they may be digits
 _NEEDED = {"rows.csv": {"dataset", "index"}, "load.csv": {"row_id"}}
 
 
@@ -38,7 +41,8 @@ class Group(NamedTuple):
 class Point:
     """One measured point: an index with its build and its search parameters.
 
-    Numbers that were not measured are NaN, or absent from the mappings.
+    Numbers that were not measured are NaN, or absent from the mappings. ``cells`` are
+    those of the row, by the names of today's schema; of several seeds as one point.
     """
 
     group: Group
@@ -52,8 +56,8 @@ class Point:
     build_params: Mapping[str, Any]
     search_params: Mapping[str, Any]
     recall: Mapping[int, float]  # k -> mean recall@k
-    latency_us: Mapping[str, float]  # "p50" -> one query at a time, one thread
-    p50_rounds_us: tuple[float, float]  # of the fastest and of the slowest round
+    latency_us: Mapping[str, float]  # by percentiles.NAMES, one query at a time
+    latency_spans_us: Mapping[str, tuple[float, float]]  # their intervals
     qps: Mapping[int, float]  # threads -> queries per second of a batch
     build_s: float
     compile_s: float
@@ -62,7 +66,19 @@ class Point:
     row_ids: tuple[str, ...] = ()
     loads: Sequence[Loaded] = ()  # where it was offered queries, of the first seed
     recall_seeds: tuple[float, float] = (NAN, NAN)  # recall@10, worst and best seed
-    cells: Mapping[str, str] = field(default_factory=dict, repr=False)  # as written
+    cells: Mapping[str, str] = field(default_factory=dict, repr=False)
+
+    def value(self, measure: str) -> float:
+        """Return a measure by the name of its column, NaN where it was not taken."""
+        match measure:
+            case "qps":
+                return self.qps.get(max(self.qps, default=1), NAN)
+            case "qps_1thread":
+                return self.qps.get(1, NAN)
+            case _ if (name := measure.removesuffix("_us")) in NAMES:
+                return self.latency_us.get(name, NAN)
+            case _:
+                return float(getattr(self, measure))
 
     @property
     def row_id(self) -> str:
@@ -77,6 +93,7 @@ class Loaded:
     fraction: float  # of what it sustains one after another
     offered_qps: float
     achieved_qps: float
+    queries: int  # that came; there are as many different ones as the point has
     latency_us: Mapping[str, float]
     service_p99_us: float
 
@@ -92,6 +109,18 @@ class Run:
     points: list[Point]
     provenance: Mapping[str, Any]
     left_out: Sequence[Mapping[str, str]] = ()
+
+
+def read_cells(rows: Path) -> Iterator[Mapping[str, str]]:
+    """Yield the cells of each line of a ``rows.csv``, by the names of today's columns.
+
+    Raises
+    ------
+    ValueError
+        As :func:`read_run`.
+    """
+    for line in map(_Line.in_schema, _lines(rows)):
+        yield line.cells
 
 
 def read_runs(dirs: Sequence[Path]) -> list[Run]:
@@ -110,16 +139,17 @@ def read_runs(dirs: Sequence[Path]) -> list[Run]:
 def read_run(path: Path, name: str | None = None) -> Run:
     """Read one result directory.
 
-    Rows whose ``status`` is not "ok" are no points, and unknown columns stay cells;
-    rows that differ in the seed of the build alone become one point.
+    Rows of earlier versions are read as today's (:mod:`experiments.schema`). Rows whose
+    ``status`` is not "ok" are no points, and unknown columns stay cells; rows that
+    differ in the seed of the build alone become one point.
 
     Raises
     ------
     FileNotFoundError
         Without a ``rows.csv``.
     ValueError
-        When a file is malformed, or not the one that its provenance vouches for; the
-        message names file, line and column.
+        When a file is malformed, of a version to come, or not the one that its
+        provenance vouches for; the message names file, line and column.
     """
     rows = path / "rows.csv"
     if not rows.is_file():
@@ -128,7 +158,7 @@ def read_run(path: Path, name: str | None = None) -> Run:
     _check_sum(rows, provenance)
     loads = _loads(path / "load.csv")
     points, left_out = [], []
-    for line in _lines(rows):
+    for line in map(_Line.in_schema, _lines(rows)):
         if line.text("status", "ok") == "ok":
             point = line.point()
             points.append(replace(point, loads=loads.get(point.row_id, ())))
@@ -170,11 +200,10 @@ def _merged(points: Sequence[Point]) -> list[Point]:
 
 
 def _merge(points: Sequence[Point]) -> Point:
-    """Return the means of counts and recalls, and the medians of times, over seeds."""
+    """Return the means of recalls, and the medians of all else, over seeds."""
     at_10 = [point.recall.get(10, NAN) for point in points]
-    lows, highs = zip(*(point.p50_rounds_us for point in points), strict=True)
 
-    def each(name: str, over: Callable[[Sequence[float]], float]) -> dict[Any, float]:
+    def each(name: str, over: Callable[[Sequence[Any]], Any]) -> dict[Any, Any]:
         tables = [getattr(point, name) for point in points]
         keys = [key for key in tables[0] if all(key in table for table in tables)]
         return {key: over([table[key] for table in tables]) for key in keys}
@@ -187,7 +216,7 @@ def _merge(points: Sequence[Point]) -> Point:
         points[0],
         recall=each("recall", statistics.fmean),
         latency_us=each("latency_us", statistics.median),
-        p50_rounds_us=(min(lows), max(highs)),
+        latency_spans_us=each("latency_spans_us", _hull),
         qps=each("qps", statistics.median),
         build_s=middle("build_s"),
         compile_s=middle("compile_s"),
@@ -195,7 +224,35 @@ def _merge(points: Sequence[Point]) -> Point:
         distance_computations=middle("distance_computations"),
         row_ids=tuple(row_id for point in points for row_id in point.row_ids),
         recall_seeds=(min(at_10), max(at_10)),
+        cells=_merged_cells([point.cells for point in points]),
     )
+
+
+def _hull(spans: Sequence[tuple[float, float]]) -> tuple[float, float]:
+    lows, highs = zip(*spans, strict=True)
+    return min(lows), max(highs)
+
+
+def _merged_cells(seeds: Sequence[Mapping[str, str]]) -> dict[str, str]:
+    """Return the cells of several seeds as one row's; names are those of the first."""
+    return {name: _merged_cell(name, [of[name] for of in seeds]) for name in seeds[0]}
+
+
+def _merged_cell(column: str, cells: Sequence[str]) -> str:
+    if column in _IDENTITY or len(set(cells)) == 1:
+        return cells[0]
+    try:
+        values = [float(cell) for cell in cells]
+    except ValueError:
+        return cells[0]
+    over: Callable[[Sequence[float]], float] = statistics.median
+    if column.endswith("_low"):
+        over = min
+    elif column.endswith("_high"):
+        over = max
+    elif column.startswith(("recall", "share")):
+        over = statistics.fmean
+    return f"{over(values):.6g}"
 
 
 class _Line:
@@ -203,6 +260,15 @@ class _Line:
 
     def __init__(self, path: Path, number: int, cells: Mapping[str, str]) -> None:
         self._path, self._number, self.cells = path, number, cells
+
+    def in_schema(self) -> _Line:
+        """Return the line of ``rows.csv`` by the names of today's columns."""
+        try:
+            cells = schema.current(self.cells)
+        except ValueError as error:
+            where = f"{self._path}, line {self._number}"
+            raise ValueError(f"{where}: {error}") from None
+        return _Line(self._path, self._number, cells)
 
     def point(self) -> Point:
         index, build = self.text("index"), self.params("build_params")
@@ -232,10 +298,12 @@ class _Line:
                 for k in RECALL_KS
                 if not math.isnan(value := self.number(f"recall_at_{k}", high=1))
             },
-            latency_us={
-                p: value for p in PERCENTILES if (value := self.number(f"{p}_us")) > 0
+            latency_us=self.positive(NAMES),
+            latency_spans_us={
+                name: span
+                for name in NAMES
+                if not math.isnan(sum(span := self.span(f"{name}_us")))
             },
-            p50_rounds_us=(self.number("p50_us_low"), self.number("p50_us_high")),
             qps={t: value for t, value in qps.items() if value > 0},
             build_s=self.number("build_s"),
             compile_s=self.number("compile_s"),
@@ -250,9 +318,8 @@ class _Line:
             fraction=self.number("fraction"),
             offered_qps=self.number("offered_qps"),
             achieved_qps=self.number("achieved_qps"),
-            latency_us={
-                p: value for p in PERCENTILES if (value := self.number(f"{p}_us")) > 0
-            },
+            queries=self.integer("queries", default=0),
+            latency_us=self.positive(PERCENTS),
             service_p99_us=self.number("service_p99_us"),
         )
 
@@ -263,6 +330,15 @@ class _Line:
 
     def text(self, column: str, default: str = "") -> str:
         return self.cells.get(column, "").strip() or default
+
+    def positive(self, latencies: Iterable[str]) -> dict[str, float]:
+        """Return the latencies that the line has, by their names."""
+        values = {name: self.number(f"{name}_us") for name in latencies}
+        return {name: value for name, value in values.items() if value > 0}
+
+    def span(self, column: str) -> tuple[float, float]:
+        """Return the interval of a column, NaN where it has none."""
+        return self.number(f"{column}_low"), self.number(f"{column}_high")
 
     def number(self, column: str, high: float = math.inf) -> float:
         """Return a number in [0, high], NaN where the cell is empty."""

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 from experiments.encoding import file_name
 from experiments.frontier import read_at
-from experiments.plots.curves import Curve, curves, libraries
+from experiments.plots.curves import Curve, common, curves, libraries, remarks
 from experiments.plots.rows import NAN, Group, Point, Run
 from experiments.plots.style import Style, styles
 
@@ -49,6 +49,14 @@ class Scene:
     def points(self) -> Iterator[Point]:
         """Every point of every curve."""
         return (point for curve in self.curves for point in curve.points)
+
+    def latency(self, percentile: str) -> str:
+        """Return the name of the latency that all points have as a percentile."""
+        return common(list(self.points), percentile)
+
+    def remarks(self, *percentiles: str) -> str:
+        """Return what has to be said of the percentiles that a figure shows."""
+        return "".join(f" {each}" for each in remarks(list(self.points), percentiles))
 
     @property
     def ks(self) -> list[int]:
@@ -125,9 +133,9 @@ def setting(point: Point, curve: Curve) -> str:
     return _words(point.search_params, keys)
 
 
-def best_p50(points: Sequence[Point], k: int) -> float:
-    """Return the p50 at recall GOAL, read between neighbours, in µs, or NaN."""
-    costs = [point.latency_us.get("p50", NAN) for point in points]
+def best_us(points: Sequence[Point], k: int, name: str) -> float:
+    """Return a latency at recall GOAL, read between neighbours, or NaN."""
+    costs = [point.latency_us.get(name, NAN) for point in points]
     reading = read_at(GOAL, [point.recall.get(k, NAN) for point in points], costs)
     return reading.of(costs) if reading else NAN
 

@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from rich.console import Console
 
-from experiments import datasets, indexes, provenance, results, statistics
+from experiments import datasets, indexes, provenance, results
 from experiments.fairness import refusal
+from experiments.percentiles import PERCENTS, of_rounds
 from experiments.plan import Build, Experiment, Plan, canonical, written
 from experiments.progress import Progress
 from experiments.recall import recall
@@ -35,8 +36,9 @@ class Line:
     A step that changes the index has one line for ``points`` vectors that it inserted,
     deleted or replaced in ``step_s`` seconds on ``threads`` threads. A step that
     searches has one for each setting: recall against the exact neighbours among the
-    ``live`` vectors, latency of one query at a time on one thread (each query's median
-    over rounds), and in ``step_s`` all queries as a batch on ``threads`` threads.
+    ``live`` vectors, latency of one query at a time on one thread
+    (:mod:`experiments.percentiles`), and in ``step_s`` all queries as a batch on
+    ``threads`` threads.
     ``deletes`` says whether deleted vectors are "removed" by the library or "filtered"
     out of the answers of an index that still holds them.
     """
@@ -235,15 +237,12 @@ class Player:
         except (WorkerError, ValueError) as error:
             kind = error.kind if isinstance(error, WorkerError) else "refused"
             return self._line(state, **setting, status=f"{kind}: {error}")
-        latency = np.median([sample.latency_us for sample in samples], axis=0)
-        names = ("p50_us", "p95_us", "p99_us")
-        tails = [statistics.percentile(latency, percent) for percent in (50, 95, 99)]
-        values = [None if tail is None else tail.value for tail in tails]
+        latencies = of_rounds(np.array([sample.latency_us for sample in samples]))
         return self._line(
             state,
             **setting,
             **found,
-            **dict(zip(names, values, strict=True)),
+            **{f"{name}_us": latencies[f"{name}_us"] for name in PERCENTS},
             rounds=rounds,
             step_s=float(np.median([sample.batch_s for sample in samples])),
         )

@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
+from experiments.percentiles import too_few
 from experiments.streaming.play import Line
 from experiments.terminal import Plain, Table, stack
 
@@ -21,7 +22,8 @@ def tables(lines: Sequence[Line]) -> Iterator[Group]:
         own = [line for line in lines if (line.dataset, line.label) == (dataset, label)]
         deletes = next((line.deletes for line in own if line.deletes), "none")
         title = Plain(f"{label} on {dataset}", "bold")
-        note = f"deleted vectors: {deletes}; recall@k; µs a query, one thread"
+        note = f"deleted vectors: {deletes}; recall@k; µs of single queries, one thread"
+        note = "; ".join(filter(None, [note, too_few(own[0].nq)]))
         table = Table()
         table.add_column("step", overflow="fold")
         for name in _NUMBERS:

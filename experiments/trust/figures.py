@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
+from experiments.percentiles import common, meaning, remarks, words
 from experiments.plots.scales import RecallAxis, format_us, log_limits
 from experiments.plots.scene import GOAL, METRICS, in_words, origin
 from experiments.plots.sheet import End, Heading, Sheet
@@ -123,7 +124,8 @@ def draw_filters(
     """Draw recall and latency over selectivity, a figure for each shape."""
     paths = []
     for shape in dict.fromkeys(line.shape for line in lines):
-        own = [x for x in lines if (x.shape, x.form) == (shape, PREPARED) and x.p50_us]
+        own = [x for x in lines if (x.shape, x.form) == (shape, PREPARED)]
+        own = [x for x in own if x.latency_us]
         paths += _draw_shape(own, shape, provenance, stem)
     return paths
 
@@ -136,6 +138,8 @@ def _draw_shape(
         sorted((x for x in lines if x.name == names[label]), key=lambda x: -x.share)
         for label in dict.fromkeys(line.label for line in lines)
     ]
+    known = [line.latency_us for line in lines]
+    p50 = common("p50", known)
     recalls = [line.recall_at_10 or 0.0 for own in firsts for line in own]
     axis = RecallAxis(recalls, 1 / (lines[0].k * lines[0].nq))
     series = [
@@ -144,7 +148,7 @@ def _draw_shape(
             style,
             [
                 [(line.share, axis(line.recall_at_10 or 0.0)) for line in own],
-                [(line.share, line.p50_us or 0.0) for line in own],
+                [(line.share, line.latency_us[p50]) for line in own],
             ],
         )
         for own, style in zip(firsts, _styles(firsts), strict=True)
@@ -152,8 +156,9 @@ def _draw_shape(
     where = "anywhere" if shape == RANDOM else f"in the cells {shape} the queries"
     title = f"Filters: recall and latency where what passes lies {where}"
     facts = _facts(lines[0], provenance)
-    panels = ["recall@10", "p50 – 1 query in 2 is slower"]
-    sheet = _sheet(Heading(title, facts, _FILTERS), panels, series)
+    panels = ["recall@10", f"{words(p50)} – {meaning(p50)}"]
+    note = " ".join([_FILTERS, *remarks([lines[0].nq], known, ["p50"])])
+    sheet = _sheet(Heading(title, facts, note), panels, series)
     left, right = sheet.panels
     _nines(left.ax, axis)
     right.log_axis(log_limits([y for s in series for _, y in s.points[1]]), format_us)
@@ -164,7 +169,7 @@ def _draw_shape(
     if twice:
         right.ax.plot(*zip(*twice, strict=True), color=SOFT, lw=1, ls=(0, (1, 2)))
     _plot(sheet, series)
-    told = [_filter_words(own) for own in firsts]
+    told = [_filter_words(own, p50) for own in firsts]
     return sheet.canvas.save(
         stem.with_name(f"{stem.name}-filters-{shape}"),
         title,
@@ -172,9 +177,9 @@ def _draw_shape(
     )
 
 
-def _filter_words(lines: Sequence[filters.Line]) -> str:
+def _filter_words(lines: Sequence[filters.Line], p50: str) -> str:
     told = (
-        f"{line.recall_at_10 or 0.0:.3f} in {format_us(line.p50_us or 0.0)} "
+        f"{line.recall_at_10 or 0.0:.3f} in {format_us(line.latency_us[p50])} "
         f"at {line.share:.3g}"
         for line in lines
     )

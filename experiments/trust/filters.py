@@ -9,18 +9,20 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from experiments import statistics
+from experiments import percentiles
 from experiments.config import IndexEntry
 from experiments.datasets.truth import exact_search
 from experiments.fairness import refusal
-from experiments.ratios import over
+from experiments.percentiles import NAMES
+from experiments.ratios import quotient
 from experiments.recall import KS, recall
+from experiments.schema import SCHEMA
 from experiments.trust import filtering
 from experiments.trust.bench import TrustBench, TrustJob, TrustWorker
 from experiments.trust.cells import cells
@@ -52,13 +54,16 @@ class Line(Subject):
     """One setting of an index in one case; the columns of ``filters.csv``.
 
     ``passing`` vectors pass, a ``share`` of all. Latency is one query at a time on one
-    thread, each query's median over rounds, the whole call; ``p50_us_low`` and
-    ``p50_us_high`` are the least and the greatest p50 of a round. ``times`` is the p50
-    over that of the yardstick, with the least and the greatest of single rounds. A
-    filter in the ``form`` "prepared" was made ready before; of a call of ours with one
-    in another, ``resolve_us`` goes into making positions of it. ``qps`` is a batch on
-    ``threads`` threads.
+    thread, the whole call, of all rounds as :mod:`experiments.percentiles` has it.
+    ``times`` is the p50 over that of the yardstick, with the least and the greatest of
+    single rounds and of itself. A filter in the ``form`` "prepared" was made ready
+    before; of a call of ours with one in another, ``resolve_us`` goes into making
+    positions of it. ``qps`` is a batch on ``threads`` threads. ``schema`` is as in
+    ``rows.csv``; in lines of before schema 2, ``times`` is the ratio of the medians
+    over rounds of a round's p50.
     """
+
+    schema: int = SCHEMA
 
     share: float
     shape: str
@@ -70,12 +75,22 @@ class Line(Subject):
     p50_us_low: float | None = None
     p50_us_high: float | None = None
     p99_us: float | None = None
+    p99_us_low: float | None = None
+    p99_us_high: float | None = None
+    query_median_p50_us: float | None = None
+    query_median_p99_us: float | None = None
     times: float | None = None
     times_low: float | None = None
     times_high: float | None = None
     resolve_us: float | None = None
     qps: float | None = None
     qps_1thread: float | None = None
+
+    @property
+    def latency_us(self) -> dict[str, float]:
+        """The latencies that are known, by their names."""
+        known = {name: getattr(self, f"{name}_us", None) for name in NAMES}
+        return {name: us for name, us in known.items() if us is not None}
 
 
 @dataclass(frozen=True, eq=False)
@@ -136,6 +151,11 @@ class Record:
     samples: list[Sample] = field(default_factory=list)
     resolve_us: list[float] = field(default_factory=list)
     status: str = "ok"
+
+    @property
+    def latency_us(self) -> NDArray[np.float64]:
+        """Every single latency (rounds, nq)."""
+        return np.array([sample.latency_us for sample in self.samples])
 
     @property
     def p50s(self) -> list[float]:
@@ -281,10 +301,14 @@ def _require_fair(trial: Trial, record: Record, sample: Sample) -> None:
 
 
 def _lines(trial: Trial, records: Sequence[Record]) -> Iterator[Line]:
-    exact = {r.case.number: r.p50s for r in records if r.build.label == EXACT}
+    exact = {
+        record.case.number: record
+        for record in records
+        if record.build.label == EXACT and record.samples
+    }
     for record in records:
         case, measured = record.case, bool(record.samples)
-        beside = exact.get(case.number, [])
+        beside = exact.get(case.number)
         yield Line(
             **trial.about(record.build, record.search) | {"status": record.status},
             share=case.share,
@@ -296,21 +320,18 @@ def _lines(trial: Trial, records: Sequence[Record]) -> Iterator[Line]:
         )
 
 
-def _numbers(trial: Trial, record: Record, exact: Sequence[float]) -> Mapping[str, Any]:
-    data, samples, p50s = trial.data, record.samples, record.p50s
-    latency = np.median([sample.latency_us for sample in samples], axis=0)
-    times = [over(a, b) for a, b in zip(p50s, exact, strict=False)]
-    p50 = float(np.median(latency))
-    nq = len(latency)
+def _numbers(trial: Trial, record: Record, exact: Record | None) -> Mapping[str, Any]:
+    data, samples, nq = trial.data, record.samples, len(trial.data.test)
+    latencies = percentiles.of_rounds(record.latency_us)
+    columns = {field.name for field in fields(Line)} & latencies.keys()
+    times: Sequence[float | None] = (None, None, None)
+    if exact is not None:
+        p50s = float(np.median(record.latency_us)), float(np.median(exact.latency_us))
+        times = quotient(p50s, (record.p50s, exact.p50s))
     return {
         "recall_at_10": _recall(data, record.case, samples[0].ids),
-        "p50_us": p50,
-        "p50_us_low": min(p50s),
-        "p50_us_high": max(p50s),
-        "p99_us": statistics.supported(latency, 99),
-        "times": over(_middle(p50s), _middle(exact)) if exact else None,
-        "times_low": min(times, default=None),
-        "times_high": max(times, default=None),
+        **{name: latencies[name] for name in columns},
+        **dict(zip(("times", "times_low", "times_high"), times, strict=True)),
         "resolve_us": _middle(record.resolve_us) if record.resolve_us else None,
         "qps": nq / _middle([sample.batch_s for sample in samples]),
         "qps_1thread": nq / _middle([sample.batch_1_s for sample in samples]),

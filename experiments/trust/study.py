@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from experiments import datasets, provenance, results
+from experiments import datasets, provenance, results, schema
 from experiments import plan as plans
 from experiments.progress import Progress
 from experiments.trust import churn, filters, hostile
@@ -119,6 +119,7 @@ def read(out: Path) -> tuple[Sequence[Subject], Mapping[str, Any]]:
     stamp = json.loads((out / results.PROVENANCE).read_text(encoding="utf-8"))
     for study in STUDIES.values():
         if (out / study.file).is_file():
-            return results.read_table(out / study.file, study.line), stamp
+            path = out / study.file
+            return results.read_table(path, study.line, schema.current), stamp
     listed = ", ".join(study.file for study in STUDIES.values())
     raise ValueError(f"{out} must hold one of {listed}, got none")

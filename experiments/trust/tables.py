@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from rich.console import Group as Stack
 
+from experiments.percentiles import common, remarks, words
 from experiments.terminal import Table, stack
 from experiments.trust import churn, hostile
 from experiments.trust.filtering import PREPARED
@@ -27,9 +28,9 @@ _CHURN = (
     "to add again, medians over rounds; to build."
 )
 _FILTERS = (
-    "In each cell: recall@10; p50 of one query on one thread, the whole call; and how "
-    "many times that of exact search of nothing but what passes, set up beforehand, it "
-    "is: the ratio of medians over rounds measured in turns."
+    "In each cell: recall@10; {p50} of one query on one thread, the whole call; and "
+    "how many times that of exact search of nothing but what passes, set up beforehand "
+    "and measured in turns, it is."
 )
 _FORMS = (
     "As users have them, not made ready before: a mask, ids, a function of all ids. × "
@@ -90,25 +91,29 @@ def _audits(lines: Sequence[churn.Line] | Sequence[hostile.Line]) -> str:
 
 def filtered(lines: Sequence[filters.Line]) -> Iterator[Stack]:
     """Yield the tables of one data set's filters: one a shape, and one of forms."""
+    known = [line.latency_us for line in lines]
+    p50 = common("p50", known)
+    told = [_FILTERS.format(p50=words(p50)), *remarks([lines[0].nq], known, ["p50"])]
     for shape, own in _by(lines, lambda line: line.shape):
         usual = [line for line in own if line.form == PREPARED]
         title = _title(usual[0], f"what passes: {_shape(shape)}")
-        yield stack(title, _cases(usual), _FILTERS, _worst(usual))
+        yield stack(title, _cases(usual, p50), " ".join(told), _worst(usual))
     if any(line.form != PREPARED for line in lines):
-        yield stack(_title(lines[0], "forms of a filter"), _forms(lines), _FORMS)
+        title = _title(lines[0], "forms of a filter")
+        yield stack(title, _forms(lines, p50), _FORMS)
 
 
 def _shape(shape: str) -> str:
     return "random" if shape == RANDOM else f"the cells {shape} the queries"
 
 
-def _cases(lines: Sequence[filters.Line]) -> Table:
+def _cases(lines: Sequence[filters.Line], p50: str) -> Table:
     table = _table("index, setting")
     shares = list(dict.fromkeys(line.share for line in lines))
     for share in shares:
         table.add_column(f"{share:.3g} of all", justify="right", no_wrap=True)
     for name, own in _by(lines, lambda line: line.name):
-        cells = {line.share: _case(line) for line in own}
+        cells = {line.share: _case(line, p50) for line in own}
         table.add_row(name, *(cells[share] for share in shares))
     return table
 
@@ -129,26 +134,27 @@ def _worst(lines: Sequence[filters.Line]) -> str:
     )
 
 
-def _case(line: filters.Line) -> str:
-    if line.p50_us is None:
+def _case(line: filters.Line, p50: str) -> str:
+    us = line.latency_us.get(p50)
+    if us is None:
         return "–"
     times = "" if line.label == EXACT else f"\n× {_fixed(line.times, 2)}"
-    return f"{_recall(line.recall_at_10)}\n{line.p50_us:,.0f} µs{times}"
+    return f"{_recall(line.recall_at_10)}\n{us:,.0f} µs{times}"
 
 
-def _forms(lines: Sequence[filters.Line]) -> Table:
+def _forms(lines: Sequence[filters.Line], p50: str) -> Table:
     table = _table("index, setting: form, share")
-    for head in ("p50\nµs", "×\nexact", "filter\nµs", "share\nof it"):
+    for head in (f"{words(p50)}\nµs", "×\nexact", "filter\nµs", "share\nof it"):
         table.add_column(head, justify="right", no_wrap=True)
     for line in lines:
-        own = line.shape == RANDOM and line.resolve_us is not None
-        if own and line.p50_us is not None and line.resolve_us is not None:
+        us = line.latency_us.get(p50)
+        if line.shape == RANDOM and us is not None and line.resolve_us is not None:
             table.add_row(
                 f"{line.name}: {line.form}, {line.share:.3g}",
-                f"{line.p50_us:,.0f}",
+                f"{us:,.0f}",
                 _fixed(line.times, 2),
                 f"{line.resolve_us:,.0f}",
-                f"{line.resolve_us / line.p50_us:.0%}",
+                f"{line.resolve_us / us:.0%}",
             )
     return table
 

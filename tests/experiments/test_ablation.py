@@ -110,7 +110,7 @@ def _study(tmp_path):
         writer.writerow(["row_id", *results.ROUND_MEASURES])
         for name, p50s in P50S.items():
             for p50 in p50s:
-                writer.writerow([name, p50, 2 * p50, 2e6 / p50, 1e6 / p50])
+                writer.writerow([name, p50, p50, 2 * p50, 2e6 / p50, 1e6 / p50])
     return tmp_path
 
 
@@ -122,19 +122,21 @@ def test_each_variant_stands_beside_the_whole(study):
     whole, prefetch, avx2 = lines(study)
     assert [line.variant for line in (whole, prefetch, avx2)] == list(P50S)
     assert {line.index for line in (whole, prefetch, avx2)} == {"HNSW"}
-    assert whole.p50 == (1, 1, 1)
-    assert prefetch.p50 == pytest.approx((1.5, 1.5, 1.5))
-    assert prefetch.qps.median == pytest.approx(1 / 1.5)
+    assert whole.times == (1, 1, 1)
+    assert prefetch.times == pytest.approx((1.5, 1.5, 1.5))
+    assert prefetch.us == 30
+    assert prefetch.compared("p99_us").ratio.value == pytest.approx(1.5)
+    assert prefetch.compared("qps").ratio.value == pytest.approx(1 / 1.5)
     assert prefetch.build == 2
     assert not prefetch.within_noise
-    assert avx2.p50 == pytest.approx((0.95, 0.95, 1.1))
+    assert avx2.times == pytest.approx((0.95, 0.95, 1.1))
     assert avx2.within_noise
 
 
 @pytest.mark.parametrize("width", [80, 110])
 def test_the_table_fits_and_marks_noise(study, width):
     file = io.StringIO()
-    for stack in report.ablation(lines(study), 2, width):
+    for stack in report.ablation(lines(study), read_run(study).points, width):
         Console(file=file, width=width).print(stack)
     text = file.getvalue()
     assert max(map(len, text.splitlines())) <= width
@@ -150,7 +152,7 @@ def test_rows_without_a_whole_are_no_study(study):
 
 def test_the_study_is_written_and_drawn(study):
     found = lines(study)
-    results.write_table(study / "ablation.csv", found)
+    results.write_cells(study / "ablation.csv", [line.cells() for line in found])
     with (study / "ablation.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
     assert [row["variant"] for row in rows] == list(P50S)

@@ -115,7 +115,7 @@ def test_attributes_are_those_of_the_row(home):
         assert best == pytest.approx(float(row["mean_us"]), rel=1e-4)
         assert arrays["times"].shape == (nq,)
         assert np.median(arrays["times"]) * 1e6 == pytest.approx(
-            float(row["p50_us"]), rel=1e-4
+            float(row["query_median_p50_us"]), rel=1e-4
         )
         assert arrays["neighbors"].shape == arrays["distances"].shape == (nq, 12)
         assert arrays["times"].dtype == arrays["distances"].dtype == np.float32
@@ -228,15 +228,24 @@ def test_parquet_has_the_types_of_the_columns(home):
 
 def test_parquet_takes_columns_of_other_versions_and_refuses_other_cells(tmp_path):
     path = tmp_path / "rows.csv"
-    path.write_text('n,novel,build_params\n5,abc,"{""M"":4}"\n')
+    head = "dataset,index,n,p50_us,novel,build_params"
+    path.write_text(head + '\na,b,5,2.5,abc,"{""M"":4}"\n')
     assert (
         CliRunner().invoke(app, ["export", str(tmp_path), "--to", "parquet"]).exit_code
         == 0
     )
     assert parquet.read_table(tmp_path / "rows.parquet").to_pylist() == [
-        {"n": 5, "novel": "abc", "build_params": '{"M":4}'}
+        {
+            "schema": 1,
+            "dataset": "a",
+            "index": "b",
+            "n": 5,
+            "query_median_p50_us": 2.5,  # what the first version called p50_us
+            "novel": "abc",
+            "build_params": '{"M":4}',
+        }
     ]
-    path.write_text("n\nfive\n")
+    path.write_text("dataset,index,n\na,b,five\n")
     done = CliRunner().invoke(app, ["export", str(tmp_path), "--to", "parquet"])
     assert done.exit_code == 2
     assert "rows.csv" in done.stderr

@@ -1,3 +1,4 @@
+import dataclasses
 import json
 import re
 import tomllib
@@ -29,6 +30,7 @@ from tests.experiments.page_run import (
     CURVES,
     DATASETS,
     EFS,
+    NQ,
     OLD,
     PROVENANCE,
     difficulty,
@@ -36,6 +38,7 @@ from tests.experiments.page_run import (
     of_dataset,
     rows,
     samples,
+    single_latencies,
     write,
 )
 
@@ -65,6 +68,26 @@ def test_the_sway_of_old_rows_comes_from_their_rounds(tmp_path):
     numbers = section.traces[0].settings[0].numbers
     assert numbers["sway"] == pytest.approx(0.1)
     assert "recall_at_10_strict" not in numbers
+
+
+def test_of_several_seeds_a_page_shows_what_figures_do(tmp_path):
+    one = next(of_dataset(DATASETS[0]))
+    seeds = {0: (10.0, 9.0, 11.0), 1: (14.0, 12.0, 15.0), 2: (11.0, 10.5, 11.5)}
+    ends = ("p50_us", "p50_us_low", "p50_us_high")
+    drawn = [
+        dataclasses.replace(
+            one, seed=seed, row_id=f"{seed}", **dict(zip(ends, span, strict=True))
+        )
+        for seed, span in seeds.items()
+    ]
+    results.write_rows(tmp_path / "rows.csv", drawn)
+    [trace] = gather([tmp_path]).sections[0].traces
+    [setting] = trace.settings
+    assert [setting.numbers[name] for name in ends] == [11, 9, 15]
+    assert setting.point.latency_us["p50"] == 11
+    assert setting.point.latency_spans_us["p50"] == (9, 15)
+    assert setting.point.cells["seed"] == "0"
+    assert setting.point.cells["n"] == "50000"
 
 
 def test_loads_stand_by_the_setting_they_were_offered_to(full):
@@ -120,14 +143,14 @@ def test_best_is_what_the_frontier_reads(full, target):
             continue
         best = found[trace.label]
         # The cells of a row have six digits.
-        assert best.p50_us.value == pytest.approx(reading.of(p50), rel=1e-4)
-        assert best.p50_us.low == pytest.approx(0.9 * best.p50_us.value)
+        assert best.p50.value == pytest.approx(reading.of(p50), rel=1e-4)
+        assert best.p50.low == pytest.approx(0.9 * best.p50.value)
         qps = reading.of([row.qps for row in own])
         assert best.qps.value == pytest.approx(qps, rel=1e-4)
         assert best.qps.high == pytest.approx(1.2 * qps, rel=1e-4)
         assert best.noisy == (trace.label == "hnswlib")
         assert best.words == f"ef_search={EFS[reading.above]}"
-    speeds = [best.p50_us.value for best in best_at(traces, target)]
+    speeds = [best.p50.value for best in best_at(traces, target)]
     assert speeds == sorted(speeds)
 
 
@@ -152,19 +175,22 @@ def test_the_table_shows_readings_and_dashes(tmp_path):
     row = re.search(r'<tr data-curve="HNSW">.*?</tr>', table, re.DOTALL).group()
     cells = re.findall(r"<td.*?>(.*?)</td>", row)
     best = {b.trace.label: b for b in best_at(section.traces, 0.90)}["HNSW"]
-    assert digits(best.p50_us.value) in cells[0]
-    assert len(cells) == 6  # p50 and QPS; no row has a p99
+    assert digits(best.p50.value) in cells[0]
+    assert len(cells) == 6  # p50 and QPS; no row has a p99, and it is said why
+    assert "p99 needs 368 queries, 200 were asked" in document(gather([tmp_path]))
     assert cells[-2:] == ["–", "–"]  # recall 0.99 is beyond its settings
 
 
 def test_tails_are_order_statistics():
     latency = np.random.default_rng(0).permutation(np.arange(1, 1001).astype(float))
-    found = dict(zip(SHARES, tail(latency), strict=False))
+    found = dict(zip(SHARES, tail(latency, 1000), strict=False))
     assert found[1.0] == 1  # all take at least 1
     assert found[0.5] == 501  # half of them this or more
     assert found[0.001] == 1000
     assert min(found) == 0.001  # one query is the least share there is
-    assert tail(np.array([3.0, 5.0])) == [3.0] * SHARES.index(0.5) + [5.0]
+    assert tail(np.array([3.0, 5.0]), 2) == [3.0] * SHARES.index(0.5) + [5.0]
+    rounds = tail(np.repeat(latency, 3), 1000)
+    assert rounds == tail(latency, 1000)  # the same queries again say no more
 
 
 def test_profiles_are_of_the_queries(full):
@@ -172,7 +198,10 @@ def test_profiles_are_of_the_queries(full):
     row, latency, recall = next(samples())
     found = trace.settings[0].profile
     assert (row.dataset, row.label) == (DATASETS[0], trace.label)
-    assert found["tail_us"] == pytest.approx(tail(latency), rel=1e-3)
+    assert found["query_median_tail_us"] == pytest.approx(tail(latency, NQ), rel=1e-3)
+    singles = single_latencies()[row.row_id]
+    assert found["tail_us"] == pytest.approx(tail(singles, NQ), rel=1e-3)
+    assert found["tail_us"] != found["query_median_tail_us"]
     lost = [float((recall < least - 1e-6).mean()) for least in FEWER_THAN]
     assert found["lost"] == pytest.approx(lost)
     lid, _ = difficulty()
@@ -182,7 +211,8 @@ def test_profiles_are_of_the_queries(full):
     medians = [median for median, _ in found["contrast"]]
     assert medians == sorted(medians, reverse=True)  # easiest first
     other = gather([full]).sections[1].traces[0].settings[0].profile
-    assert other.keys() == {"tail_us", "lost"}  # its queries' difficulty is not known
+    # Its queries' difficulty is not known.
+    assert other.keys() == {"tail_us", "query_median_tail_us", "lost"}
 
 
 def test_samples_are_split_by_row_in_any_order(tmp_path):

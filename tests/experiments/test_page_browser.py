@@ -170,7 +170,7 @@ def test_the_slider_ranks_by_what_the_frontier_reads(browser, html):
             assert list(found)[: len(names)] == names
             orders[recall] = names
             for each in best:
-                value = digits(each.p50_us.value)
+                value = digits(each.p50.value)
                 text = found[each.trace.label].split("\n")[0]
                 assert text == each.reading.mark + value
             for label in set(CURVES) - set(names):
@@ -194,14 +194,14 @@ def test_figures_are_of_the_recall_of_the_slider(browser, html, recall):
         for each in best:
             label = each.trace.label
             profile = each.trace.settings[each.reading.above].profile
-            assert found["latency"][label]["x"] == profile["tail_us"]
+            assert found["latency"][label]["x"] == profile["tail_us"]  # of all rounds
             known = [share for share in profile["lost"] if share > 0]
             assert found["lost"][label]["y"] == known
             assert len(found["lid"][label]["y"]) == 10
             memory = found["memory"][label]
             size = each.trace.settings[0].numbers["index_bytes"] / 50_000
             assert memory["x"] == pytest.approx([size])
-            assert memory["y"] == pytest.approx([each.p50_us.value])
+            assert memory["y"] == pytest.approx([each.p50.value])
         front = found["memory"][None]
         assert front["x"] == sorted(front["x"])
         assert front["y"] == sorted(front["y"], reverse=True)

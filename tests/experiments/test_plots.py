@@ -42,7 +42,7 @@ from experiments.plots.scales import (
     log_ticks,
     measured_us,
 )
-from experiments.plots.scene import Scene, best_p50, setting, stems
+from experiments.plots.scene import Scene, best_us, setting, stems
 from experiments.plots.style import FAMILY_COLOURS, shade, styles
 from tests.experiments import page_run
 from tests.experiments.labels import LABELS
@@ -74,6 +74,7 @@ def row(label, family, library, build, search, *, scored, missed, us, size, buil
     p50 = (8 + scored * us) * noise
     at = {k: 1 - min(1, missed * f) for k, f in ((1, 0.55), (5, 0.8), (10, 1))}
     return {
+        "schema": 2,
         "dataset": "patches-192-euclidean",
         "metric": "l2",
         "n": N,
@@ -523,7 +524,7 @@ def test_a_line_of_the_wrong_length_is_named(tmp_path):
     write(tmp_path, realistic()[:3])
     with (tmp_path / "rows.csv").open("a") as file:
         file.write("too,short\n")
-    with pytest.raises(ValueError, match=r"rows\.csv, line 5: .* 28 cells.* got 2"):
+    with pytest.raises(ValueError, match=r"rows\.csv, line 5: .* 29 cells.* got 2"):
         read_run(tmp_path)
 
 
@@ -760,8 +761,8 @@ def test_the_latency_at_the_goal_is_read_between_settings(tmp_path):
     hnsws = [p for p in points if p.label == "HNSW"]
     below = max(p.latency_us["p50"] for p in hnsws if p.recall[10] < 0.95)
     above = min(p.latency_us["p50"] for p in hnsws if p.recall[10] >= 0.95)
-    assert below < best_p50(hnsws, 10) <= above
-    assert math.isnan(best_p50([p for p in points if p.label == "PQ"], 10))
+    assert below < best_us(hnsws, 10, "p50") <= above
+    assert math.isnan(best_us([p for p in points if p.label == "PQ"], 10, "p50"))
 
 
 def test_slower_searches_have_wider_marks():

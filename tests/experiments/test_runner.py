@@ -101,6 +101,7 @@ def test_a_run_leaves_rows_queries_and_provenance(measure):
     assert float(whole["p50_us"]) <= float(whole["mean_us"]) * 2
     assert float(whole["qps"]) > 0
     assert whole["p95_us"] == whole["p99_us"] == ""  # 30 queries cannot tell
+    assert whole["schema"] == "2"
     assert got.stamp["status"] == "finished"
     assert got.stamp["seed"] == 3
     assert got.stamp["config"]["index"][0]["search"] == {"share": [0.25, 1.0]}
@@ -116,9 +117,30 @@ def test_per_query_numbers_average_to_the_rows(measure):
         assert mine["query"].tolist() == list(range(30))
         for column in ("recall_at_1", "recall_at_5", "recall_at_10"):
             assert mine[column].mean() == pytest.approx(float(row[column]), abs=1e-5)
-        assert mine["latency_us"].mean() == pytest.approx(
-            float(row["mean_us"]), rel=1e-3
+        assert np.median(mine["latency_us"]) == pytest.approx(
+            float(row["query_median_p50_us"]), rel=1e-5
         )
+
+
+def test_every_single_latency_is_kept_and_the_rows_are_of_all(measure):
+    got = measure([SHARES], rounds=3)
+    kept = parquet.read_table(got.out / "latencies.parquet").to_pydict()
+    columns = {name: np.array(values) for name, values in kept.items()}
+    assert len(columns["latency_us"]) == 2 * 3 * 30
+    medians = got.per_query
+    for row in got.rows:
+        own = {
+            name: values[columns["row_id"] == row["row_id"]]
+            for name, values in columns.items()
+        }
+        assert (np.bincount(own["query"]) == 3).all()
+        assert (np.bincount(own["round"]) == 30).all()
+        us = own["latency_us"]
+        assert np.median(us) == pytest.approx(float(row["p50_us"]), rel=1e-5)
+        assert us.mean() == pytest.approx(float(row["mean_us"]), rel=1e-5)
+        of_query_7 = us[own["query"] == 7]
+        mine = (medians["row_id"] == row["row_id"]) & (medians["query"] == 7)
+        assert np.median(of_query_7) == pytest.approx(medians["latency_us"][mine][0])
 
 
 def test_recall_is_that_of_the_answers(measure):
