@@ -137,13 +137,13 @@ def tables(report: Report) -> Iterator[RenderableType]:
 
 def _tried(tried: tuple[Tried, ...]) -> Table:
     table = Table()
-    for name in ("index", "searched with", "recall", "p50 µs", "bytes", "build s"):
+    for name in ("index", "searched with", "recall", "µs", "bytes", "build s"):
         right = name not in ("index", "searched with")
         table.add_column(name, justify="right" if right else "left")
     table.add_column("what became of it", ratio=1)
     for each in tried:
         recall = "" if math.isnan(each.recall) else f"{each.recall:.4f}"
-        values = each.p50_us, each.bytes_per_vector, each.build_s
+        values = each.undisturbed_us, each.bytes_per_vector, each.build_s
         cells = ["" if math.isnan(value) else number(value) for value in values]
         style = "bold" if each.fate == "chosen" else ""
         row = [each.name, written(each.search_params), recall, *cells, each.fate]
@@ -183,6 +183,8 @@ def plain(report: Report) -> dict[str, Any]:
         "lower_bound": found.lower_bound,
         "p50_us": found.latency.p50_us,
         "p99_us": found.latency.p99_us,
+        "undisturbed_us": found.latency.undisturbed_us,
+        "timed": found.latency.queries,
         "nbytes": found.nbytes,
         "queries": {"chose": found.choosers, "judged": found.judges},
         "tests": found.tests,

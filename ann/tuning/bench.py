@@ -19,6 +19,9 @@ Doubles = NDArray[np.float64]
 Search = Callable[[Floats], object]
 
 now_ns = time.perf_counter_ns
+# Queries, of which the greatest and the least latency enclose the 99th percentile with
+# 95 % confidence: 0.99 ** 368 < 0.025.
+TAIL_NEEDS = 368
 _WARM_UP = 10  # queries
 _LONG_NS = 100_000_000  # of a turn, which is then cut short, …
 _FEWEST = 20  # … but not below so many queries
@@ -42,24 +45,35 @@ class Stopwatch:
 
 
 class Latency(NamedTuple):
-    """Microseconds of a lone query on one thread: percentiles over queries.
+    """Microseconds of a lone query on one thread.
 
-    Of each query the lower quartile over rounds counts. On a machine that is busy with
-    something else half of the time the median over rounds is now that of the one half
-    and now that of the other: choices by it were up to 40 % wrong. ``p99_us`` is NaN
-    below 100 queries.
+    Parameters
+    ----------
+    p50_us, p99_us : float
+        Percentiles of all single queries of all rounds; NaN where ``queries`` are fewer
+        than ``TAIL_NEEDS``, which no number of rounds makes up for.
+    undisturbed_us : float
+        The median over queries of each one's lower quartile over rounds, by which
+        candidates are compared. On a machine that is busy with something else half of
+        the time a median over rounds is now that of the one half and now that of the
+        other: choices by it were up to 40 % wrong.
+    queries : int
+        That were timed, in every round.
     """
 
     p50_us: float
     p99_us: float
+    undisturbed_us: float
+    queries: int
 
     @classmethod
     def of(cls, ns: Sequence[NDArray[np.int64]]) -> "Latency":
         """Summarise rounds of the same queries, of which some may have been cut."""
         count = min(map(len, ns))
-        each = np.quantile([turn[:count] for turn in ns], 0.25, axis=0) / 1e3
-        p99 = float(np.quantile(each, 0.99)) if count >= 100 else float("nan")
-        return cls(float(np.median(each)), p99)
+        us = np.array([turn[:count] for turn in ns]) / 1e3
+        p99 = float(np.quantile(us, 0.99)) if count >= TAIL_NEEDS else float("nan")
+        undisturbed = float(np.median(np.quantile(us, 0.25, axis=0)))
+        return cls(float(np.median(us)), p99, undisturbed, count)
 
 
 class Truth:

@@ -51,7 +51,8 @@ def tune(
     confidence : float
         The chance, at least, that the promise holds: in (0, 1).
     objective : {"latency", "memory"}
-        What is to be least: the median time of a lone query on one thread, or bytes.
+        What is to be least: the time of a lone query on one thread, undisturbed by what
+        else the machine does, or bytes.
     max_bytes_per_vector : float, optional
         Of ``index.nbytes / n``.
     max_latency_ms : float, optional

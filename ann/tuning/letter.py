@@ -9,7 +9,7 @@ from typing import Any
 from ann.diagnosis.words import number
 from ann.index import Index
 from ann.presets import Use
-from ann.tuning.bench import Latency
+from ann.tuning.bench import TAIL_NEEDS, Latency
 from ann.tuning.candidates import EXACT, Setting
 from ann.tuning.contest import Entry
 from ann.tuning.verdict import Verdict
@@ -28,6 +28,7 @@ class Tried:
     search_params : dict     at which it was compared; of the chosen one, as returned
     recall : float           mean over the queries that choose
     p50_us : float           median latency of a lone query
+    undisturbed_us : float   by which it was compared, see ``Latency``
     bytes_per_vector, build_s : float
     fate : str               "chosen", or why not
 
@@ -38,6 +39,7 @@ class Tried:
     search_params: Setting
     recall: float
     p50_us: float
+    undisturbed_us: float
     bytes_per_vector: float
     build_s: float
     fate: str
@@ -47,7 +49,8 @@ class Tried:
         """Return what is kept of an entry: all but its index."""
         return cls(
             entry.candidate.name, dict(entry.setting), entry.recall,
-            entry.latency.p50_us, entry.bytes_per_vector, entry.build_s, entry.fate,
+            entry.latency.p50_us, entry.latency.undisturbed_us,
+            entry.bytes_per_vector, entry.build_s, entry.fate,
         )  # fmt: skip
 
 
@@ -68,7 +71,8 @@ class Tuned:
     target_recall, confidence : float
     objective : str
     latency : Latency
-        ``p50_us`` and ``p99_us`` of lone queries on one thread, in microseconds.
+        ``p50_us`` and ``p99_us`` of lone queries on one thread, in microseconds, and
+        ``undisturbed_us``, by which it was chosen.
     choosers, judges : int
         Queries that chose, and queries held out.
     tests : int
@@ -181,8 +185,11 @@ def _recall(of: Tuned) -> str:
 
 
 def _latency(of: Latency) -> str:
-    tail = "" if math.isnan(of.p99_us) else f", 99 in 100 within {number(of.p99_us)} µs"
-    return f"{number(of.p50_us)} µs{tail}; one query at a time, on one thread"
+    if math.isnan(of.p99_us):
+        tail = f"no p99, as it needs {TAIL_NEEDS} queries and {of.queries} were timed"
+    else:
+        tail = f"99 in 100 within {number(of.p99_us)} µs"
+    return f"{number(of.p50_us)} µs, {tail}; one query at a time, on one thread"
 
 
 def reasons(of: Tuned) -> Iterator[str]:
@@ -191,20 +198,21 @@ def reasons(of: Tuned) -> Iterator[str]:
     least = "takes the fewest bytes" if of.objective == "memory" else "is the quickest"
     yield (
         f"{of.tried[0].name} {least} of {len(compared)} that were likely to reach mean "
-        f"recall@{of.k} {of.target_recall:g}, each at the least effort that was."
+        f"recall@{of.k} {of.target_recall:g}, each at the least effort that was: "
+        f"{number(of.latency.undisturbed_us)} µs undisturbed."
     )
     if runner := of.runner_up:
         yield (
             f"Runner-up: {runner.name}{_search(runner.search_params)}: "
-            f"{number(runner.p50_us)} µs, {number(runner.bytes_per_vector)} bytes a "
-            f"vector, {runner.fate}."
+            f"{number(runner.undisturbed_us)} µs, {number(runner.bytes_per_vector)} "
+            f"bytes a vector, {runner.fate}."
         )
     exact = next((each for each in compared if each.name == EXACT.name), None)
     if exact and of.tests and of.objective == "latency":
-        times = exact.p50_us / of.latency.p50_us
+        times = exact.undisturbed_us / of.latency.undisturbed_us
         yield (
-            f"Exact search takes {number(exact.p50_us)} µs, {number(times)} times as "
-            "long."
+            f"Exact search takes {number(exact.undisturbed_us)} µs, {number(times)} "
+            "times as long."
         )
     if of.tests:
         yield (
@@ -218,7 +226,7 @@ def told(each: Tried) -> str:
     """Say in a line what was measured of a candidate, and what became of it."""
     known = [
         ("recall {:.3f}", each.recall),
-        ("{} µs", each.p50_us),
+        ("{} µs", each.undisturbed_us),
         ("{} bytes a vector", each.bytes_per_vector),
         ("built in {} s", each.build_s),
     ]
@@ -246,8 +254,12 @@ def grounds(of: Tuned) -> Iterator[str]:
         yield f"The budget was used up before: {'; '.join(left)}."
     yield (
         "Latency is that of this machine, now; recall and memory are the same "
-        "everywhere."
+        "everywhere. It is of all single queries of all rounds; candidates were "
+        "compared by what they take undisturbed, the median over queries of each one's "
+        "lower quartile over rounds."
     )
+    if math.isnan(of.latency.p99_us):
+        yield "Where there is no p99, a limit of latency is one of the median."
 
 
 def written(setting: Setting) -> str:

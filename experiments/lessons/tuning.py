@@ -83,7 +83,8 @@ class Choice:
     """One repetition.
 
     ``recall`` and ``lower`` are what it says, ``fresh`` is the mean over queries that
-    it never saw; ``p50_us`` and ``best_us`` were taken in turns.
+    it never saw; ``undisturbed_us`` and ``best_us``,
+    see ``ann.tuning.bench.Latency``, were taken in turns.
     """
 
     data: str
@@ -93,14 +94,14 @@ class Choice:
     recall: float
     lower: float
     fresh: float
-    p50_us: float
+    undisturbed_us: float
     best_us: float
     seconds: float
 
     @property
     def ratio(self) -> float:
         """The time of the choice over that of the best."""
-        return self.p50_us / self.best_us
+        return self.undisturbed_us / self.best_us
 
 
 @dataclass(frozen=True)
@@ -114,7 +115,7 @@ class Point:
     index: str
     search: str
     recall: float
-    p50_us: float
+    undisturbed_us: float
     best: int
 
 
@@ -126,12 +127,12 @@ class Swept:
     index: Index
     setting: Setting
     recall: float
-    p50_us: float
+    undisturbed_us: float
 
     def point(self, data: str, best: int = 0) -> Point:
         """Return the line of a table."""
         name, search = self.candidate.name, written(self.setting)
-        return Point(data, name, search, self.recall, self.p50_us, best)
+        return Point(data, name, search, self.recall, self.undisturbed_us, best)
 
 
 class Case(NamedTuple):
@@ -145,9 +146,9 @@ class Case(NamedTuple):
     threads: int
 
     def timed(self, pairs: Sequence[tuple[Index, Setting]], rounds: int) -> list[float]:
-        """Return median latencies of fresh queries in microseconds, taken in turns."""
+        """Return microseconds of fresh queries, undisturbed, taken in turns."""
         Q = self.fresh.Q[:_TIMED]
-        return [latency.p50_us for latency in in_turns(pairs, Q, K, rounds)]
+        return [latency.undisturbed_us for latency in in_turns(pairs, Q, K, rounds)]
 
 
 def patches(notes: Notebook) -> Lines:
@@ -227,11 +228,11 @@ def _sweep(case: Case, seed: int) -> tuple[list[Point], Swept]:
         found = list(_settings(case, candidate, index))
         points += [each.point(case.data) for each in found]
         near += [each for each in found if each.recall >= TARGET]
-        least = min(each.p50_us for each in near) if near else math.inf
-        near = [each for each in near if each.p50_us <= _CLOSE * least]
+        least = min(each.undisturbed_us for each in near) if near else math.inf
+        near = [each for each in near if each.undisturbed_us <= _CLOSE * least]
     times = case.timed([(each.index, each.setting) for each in near], _ROUNDS)
     us, best = min(zip(times, near, strict=True), key=lambda pair: pair[0])
-    best = replace(best, p50_us=us)
+    best = replace(best, undisturbed_us=us)
     return [*points, best.point(case.data, best=1)], best
 
 
@@ -270,7 +271,7 @@ def _repetition(case: Case, best: Swept, seed: int) -> Choice:
         recall=found.recall,
         lower=found.lower_bound,
         fresh=float(case.fresh.recall(found.index, found.search_params).mean()),
-        p50_us=chosen_us,
+        undisturbed_us=chosen_us,
         best_us=best_us,
         seconds=found.seconds,
     )

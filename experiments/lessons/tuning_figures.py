@@ -29,14 +29,16 @@ _FAMILIES = {
 _PROMISE = (
     "One dot a repetition, each with queries and a seed of its own. Left: mean "
     "recall@10 over 3,000 queries that no repetition saw; grey ticks: the lower bound "
-    "that it promised; dotted: the target. Right: median latency of a lone query over "
-    "that of the sweep's quickest setting, taken in turns; dotted: 1 and 1.3."
+    "that it promised; dotted: the target. Right: latency of lone queries, the median "
+    "of each one's lower quartile over rounds, over that of the sweep's quickest "
+    "setting, taken in turns; dotted: 1 and 1.3."
 )
 _SWEEP = (
     "Small marks: every setting of the sweep. Dotted: the target. Ring: the quickest "
     "setting whose mean recall over the fresh queries meets it. Crosses: what was "
     "chosen, each time by other queries; a little to the right, as it has to be sure. "
-    "Latencies of marks were taken one after the other, on a machine with other work."
+    "Latency: the median over queries of each one's lower quartile over rounds; those "
+    "of marks were taken one after the other, on a machine with other work."
 )
 _JITTER = 0.22
 
@@ -126,12 +128,13 @@ def _sweep(
     chosen = [c for c in choices if c.index != "Flat"]
     recalls = [*(p.recall for p in shown), *(c.fresh for c in chosen), 0.995]
     axis = RecallAxis(recalls, 1e-6)
-    times = [*(p.p50_us for p in shown), *(c.p50_us for c in chosen)]
+    times = [p.undisturbed_us for p in shown] + [c.undisturbed_us for c in chosen]
     sheet.recall_axes(axis, tuning.K)
-    sheet.log_axes("median latency of a query", log_limits(times), format_us)
+    sheet.log_axes("latency, undisturbed", log_limits(times), format_us)
     for panel, each in zip(sheet.panels, promises, strict=True):
         _field(panel, axis, [p for p in shown if p.data == each.data])
-        spots = [(axis(c.fresh), c.p50_us) for c in chosen if c.data == each.data]
+        mine = [c for c in chosen if c.data == each.data]
+        spots = [(axis(c.fresh), c.undisturbed_us) for c in mine]
         cross: dict[str, Any] = {
             "ls": "none",
             "marker": "x",
@@ -161,7 +164,7 @@ def _field(panel: Panel, axis: RecallAxis, points: Sequence[Point]) -> None:
     }
     for family, colour in _FAMILIES.items():
         own = [p for p in points if _family(p) == family and not p.best]
-        xs, ys = [axis(p.recall) for p in own], [p.p50_us for p in own]
+        xs, ys = [axis(p.recall) for p in own], [p.undisturbed_us for p in own]
         panel.ax.plot(xs, ys, color=colour, **mark)
     ring: dict[str, Any] = {
         "ls": "none",
@@ -171,7 +174,8 @@ def _field(panel: Panel, axis: RecallAxis, points: Sequence[Point]) -> None:
         "mec": INK,
     }
     best = [p for p in points if p.best]
-    panel.ax.plot([axis(p.recall) for p in best], [p.p50_us for p in best], **ring)
+    xs, ys = [axis(p.recall) for p in best], [p.undisturbed_us for p in best]
+    panel.ax.plot(xs, ys, **ring)
 
 
 def _family(point: Point) -> str:

@@ -16,7 +16,7 @@ def known_us(index, setting):
 
 def in_turns(contestants, Q, k, rounds):
     times = [known_us(*each) for each in contestants]
-    return [Latency(us, 2 * us) for us in times]
+    return [Latency(us, 2 * us, us, bench.TAIL_NEEDS) for us in times]
 
 
 def replace(monkeypatch):

@@ -160,11 +160,23 @@ def test_equal_vectors_count_whatever_their_ids(metric):
     assert truth.recall(wrong, {}).mean() < 0.7
 
 
-def test_latency_is_that_of_the_rounds_that_nothing_disturbed():
-    quiet, noisy = np.full(200, 1000), np.full(200, 50_000)
-    assert Latency.of([quiet, noisy, noisy, quiet, noisy]) == (1.0, 1.0)
+def test_latency_is_of_all_queries_and_compared_where_nothing_disturbed_it():
+    quiet, noisy = np.full(400, 1000), np.full(400, 50_000)
+    found = Latency.of([quiet, noisy, noisy, quiet, noisy])
+    assert found == (50.0, 50.0, 1.0, 400)
     cut = Latency.of([quiet[:30], noisy])
-    assert math.isnan(cut.p99_us)
+    assert (cut.queries, math.isnan(cut.p99_us)) == (30, True)
+
+
+def test_1_query_in_100_is_slower_than_p99():
+    rng = np.random.default_rng(0)
+    rounds = [rng.permutation(400) * 1000 + 1000 * i for i in range(5)]
+    found = Latency.of(rounds)
+    us = np.concatenate(rounds) / 1e3
+    assert (us > found.p99_us).mean() == 0.01
+    assert (us > found.p50_us).mean() == pytest.approx(0.5, abs=0.001)
+    fewer = [turn[:367] for turn in rounds]  # and however many rounds
+    assert math.isnan(Latency.of(fewer * 10).p99_us)
 
 
 def test_all_are_timed_in_turns_and_slow_ones_are_cut_short(monkeypatch):

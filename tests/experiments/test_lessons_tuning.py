@@ -69,7 +69,7 @@ def test_the_sweep_keeps_what_could_have_been_chosen(taught):
         assert best.recall >= 0.95
         assert {each.index for each in own} <= {"Flat", FAST[4].name}
         assert all(each.recall >= 0.9 for each in own)
-        assert all(each.p50_us > 0 for each in own)
+        assert all(each.undisturbed_us > 0 for each in own)
 
 
 def test_the_command_prints_a_line_a_set_and_draws(taught):
