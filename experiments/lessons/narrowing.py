@@ -46,9 +46,9 @@ class Graph:
     ``transform`` is to ``width`` columns, ``codec`` how these are stored; ``refine`` is
     0 where nothing is scored anew. ``recall`` and the ends of its bootstrap interval
     are means over queries, ``ceiling`` that of the same index without a graph, which
-    looks at everything. ``p50_us`` is the median over rounds of the median latency of
-    a lone query on one thread, with the least and the greatest round. ``bytes`` is of
-    all arrays, a vector.
+    looks at everything. ``median_us`` is the median over rounds of the median latency
+    of a lone query on one thread in each, with the least and the greatest round.
+    ``bytes`` is of all arrays, a vector.
     """
 
     data: str
@@ -66,9 +66,9 @@ class Graph:
     recall_high: float
     ceiling: float
     scored: float
-    p50_us: float
-    p50_low_us: float
-    p50_high_us: float
+    median_us: float
+    median_us_low: float
+    median_us_high: float
     bytes: float
     build_s: float
 
@@ -214,9 +214,9 @@ def _line(
         *statistics.mean(_recall(ids, truth, of)),
         ceiling=built.ceiling,
         scored=float(scored.mean()),
-        p50_us=float(np.median(rounds)),
-        p50_low_us=float(rounds.min()),
-        p50_high_us=float(rounds.max()),
+        median_us=float(np.median(rounds)),
+        median_us_low=float(rounds.min()),
+        median_us_high=float(rounds.max()),
         bytes=built.graph.nbytes / len(of.X),
         build_s=built.build_s,
     )

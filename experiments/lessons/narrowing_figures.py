@@ -83,7 +83,7 @@ def _series(name: str, lines: Sequence[Graph]) -> Series:
 
 
 def _curve(lines: Sequence[Graph]) -> list[tuple[float, float]]:
-    return [(line.p50_us, line.recall) for line in lines]
+    return [(line.median_us, line.recall) for line in lines]
 
 
 def _by_name(lines: Sequence[Graph]) -> dict[str, list[Graph]]:
@@ -114,7 +114,7 @@ def _memory_axis(panel: Panel, lines: Sequence[Graph]) -> None:
 
 
 def _time_axis(panel: Panel, lines: Sequence[Graph]) -> None:
-    times = [line.p50_us for line in lines]
+    times = [line.median_us for line in lines]
     ticks = [t for t in _TIMES if min(times) / 1.5 <= t <= 1.5 * max(times)]
     log_x(panel.ax, ticks)
     panel.ax.set_xlim(min(times) / 1.15, max(times) * 1.15)
@@ -130,5 +130,5 @@ def _words(line: Graph) -> str:
     how += [f"refine {line.refine}"] * bool(line.refine)
     return (
         f"{', '.join(filter(None, how))}, ef_search {line.ef_search}: recall "
-        f"{line.recall:.3f}, {line.p50_us:.1f} µs, {line.bytes:,.0f} bytes."
+        f"{line.recall:.3f}, {line.median_us:.1f} µs, {line.bytes:,.0f} bytes."
     )

@@ -61,7 +61,7 @@ def test_a_graph_finds_about_as_much_as_there_is(taught):
     for ef in (10, 80):
         for line in graphs(taught[0], ef).values():
             assert line.recall_low <= line.recall <= line.recall_high
-            assert line.p50_low_us <= line.p50_us <= line.p50_high_us
+            assert line.median_us_low <= line.median_us <= line.median_us_high
             assert line.recall <= line.ceiling + 0.03
             if ef == 80:
                 assert line.recall >= line.ceiling - 0.03
