@@ -8,8 +8,9 @@ every machine.
 from __future__ import annotations
 
 import html
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -19,12 +20,15 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import FancyArrowPatch
+from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 
 from experiments.encoding import printable
 from experiments.plots.fonts import families, legible
 from experiments.plots.placement import Box
 
 TITLE, BODY, TICK, SMALL = 13.0, 10.0, 9.0, 8.0  # sizes of text, in points
+DPI = 160  # of a PNG
 LEADING = 1.3 / 72  # inches from line to line for each point of size
 
 
@@ -112,7 +116,7 @@ class Canvas:
         png, svg = (stem.with_name(f"{stem.name}.{end}") for end in ("png", "svg"))
         about = {"Title": title, "Description": description}
         with mpl.rc_context({"svg.hashsalt": "ann", "svg.fonttype": "path"}):
-            self.figure.savefig(png, dpi=160, metadata=about | {"Software": None})
+            self._save_opaque(png, about)
             plain = {"Date": None, "Creator": None}  # the same rows, the same bytes
             self.figure.savefig(svg, metadata=about | plain)
         # Screen readers look for <desc>, not for the RDF block that Matplotlib writes.
@@ -121,3 +125,12 @@ class Canvas:
         named = f"</title>\n <desc>{html.escape(description)}</desc>"
         svg.write_text(text.replace("</title>", named, 1), encoding="utf-8")
         return [png, svg]
+
+    def _save_opaque(self, png: Path, about: Mapping[str, str]) -> None:
+        """Write a PNG without the transparency that no figure has, a tenth of it."""
+        drawn, notes = BytesIO(), PngInfo()
+        self.figure.savefig(drawn, dpi=DPI, format="png")
+        for key, text in about.items():
+            notes.add_itxt(key, text)
+        with Image.open(drawn) as image:
+            image.convert("RGB").save(png, "PNG", pnginfo=notes, dpi=(DPI, DPI))

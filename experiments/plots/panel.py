@@ -115,10 +115,12 @@ class Panel:
         self, style: Style, xs: Sequence[float], spans: Sequence[tuple[float, float]]
     ) -> None:
         """Draw a vertical line from low to high at each x; NaN draws nothing."""
+        path: list[Spot] = []  # one for all, broken between them
         for x, span in zip(xs, spans, strict=True):
             ends = [(x, y) for y in span if y > 0]
-            self._plot(ends, color=style.colour, lw=0.8, alpha=0.7, zorder=2)
+            path += [*ends, (x, math.nan)]
             self._taken += staircase([self.place(*end) for end in ends], 0.02)
+        self._plot(path, color=style.colour, lw=0.8, alpha=0.7, zorder=2)
 
     def bubble(self, style: Style, lowest: float, at: Spot, width: float) -> None:
         """Draw a thin span from ``lowest`` to a mark that is ``width`` points wide."""
