@@ -121,7 +121,7 @@ def remarks(
     lost = [name for name in shown if common(name, known) != name]
     if lost:
         sentences.append(
-            f"{OF_MEDIANS} Runs of before schema 2 of rows.csv keep no "
+            f"{OF_MEDIANS} Runs of before schema 2 (docs/measuring.md) keep no "
             f"{' or '.join(lost)} of all single queries."
         )
     return sentences

@@ -63,7 +63,7 @@ class _Chart:
         note = _NOTE.format(p50=p50) + scene.remarks("p50")
         notes = wrap(note, WIDTH - 2 * EDGE, SMALL)
         head = EDGE + (TITLE + len(shown) * TICK) * LEADING + 0.3
-        self._foot = EDGE + len(notes) * SMALL * LEADING + 0.45
+        self._foot = EDGE + len(notes) * SMALL * LEADING + 0.5
         bars = sum((len(of) - 1) * BAR + HEAD + GAP for of in blocks)
         self._canvas = Canvas(WIDTH, head + bars + self._foot)
         self._write(shown, notes)

@@ -149,7 +149,7 @@ function frame(section, drawn, width) {
     width - 20,
     11,
   ).map(quoted);
-  const titles = wrapped(drawn.title, width - 20, 16).map(quoted);
+  const titles = wrapped(drawn.title, width - 20, 18).map(quoted); // bold letters are wide
   const height =
     (width < 600 ? Math.min(400, drawn.height ?? 330) : (drawn.height ?? 330)) +
     facts.length * FACT;

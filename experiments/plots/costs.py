@@ -89,9 +89,9 @@ def draw_build(scene: Scene, k: int, stem: Path) -> list[Path]:
     columns = [max(*pair) for pair in zip(COLUMNS, map(_width, heads), strict=True)]
     note = (
         "Solid: building. Hatched: compilation, paid once on a machine, then cached. "
-        f"{words(p50)}: at recall@{k} = {GOAL:g}, read between neighbouring settings, "
-        "one query at a time on one thread; blank where no setting reached it."
-        + scene.remarks("p50")
+        f"Latency: the {words(p50)} at recall@{k} = {GOAL:g}, read between "
+        "neighbouring settings, one query at a time on one thread; blank where no "
+        "setting reached it." + scene.remarks("p50")
     )
     facts = scene.facts(sorted({build.points[0].threads for build in builds}))
     names = list(wrap_names((build.name for build in builds), 2.8, BODY).values())
