@@ -31,8 +31,7 @@ def read(path: Path) -> Vectors:
         file = pq.ParquetFile(path)
         name = _embedding_column(file.schema_arrow, path)
         _check_size(file, name, path)
-        stated = (file.schema_arrow.metadata or {}).get(METRIC)
-        metric = stated and canonical_metric(stated.decode(), str(path))
+        metric = _metric(file, path)
         column = file.read(columns=[name]).column(name)
     where = f"{path}: column {name!r}"
     blocks = [_matrix(chunk, where) for chunk in column.chunks if len(chunk)]
@@ -42,6 +41,21 @@ def read(path: Path) -> Vectors:
     vectors = np.concatenate(blocks)
     check_matrix(vectors, where)
     return Vectors(vectors, None, metric, str(path))
+
+
+def about(path: Path) -> tuple[int, int, str | None]:
+    """Return the number of rows, their width, and the metric, from the first row."""
+    with parsing(path, "parquet"):
+        file = pq.ParquetFile(path)
+        name = _embedding_column(file.schema_arrow, path)
+        first = next(file.iter_batches(1, columns=[name]), None)
+        d = 0 if first is None else len(first.column(name)[0])
+        return file.metadata.num_rows, d, _metric(file, path)
+
+
+def _metric(file: Any, path: Path) -> str | None:
+    stated = (file.schema_arrow.metadata or {}).get(METRIC)
+    return canonical_metric(stated.decode(), str(path)) if stated else None
 
 
 def _embedding_column(schema: Any, path: Path) -> str:

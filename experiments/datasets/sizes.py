@@ -4,7 +4,15 @@ from functools import lru_cache
 from pathlib import Path
 from typing import NamedTuple
 
-from experiments.datasets import embedded, files, hdf5, locate, registry, synthetic
+from experiments.datasets import (
+    embedded,
+    files,
+    hdf5,
+    locate,
+    parquet,
+    registry,
+    synthetic,
+)
 from experiments.datasets.vectors import POOL_QUERIES, check_matrix, counts
 
 
@@ -97,6 +105,9 @@ def _of_file(path: Path, changed: int) -> _Whole:
         rows, d = shapes["train"]
         queries = shapes["test"][0] if "test" in shapes else None
         return _Whole(rows, d, queries, hdf5.metric(path))
+    if files.suffix(path) == ".parquet":
+        rows, d, stated = parquet.about(path)
+        return _Whole(rows, d, None, stated)
     vectors = files.read(path)
     check_matrix(vectors.train, vectors.source)
     rows, d = vectors.train.shape

@@ -1,3 +1,5 @@
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from test_report import ROWS
 
@@ -53,6 +55,11 @@ def test_metrics_are_known_without_loading(tmp_path):
     names = ("digits-64-euclidean", "synthetic-heavytail-4d-2i-9", "glove-25-angular")
     assert [sizes.metric(name) for name in names] == ["l2", "ip", "cosine"]
     np.savez(tmp_path / "a.npz", train=np.zeros((9, 2)), metric="manhattan")
+    table = pa.table({"a.b": [[1.0, 2.0, 3.0]] * 20})
+    told = table.replace_schema_metadata({"ann.metric": "angular"})
+    pq.write_table(told, tmp_path / "c.parquet")
+    assert sizes.metric(str(tmp_path / "c.parquet")) == "cosine"
+    assert sizes.size(str(tmp_path / "c.parquet")) == (18, 3, 2)
     np.save(tmp_path / "b.npy", np.zeros((9, 2)))
     files = (str(tmp_path / name) for name in ("a.npz", "b.npy", "absent.npy"))
     assert [sizes.metric(name) for name in files] == ["l1", None, None]
