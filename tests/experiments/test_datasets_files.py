@@ -589,7 +589,8 @@ def parquet(path, **columns):
     ],
 )
 def test_parquet(tmp_path, kind):
-    rows = pa.array([row.astype(kind.value_type.to_pandas_dtype()) for row in X], kind)
+    dtype = pa.array([], kind.value_type).to_numpy().dtype
+    rows = pa.array(list(X.astype(dtype)), kind)
     path = tmp_path / "x.parquet"
     table = pa.table({"id": np.arange(50), "emb": rows})
     pq.write_table(table, path, row_group_size=17)
