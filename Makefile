@@ -1,10 +1,11 @@
 # Every target sets up its own virtual environment on a fresh machine.
 PYTHON ?= python3
 BIN := .venv/bin
+LOWEST := .venv-lowest/bin
 SEED ?= 18
 COUNT ?= 20
 
-.PHONY: quick test thorough mutations check counters compare-check peers churn filters \
+.PHONY: quick test thorough lowest mutations check counters compare-check peers churn filters \
   hostile metrics dimension reduce adaptive tune uses clean
 
 quick: .venv/ready ## the first look: 50,000 real vectors, every index, figures in results/quick
@@ -18,6 +19,19 @@ thorough: .venv/ready ## what shows in long runs only: life, damage, kills, thre
 	  ANN_LEVELS=all $(BIN)/python -m pytest --numprocesses logical --dist loadfile \
 	  $(addprefix tests/ann/test_,change.py concurrency.py levels.py saving.py storage.py \
 	  whole_changes.py)
+
+# Each file leans on some dependency: compiled kernels, threads, scikit-learn, files, figures, the
+# command line. NumPy's types are read from .venv: those of its lowest version are older than ours.
+lowest: .venv-lowest/ready .venv/ready ## every dependency at its lower bound, with Python 3.11
+	NUMBA_CACHE_DIR=$(CURDIR)/.venv-lowest/kernels $(LOWEST)/python -m pytest \
+	  --numprocesses logical --dist loadfile --no-loadscope-reorder \
+	  $(addprefix tests/ann/test_,flat.py import.py int8.py neighbors.py parallel.py simd.py) \
+	  $(addprefix tests/experiments/test_,cli.py config.py interop_*.py datasets_*.py \
+	  measure.py page*.py plots.py streaming_runbook.py text_corpus.py uses.py)
+	$(LOWEST)/ruff check .
+	$(LOWEST)/ruff format --check .
+	$(LOWEST)/mypy --cache-dir .venv-lowest/mypy --python-executable $(BIN)/python
+	$(LOWEST)/lint-imports --no-cache
 
 mutations: .venv/ready ## whether tests notice COUNT small faults drawn by SEED; takes hours
 	$(BIN)/python -m tests.mutations --seed $(SEED) --count $(COUNT)
@@ -64,5 +78,13 @@ uses: .venv/ready ## what nearest neighbours are good for: eight examples, a fig
 	$(BIN)/pip install --quiet --no-compile -e '.[dev]'
 	touch $@
 
+.venv-lowest/ready: pyproject.toml
+	$(PYTHON) -m venv .venv-lowest
+	grep -oE '[[:alnum:]-]+>=[0-9.]+' $< | sed 's/>=/==/' > .venv-lowest/bounds.txt
+	$(LOWEST)/pip install --quiet --only-binary :all: -c .venv-lowest/bounds.txt setuptools
+	$(LOWEST)/pip install --quiet --no-compile --only-binary :all: --no-build-isolation \
+	  -c .venv-lowest/bounds.txt -e '.[dev,report]'
+	touch $@
+
 clean:
-	rm -rf .venv .counters build *.egg-info results/quick
+	rm -rf .venv .venv-lowest .counters build *.egg-info results/quick
